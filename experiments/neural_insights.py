@@ -1,0 +1,151 @@
+"""Neural Insights (Kong et al., KDD 2023): the paper's models, and variants for a laptop.
+
+Each function is an experiment: `ni train neural_insights.NAME --data DIR`. A variant calls the
+one it comes from and replaces what differs.
+"""
+
+from dataclasses import replace
+
+from ni_platform.experiment import ExperimentConfig, Pretraining
+from ni_platform.models.encoders.attributes import AttributesEncoderConfig
+from ni_platform.models.encoders.domain import DomainEncoderConfig
+from ni_platform.models.encoders.image import ImageEncoderConfig
+from ni_platform.models.encoders.mlp import MLPConfig
+from ni_platform.models.encoders.text import TextEncoderConfig
+from ni_platform.models.inputs import ImageInput
+from ni_platform.models.losses import LossConfig
+from ni_platform.models.neural_insights import NeuralInsightsConfig
+from ni_platform.training.config import TrainingConfig
+
+
+def full() -> ExperimentConfig:
+    """All modalities as published: Table 3's networks, Section 6.1's stages and settings."""
+    return ExperimentConfig(
+        name="neural_insights.full",
+        model=NeuralInsightsConfig(
+            image=ImageEncoderConfig(architecture="table3", input=ImageInput(size=None)),
+            text=TextEncoderConfig(weights="bert-base-uncased", pooling="cls"),
+            domain=DomainEncoderConfig(),
+            attributes=AttributesEncoderConfig(),
+            regression=MLPConfig(hidden=(512, 1024, 1024)),
+        ),
+        pretraining=Pretraining(
+            image=TrainingConfig(epochs=50, batch_size=32, learning_rate=1e-3, image_crop=512),
+            text=TrainingConfig(epochs=50, batch_size=8, learning_rate=1e-3),
+            domain=TrainingConfig(epochs=50, batch_size=512, learning_rate=5e-4),
+            attributes=TrainingConfig(epochs=50, batch_size=512, learning_rate=5e-4),
+        ),
+        training=TrainingConfig(
+            epochs=50, batch_size=32, learning_rate=1e-3, frozen=("image",)
+        ),
+    )
+
+
+def text() -> ExperimentConfig:
+    """BERT with a regression head on the text alone (Table 1, row BERT)."""
+    base = full()
+    return replace(
+        base,
+        name="neural_insights.text",
+        model=replace(base.model, image=None, domain=None, attributes=None, regression=None),
+        pretraining=Pretraining(),
+        training=base.pretraining.text,
+    )
+
+
+def image() -> ExperimentConfig:
+    """Table 3's residual network on the picture alone (Table 1, row ResNet-18)."""
+    base = full()
+    return replace(
+        base,
+        name="neural_insights.image",
+        model=replace(base.model, text=None, domain=None, attributes=None, regression=None),
+        pretraining=Pretraining(),
+        training=base.pretraining.image,
+    )
+
+
+def text_small() -> ExperimentConfig:
+    """A MiniLM fine-tuned to rank the arms of each A/B test; minutes on two cores."""
+    return ExperimentConfig(
+        name="neural_insights.text_small",
+        model=NeuralInsightsConfig(
+            text=TextEncoderConfig(weights="minilm-l6", pooling="mean", max_tokens=64),
+            regression=None,
+        ),
+        training=TrainingConfig(
+            epochs=4,
+            batch_size=64,
+            learning_rate=5e-4,
+            encoder_learning_rate=5e-5,
+            optimizer="adamw",
+            weight_decay=0.01,
+            warmup=0.1,
+            decay="linear",
+            clip_norm=1.0,
+            monitor="pairwise_accuracy_within_tests",
+            loss=LossConfig(mse=0.0, binomial=1.0, pairwise=1.0),
+        ),
+    )
+
+
+def full_small() -> ExperimentConfig:
+    """All modalities with pretrained MiniLM and EfficientNet-Lite0, for a laptop."""
+    base = text_small()
+    fine_tuning = replace(
+        base.training,
+        batch_size=32,
+        monitor="pairwise_accuracy",
+        loss=LossConfig(mse=0.0, binomial=1.0),
+    )
+    from_scratch = TrainingConfig(epochs=10, batch_size=512, learning_rate=5e-4)
+    return replace(
+        base,
+        name="neural_insights.full_small",
+        model=replace(
+            base.model,
+            image=ImageEncoderConfig(
+                architecture="efficientnet_lite0", weights="efficientnet-lite0"
+            ),
+            domain=DomainEncoderConfig(),
+            attributes=AttributesEncoderConfig(),
+            regression=MLPConfig(hidden=(512, 1024, 1024)),
+        ),
+        pretraining=Pretraining(
+            image=fine_tuning, text=fine_tuning, domain=from_scratch, attributes=from_scratch
+        ),
+        training=replace(
+            fine_tuning, epochs=6, batch_size=64, learning_rate=1e-3, frozen=("image", "text")
+        ),
+    )
+
+
+def quickstart() -> ExperimentConfig:
+    """All modalities, small and from scratch: needs no pretrained weights and runs in minutes."""
+    stage = TrainingConfig(
+        epochs=6,
+        batch_size=32,
+        learning_rate=1e-3,
+        warmup=0.1,
+        decay="cosine",
+        clip_norm=1.0,
+        monitor="pairwise_accuracy",
+        loss=LossConfig(mse=0.0, binomial=1.0),
+    )
+    return ExperimentConfig(
+        name="neural_insights.quickstart",
+        model=NeuralInsightsConfig(
+            image=ImageEncoderConfig(architecture="table3", input=ImageInput(size=96)),
+            text=TextEncoderConfig(architecture="scratch", max_tokens=32),
+            domain=DomainEncoderConfig(),
+            attributes=AttributesEncoderConfig(),
+            regression=MLPConfig(hidden=(512, 1024, 1024)),
+        ),
+        pretraining=Pretraining(
+            image=stage,
+            text=replace(stage, epochs=10),
+            domain=replace(stage, batch_size=128),
+            attributes=replace(stage, batch_size=128),
+        ),
+        training=replace(stage, epochs=8),
+    )

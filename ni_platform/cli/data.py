@@ -1,0 +1,140 @@
+"""`ni data`: make, import and check datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ni_platform.cli.output import console, json_option, print_json, progress_console, table
+
+
+@click.group("data")
+def command() -> None:
+    """Make, import and check datasets."""
+
+
+@command.group("import")
+def import_group() -> None:
+    """Turn other people's tables into a dataset folder."""
+
+
+@import_group.command("upworthy")
+@click.argument("archive")
+@click.argument("folder")
+@click.option(
+    "--include-faulty-weeks",
+    is_flag=True,
+    help="Keep the A/B tests of 25 June 2013 to 10 January 2014, whose randomisation was faulty.",
+)
+def import_upworthy(archive: str, folder: str, include_faulty_weeks: bool) -> None:
+    """Import the Upworthy Research Archive's packages ARCHIVE (CSV) into FOLDER."""
+    from ni_platform.data.importers.upworthy import import_upworthy as run
+
+    _print_dataset(run(archive, folder, include_faulty_weeks=include_faulty_weeks))
+
+
+def _columns(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple:
+    """Accept both `--text title --text description` and `--text title,description`."""
+    return tuple(name.strip() for item in value for name in item.split(",") if name.strip())
+
+
+@import_group.command("table")
+@click.argument("source")
+@click.argument("folder")
+@click.option("--name", help="Name of the dataset; the folder's name if not given.")
+@click.option("--content-id", required=True, help="Column that names each content; unique.")
+@click.option("--image", help="Column with each content's picture, relative to --images.")
+@click.option("--images", help="Folder or s3:// prefix that holds the pictures.")
+@click.option("--text", multiple=True, callback=_columns, help="Text column; any number.")
+@click.option("--categorical", multiple=True, callback=_columns, help="Categorical attribute.")
+@click.option("--numeric", multiple=True, callback=_columns, help="Numeric attribute.")
+@click.option("--domain", help="Column that says where the content is shown.")
+@click.option("--ab-test", help="Column that names the A/B test of a content.")
+@click.option("--arm", help="Column with control or treatment.")
+@click.option("--split", help="Column with train, validation or test, where the owner decides.")
+@click.option("--impressions", help="Column with how often the content was shown.")
+@click.option("--clicks", help="Column with how often it succeeded.")
+@click.option("--ratings", multiple=True, callback=_columns, help="Rating counts, lowest first.")
+def import_table(source: str, folder: str, **columns: Any) -> None:
+    """Import any CSV or Parquet table SOURCE into FOLDER.
+
+    Options name the table's columns. Success is given by --impressions and --clicks, or by
+    --ratings.
+    """
+    from ni_platform.data.importers.table import import_table as run
+
+    columns["ratings"] = columns["ratings"] or None
+    _print_dataset(run(source, folder, **columns))
+
+
+@command.command("synthesize")
+@click.argument("folder")
+@click.option("--tests", default=200, show_default=True, help="Number of A/B tests.")
+@click.option("--domains", default=6, show_default=True, help="Number of domains.")
+@click.option("--image-size", default=96, show_default=True, help="Side of a picture in pixels.")
+@click.option("--seed", default=0, show_default=True)
+def synthesize(folder: str, tests: int, domains: int, image_size: int, seed: int) -> None:
+    """Draw marketing contents with known effects into FOLDER; the truth is written beside."""
+    from ni_platform.data.synthetic import make_synthetic
+
+    _print_dataset(
+        make_synthetic(folder, tests=tests, domains=domains, image_size=image_size, seed=seed)
+    )
+
+
+@command.command("check")
+@click.argument("folder")
+@click.option("--docs", metavar="DIR", help="Write the Data Docs (web pages) into DIR.")
+@json_option
+def check(folder: str, docs: str | None, as_json: bool) -> None:
+    """Check the dataset in FOLDER; a failed check ends with exit code 2."""
+    from ni_platform.data.checks import check_dataset
+    from ni_platform.data.dataset import Dataset
+    from ni_platform.data.splits import SplitConfig, split_dataset
+    from ni_platform.errors import ChecksFailedError
+
+    dataset = Dataset.open(folder)
+    with progress_console.status("checking"):
+        splits = split_dataset(dataset, SplitConfig())
+        report = check_dataset(dataset, splits, docs_folder=docs)
+    print_check_report(report)
+    if as_json:
+        print_json(report.to_json())
+    if not report.success:
+        raise ChecksFailedError(
+            f"{len(report.failures)} of {report.evaluated} checks failed on {folder}; "
+            "mend the rows named above, or train with --allow-failed-checks"
+        )
+
+
+def print_check_report(report: Any) -> None:
+    """Print one line per rule, and the sample rows of those that failed."""
+    table(
+        f"Data checks: {'passed' if report.success else 'FAILED'} ({report.evaluated} rules)",
+        ("suite", "rule", "result", "observed"),
+        [
+            (rule.suite, rule.rule, "pass" if rule.success else "[red]FAIL[/red]", rule.observed)
+            for rule in report.results
+        ],
+    )
+    for rule in report.failures:
+        for row in rule.sample_rows:
+            console.print(f"  {rule.suite}: {row}", markup=False)
+
+
+def _print_dataset(dataset: Any) -> None:
+    manifest = dataset.manifest
+    tests = dataset.ab_test.dropna()
+    rows: list[tuple[str, Any]] = [
+        ("contents", len(dataset)),
+        ("A/B tests", int(tests.nunique())),
+        ("impressions", int(dataset.impressions.sum())),
+        ("mean success rate", float(dataset.success_rate.mean())),
+        ("text", ", ".join(manifest.columns.text) or "–"),
+        ("image", manifest.columns.image or "–"),
+        ("domain", manifest.columns.domain or "–"),
+        ("attributes", ", ".join(manifest.columns.categorical + manifest.columns.numeric) or "–"),
+    ]
+    table(f"{manifest.name} in {dataset.root}", ("dataset", ""), rows)
+    console.print(f"Next: [bold]ni data check {dataset.root}[/bold]")

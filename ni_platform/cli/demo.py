@@ -1,0 +1,74 @@
+"""`ni demo`: the whole journey on planted data."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from ni_platform.cli.output import console, table
+
+MODEL = "demo"
+
+
+@click.command("demo")
+@click.option("--folder", default="data/demo", show_default=True, help="Where the data goes.")
+@click.option("--tests", default=300, show_default=True, help="Number of planted A/B tests.")
+def command(folder: str, tests: int) -> None:
+    """Make planted data, check it, train in stages, evaluate, register and promote.
+
+    Everything stays in the folders data and .ni; a second call uses the same data again.
+    """
+    from ni_platform.cli.data import print_check_report
+    from ni_platform.cli.progress import TrainingProgress
+    from ni_platform.cli.promote import print_promotion
+    from ni_platform.cli.train import print_run
+    from ni_platform.data.checks import check_dataset
+    from ni_platform.data.dataset import Dataset
+    from ni_platform.data.splits import SplitConfig, split_dataset
+    from ni_platform.data.synthetic import make_synthetic
+    from ni_platform.experiment import load_experiment, train
+    from ni_platform.tracking.promotion import promote
+    from ni_platform.tracking.store import ui_command
+
+    began = time.monotonic()
+    _step(1, "Marketing contents with known effects", f"ni data synthesize {folder}")
+    if not (Path(folder) / "dataset.yaml").exists():
+        make_synthetic(folder, tests=tests)
+    dataset = Dataset.open(folder)
+    console.print(f"{len(dataset)} contents in {dataset.ab_test.nunique()} A/B tests")
+
+    _step(2, "Data checks", f"ni data check {folder}")
+    splits = split_dataset(dataset, SplitConfig())
+    print_check_report(check_dataset(dataset, splits, docs_folder=None))
+
+    _step(3, "Training in stages", f"ni train neural_insights.quickstart --data {folder}")
+    with TrainingProgress() as progress:
+        run = train(load_experiment("neural_insights.quickstart"), folder, on_event=progress)
+    print_run(run)
+
+    _step(4, "Promotion", f"ni promote {run.run_id} --model {MODEL}")
+    report = promote(run.run_id, MODEL)
+    print_promotion(report)
+
+    test = run.metrics["test"]
+    table(
+        f"The demo in {time.monotonic() - began:.0f} seconds",
+        ("what", "result"),
+        [
+            ("pairwise accuracy within A/B tests", test["pairwise_accuracy_within_tests"].value),
+            ("what an oracle could reach", test["noise_ceiling_within_tests"].value),
+            ("Spearman correlation on the test part", test["spearman"].value),
+            ("run", run.run_id),
+            ("model", f"models:/{MODEL}@champion" if report.promoted else run.model_uri),
+        ],
+    )
+    console.print(
+        f"Open the MLflow UI:  [bold]{ui_command()}[/bold]   (or: ni ui)", highlight=False
+    )
+
+
+def _step(number: int, title: str, equivalent: str) -> None:
+    console.rule(f"[bold]{number}. {title}[/bold]", align="left")
+    console.print(f"$ {equivalent}", style="dim", highlight=False)

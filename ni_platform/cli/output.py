@@ -1,0 +1,63 @@
+"""What commands print: tables for people, one last line of JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+console = Console()
+progress_console = Console(stderr=True)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Make the last line of standard output one JSON object."
+)
+
+
+def data_option(required: bool = True) -> Callable:
+    """Return the option `--data DIR` that most commands share."""
+    return click.option(
+        "--data",
+        required=required,
+        metavar="DIR",
+        help="Dataset folder (local or s3://) with a dataset.yaml.",
+    )
+
+
+def print_json(payload: Mapping[str, Any]) -> None:
+    """Print `payload` as one line; a figure that is not defined becomes null, as JSON asks."""
+    click.echo(json.dumps(_finite(payload), default=str))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows as a table; numbers are aligned right and rounded for reading."""
+    drawn = Table(title=title, title_justify="left", title_style="bold")
+    for index, column in enumerate(columns):
+        numeric = any(isinstance(row[index], int | float) for row in rows)
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(_cell(value) for value in row))
+    console.print(drawn)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,49 @@
+"""`ni promote`: a run's model through the gates into the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ni_platform.cli.output import console, json_option, print_json, table
+
+
+@click.command("promote")
+@click.argument("run_id")
+@click.option("--model", required=True, metavar="NAME", help="Registered model.")
+@click.option("--force", metavar="REASON", help="Promote although a gate failed; recorded.")
+@json_option
+def command(run_id: str, model: str, force: str | None, as_json: bool) -> None:
+    """Register RUN_ID's model as NAME and make it champion if every gate passes."""
+    from ni_platform.errors import PromotionRefusedError
+    from ni_platform.tracking.promotion import promote
+
+    report = promote(run_id, model, force=force)
+    print_promotion(report)
+    if as_json:
+        print_json(report.to_json())
+    if not report.promoted:
+        failed = ", ".join(gate.name for gate in report.gates if not gate.passed)
+        raise PromotionRefusedError(
+            f"{run_id} stays challenger of {model} (version {report.version}): {failed} did not "
+            "pass; train a better one, or promote with --force REASON"
+        )
+
+
+def print_promotion(report: Any) -> None:
+    """Print each gate with its figures, and where the version stands now."""
+    table(
+        f"Promotion gates of {report.model_name} version {report.version}",
+        ("gate", "result", "figures"),
+        [
+            (gate.name, "pass" if gate.passed else "[red]FAIL[/red]", gate.detail)
+            for gate in report.gates
+        ],
+    )
+    if report.promoted:
+        console.print(
+            f"[bold]{report.model_name}[/bold] version {report.version} is champion: "
+            f"models:/{report.model_name}@champion",
+            highlight=False,
+        )

@@ -1,0 +1,20 @@
+"""`ni rollback`: the previous champion comes back."""
+
+from __future__ import annotations
+
+import click
+
+from ni_platform.cli.output import console, json_option, print_json
+
+
+@click.command("rollback")
+@click.argument("model")
+@json_option
+def command(model: str, as_json: bool) -> None:
+    """Bring the previous champion of the registered MODEL back."""
+    from ni_platform.tracking.promotion import rollback
+
+    restored = rollback(model)
+    console.print(f"[bold]{model}[/bold]: champion is version {restored.version} again")
+    if as_json:
+        print_json({"model": model, "version": restored.version})

@@ -1,0 +1,108 @@
+"""`ni train`: from a dataset folder to a recorded run with a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ni_platform.cli.output import console, data_option, json_option, print_json, table
+
+
+@click.command("train")
+@click.argument("experiment", required=False)
+@data_option(required=False)
+@click.option("--workers", default=1, show_default=True, help="Ray Train workers.")
+@click.option("--cpus-per-worker", type=int, help="CPUs of each; all, divided, if not given.")
+@click.option("--storage", metavar="DIR", help="Checkpoints; shared by a cluster's machines.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change a config value, such as training.learning_rate=3e-4; any number.",
+)
+@click.option("--from-run", metavar="RUN_ID", help="Repeat a run: its config, its dataset.")
+@click.option("--resume", metavar="RUN_ID", help="Go on with an interrupted or failed run.")
+@click.option("--name", help="Name of the run; the experiment's name if not given.")
+@click.option(
+    "--allow-failed-checks",
+    is_flag=True,
+    help="Train although data checks failed; recorded in the run, which cannot be promoted.",
+)
+@click.option("--print-config", is_flag=True, help="Print the resolved config and stop.")
+@json_option
+def command(
+    experiment: str | None,
+    data: str | None,
+    overrides: tuple[str, ...],
+    from_run: str | None,
+    resume: str | None,
+    print_config: bool,
+    as_json: bool,
+    workers: int,
+    cpus_per_worker: int | None,
+    **options: Any,
+) -> None:
+    """Train EXPERIMENT (such as neural_insights.quickstart) on the dataset in --data.
+
+    Runs on this machine, or on the Ray cluster that $RAY_ADDRESS names. Each worker gets a GPU
+    where there are any.
+    """
+    from ni_platform.cli.progress import TrainingProgress
+    from ni_platform.experiment import Workers, resolve, train
+    from ni_platform.overrides import to_dict
+
+    if (experiment is None) == (from_run is None and resume is None):
+        raise click.UsageError("name an EXPERIMENT, or a run by --from-run or --resume")
+    if resume and overrides:
+        raise click.UsageError("--resume goes on with the run's own config; it takes no --set")
+    config, data = resolve(experiment, data, from_run=from_run or resume, overrides=overrides)
+    if print_config:
+        print_json(to_dict(config))
+        return
+    with TrainingProgress() as progress:
+        run = train(
+            config,
+            data,
+            workers=Workers(count=workers, cpus_each=cpus_per_worker),
+            resume=resume,
+            on_event=progress,
+            **options,
+        )
+    print_run(run)
+    if as_json:
+        print_json(run.to_json())
+
+
+def print_run(run: Any) -> None:
+    """Print a finished run's headline metrics and what to do next."""
+    from ni_platform.evaluation import HEADLINE
+
+    names = [name for name in HEADLINE if any(name in found for found in run.metrics.values())]
+    table(
+        f"{run.name}  (run {run.run_id})",
+        ("metric", *run.metrics),
+        [(name, *(_interval(found.get(name)) for found in run.metrics.values())) for name in names],
+    )
+    if run.changes_versus_glm:
+        table(
+            "Change against a GLM on the same split, in percent (NI Table 1; errors: lower is "
+            "better)",
+            ("metric", "change"),
+            sorted(run.changes_versus_glm.items()),
+        )
+    console.print(f"Run:   {run.run_id}\nModel: {run.model_uri}", highlight=False)
+    console.print(
+        f"Next:  [bold]ni compare[/bold], [bold]ni promote {run.run_id} --model NAME[/bold] "
+        "or [bold]ni ui[/bold]",
+        highlight=False,
+    )
+
+
+def _interval(estimate: Any) -> str:
+    if estimate is None or estimate.value != estimate.value:
+        return "–"
+    if estimate.low != estimate.low:
+        return f"{estimate.value:.4g}"
+    return f"{estimate.value:.4g}  [{estimate.low:.4g}, {estimate.high:.4g}]"

@@ -1,0 +1,25 @@
+"""`ni ui`: the MLflow UI on the recorded runs."""
+
+from __future__ import annotations
+
+import click
+
+from ni_platform.cli.output import console
+
+
+@click.command("ui")
+@click.option("--port", default=5000, show_default=True)
+@click.option("--print-command", is_flag=True, help="Print the command in place of running it.")
+def command(port: int, print_command: bool) -> None:
+    """Open the MLflow UI on the recorded runs; on loopback only."""
+    import os
+    import shlex
+
+    from ni_platform.tracking.store import ui_command
+
+    words = ui_command(port)
+    if print_command:
+        click.echo(shlex.join(words))
+        return
+    console.print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
+    os.execvp(words[0], words)

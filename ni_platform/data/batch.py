@@ -1,0 +1,86 @@
+"""What one training step sees: model inputs and observed outcomes.
+
+Shape legend: B contents in the batch, T tokens, H x W pixels, K hashed domain tokens,
+A encoded attributes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+class _TensorGroup:
+    """Moves every tensor field at once."""
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False):  # noqa: ANN201
+        """Return a copy whose tensors live on `device`."""
+        return replace(  # type: ignore[type-var]
+            self,  # type: ignore[type-var]
+            **{
+                field.name: _moved(getattr(self, field.name), device, non_blocking)
+                for field in fields(self)  # type: ignore[arg-type]
+            },
+        )
+
+
+def _moved(value, device, non_blocking):  # noqa: ANN001, ANN202
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=non_blocking)
+    if isinstance(value, list):
+        return [item.to(device, non_blocking=non_blocking) for item in value]
+    if isinstance(value, _TensorGroup):
+        return value.to(device, non_blocking=non_blocking)
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(_TensorGroup):
+    """The modalities of B contents; a modality that the model does not read is None.
+
+    Rows of a missing modality hold placeholders and are False in `*_present`; the model gives
+    them a zero embedding (NI Section 6).
+    """
+
+    size: int
+    """B, known even when every modality is None."""
+    image_B3HW: Tensor | list[Tensor] | None = None
+    """uint8 RGB, [B, 3, H, W]; a list of B tensors [3, H, W] when sizes differ."""
+    image_present_B: Tensor | None = None
+    """bool [B]."""
+    tokens_BT: Tensor | None = None
+    """int64 token ids [B, T], padded."""
+    token_mask_BT: Tensor | None = None
+    """int64 [B, T], 1 for a token and 0 for padding."""
+    text_present_B: Tensor | None = None
+    domain_BK: Tensor | None = None
+    """float32 counts of hashed domain tokens [B, K]."""
+    domain_present_B: Tensor | None = None
+    attributes_BA: Tensor | None = None
+    """float32 one-hot categorical and standardised numeric attributes [B, A]."""
+    attributes_present_B: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes(_TensorGroup):
+    """What happened to B contents."""
+
+    impressions_B: Tensor
+    """float32 [B]."""
+    clicks_B: Tensor
+    """float32 [B]."""
+    success_rate_B: Tensor
+    """float32 [B] in [0, 1]."""
+    ab_test_B: Tensor
+    """int64 [B]: a number per A/B test, -1 for a content that is not from one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(_TensorGroup):
+    """Inputs and outcomes of B contents, and the dataset rows they came from."""
+
+    rows: tuple[int, ...]
+    inputs: Inputs
+    outcomes: Outcomes

@@ -1,0 +1,296 @@
+"""Runs the Great Expectations suites of `data_checks/` on a dataset and reports what they found.
+
+A suite is a module of the top-level folder `data_checks`, found by its name, with three functions:
+
+    applies(dataset, splits) -> bool          whether the dataset has what the suite looks at
+    table(dataset, splits) -> DataFrame       what is checked; its first column names the row
+    suite(dataset) -> ExpectationSuite        rules, each described in plain words
+
+`table` may take `progress` (called with done and total) where it takes long.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import logging
+import math
+import os
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import great_expectations as gx
+import pandas as pd
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
+from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+from great_expectations.render.view import DefaultJinjaPageView
+
+from ni_platform.data import check_docs
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.splits import Splits
+from ni_platform.data.storage import explained_disk_errors
+from ni_platform.errors import ConfigError
+
+SUITES_PACKAGE = "data_checks"
+SUMMARY_FILE = "summary.json"
+_SAMPLE_ROWS = 5
+_NOTHING_EVALUATED = "The suite has at least one rule and at least one row to evaluate it on."
+
+Progress = Callable[[str, int, int], None]
+"""Called with the suite's name, steps done and steps in all."""
+_Step = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleResult:
+    """What one rule of a suite found."""
+
+    suite: str
+    rule: str
+    """The rule in plain words."""
+    success: bool
+    observed: str
+    """Count of rows that break the rule, or the value that was observed."""
+    failed_rows: int | None
+    """Rows that break the rule, also where it tolerates some; None for rules on a whole table."""
+    sample_rows: list[dict[str, Any]]
+    """The first rows that break the rule: what identifies them, and the value at fault."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What all suites found."""
+
+    success: bool
+    results: tuple[RuleResult, ...]
+    evaluated: int
+    """Number of rules that were evaluated."""
+
+    @property
+    def failures(self) -> tuple[RuleResult, ...]:
+        """Rules that the dataset breaks."""
+        return tuple(result for result in self.results if not result.success)
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """Names of the suites that were run."""
+        return tuple(dict.fromkeys(result.suite for result in self.results))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain mapping for `summary.json`, failures first."""
+        ordered = sorted(self.results, key=lambda result: result.success)
+        return {
+            "success": self.success,
+            "evaluated": self.evaluated,
+            "failed": len(self.failures),
+            "suites": list(self.suites),
+            "results": [asdict(result) for result in ordered],
+        }
+
+
+def check_dataset(
+    dataset: Dataset,
+    splits: Splits | None,
+    *,
+    docs_folder: str | Path | None,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Run every suite that applies to the dataset.
+
+    Writes Data Docs (`index.html` and a page per suite; they open without a server or network)
+    and `summary.json` into `docs_folder`, unless it is None. Broken rules are reported, not
+    raised. A suite that evaluates nothing counts as a failure; without `splits` the suite on
+    leakage is left out.
+    """
+    context = _quiet_context()
+    results: list[RuleResult] = []
+    pages: dict[str, str] = {}
+    evaluated = 0
+    for name, module in load_suites().items():
+        if not module.applies(dataset, splits):
+            continue
+        with _followed(name, progress) as step:
+            table = _table(module, dataset, splits, step)
+            found = _evaluate(context, name, module.suite(dataset), table)
+        evaluated += len(found.results) if len(table) else 0
+        results += _rule_results(name, found, table)
+        if docs_folder is not None:
+            pages[name] = _page(found)
+    report = CheckReport(
+        success=bool(results) and all(result.success for result in results),
+        results=tuple(results),
+        evaluated=evaluated,
+    )
+    if docs_folder is not None:
+        _write(Path(docs_folder), dataset.manifest.name, report, pages)
+    return report
+
+
+def load_suites() -> dict[str, ModuleType]:
+    """The suite modules of `data_checks`, by name."""
+    package = importlib.import_module(SUITES_PACKAGE)
+    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    modules = {name: importlib.import_module(f"{SUITES_PACKAGE}.{name}") for name in names}
+    for name, module in modules.items():
+        missing = [part for part in ("applies", "table", "suite") if not hasattr(module, part)]
+        if missing:
+            raise ConfigError(
+                f"A suite must define applies, table and suite, but {SUITES_PACKAGE}/{name}.py "
+                f"lacks {', '.join(missing)}: add them."
+            )
+    return modules
+
+
+@contextmanager
+def _followed(name: str, progress: Progress | None) -> Iterator[_Step]:
+    """Report the start, the steps and the end of a suite."""
+    total = 0
+
+    def step(done: int, steps: int) -> None:
+        nonlocal total
+        total = steps
+        if progress is not None:
+            # One step more than the table has: the evaluation that follows it.
+            progress(name, done, steps + 1)
+
+    step(0, 0)
+    yield step
+    if progress is not None:
+        progress(name, total + 1, total + 1)
+
+
+def _table(
+    module: ModuleType, dataset: Dataset, splits: Splits | None, step: _Step
+) -> pd.DataFrame:
+    if "progress" in inspect.signature(module.table).parameters:
+        return module.table(dataset, splits, progress=step)
+    return module.table(dataset, splits)
+
+
+def _quiet_context() -> Any:
+    """A context that lives in memory: no files, no progress bars, no usage statistics."""
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    return gx.get_context(
+        mode="ephemeral",
+        project_config=DataContextConfig(
+            store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+            progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+            analytics_enabled=False,
+        ),
+    )
+
+
+def _evaluate(context: Any, name: str, suite: Any, table: pd.DataFrame) -> Any:
+    asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
+    found = batch.validate(
+        suite,
+        result_format={
+            "result_format": "SUMMARY",
+            "unexpected_index_column_names": [table.columns[0]],
+            "partial_unexpected_count": 20,
+        },
+    )
+    # Results come in an order of their own, and the pages cannot show NumPy's numbers.
+    order = {rule.description: number for number, rule in enumerate(suite.expectations)}
+    found.results.sort(key=lambda item: order.get(item.expectation_config.description, 0))
+    for item in found.results:
+        item.result = _plain(item.result)
+        rows = item.result.get("partial_unexpected_index_list")
+        if rows:
+            # What identifies the row comes first.
+            key = str(table.columns[0])
+            item.result["partial_unexpected_index_list"] = [
+                {key: row.get(key), **row} for row in rows
+            ]
+    return found
+
+
+def _rule_results(name: str, found: Any, table: pd.DataFrame) -> list[RuleResult]:
+    if found.results and not table.empty:
+        return [_rule_result(name, item) for item in found.results]
+    return [
+        RuleResult(
+            suite=name,
+            rule=_NOTHING_EVALUATED,
+            success=False,
+            observed=f"{len(found.results)} rules on {len(table)} rows",
+            failed_rows=None,
+            sample_rows=[],
+        )
+    ]
+
+
+def _rule_result(name: str, item: Any) -> RuleResult:
+    config = item.expectation_config
+    details = item.result or {}
+    failed_rows = details.get("unexpected_count")
+    rows = details.get("partial_unexpected_index_list") or []
+    return RuleResult(
+        suite=name,
+        rule=config.description or config.type,
+        success=bool(item.success),
+        observed=_observed(item),
+        failed_rows=None if failed_rows is None else int(failed_rows),
+        sample_rows=[_plain(row) for row in rows[:_SAMPLE_ROWS]],
+    )
+
+
+def _observed(item: Any) -> str:
+    details = item.result or {}
+    if "unexpected_count" in details:
+        return f"{int(details['unexpected_count']):,} of {int(details['element_count']):,} rows"
+    if "partial_missing_list" in details:
+        missing = ", ".join(map(str, details["partial_missing_list"]))
+        return f"missing: {missing or 'nothing'}"
+    if "observed_value" in details:
+        return str(details["observed_value"])
+    reasons = item.exception_info or {}
+    nested = [value for value in reasons.values() if isinstance(value, dict)] or [reasons]
+    return f"could not be evaluated: {nested[0].get('exception_message')}"
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON knows it."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _page(found: Any) -> str:
+    """Data Docs page of one suite, in which texts of the data stay texts."""
+    for item in found.results:
+        item.result = check_docs.escaped(item.result)
+    return DefaultJinjaPageView().render(
+        ValidationResultsPageRenderer(run_info_at_end=True).render(found)
+    )
+
+
+def _write(folder: Path, dataset_name: str, report: CheckReport, pages: dict[str, str]) -> None:
+    summary = report.to_json()
+    files = {f"{name}.html": check_docs.offline(page) for name, page in pages.items()}
+    files["index.html"] = check_docs.index(dataset_name, summary)
+    # Written last: whoever finds a summary finds all the pages.
+    files[SUMMARY_FILE] = json.dumps(summary, indent=2) + "\n"
+    with explained_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            partial = folder / f".{name}.partial"
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, folder / name)

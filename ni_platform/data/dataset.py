@@ -1,0 +1,307 @@
+"""A dataset: one row per content, opened from a folder or written to one."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ni_platform.data import storage
+from ni_platform.data.manifest import FILE_NAME, Manifest, nearest
+from ni_platform.errors import DatasetError
+
+_THREADS = 16
+
+
+class Dataset:
+    """Contents of one dataset folder, in memory; pictures stay where they are.
+
+    `Dataset.open` reads a folder. The structure is checked here (declared columns exist and have
+    a fitting type); whether the values make sense is the business of the data checks.
+    """
+
+    root: str
+    manifest: Manifest
+    contents: pd.DataFrame
+    """Raw columns, RangeIndex."""
+
+    def __init__(self, root: str | Path, manifest: Manifest, contents: pd.DataFrame) -> None:
+        self.root = str(root)
+        self.manifest = manifest
+        self.contents = contents.reset_index(drop=True)
+        _check_table(self.contents, manifest, self.root)
+
+    @classmethod
+    def open(cls, root: str | Path) -> "Dataset":
+        """Open a local folder or `s3://` prefix that holds a `dataset.yaml`."""
+        root = str(root) if storage.is_remote(root) else str(Path(root).absolute())
+        path = storage.join(root, FILE_NAME)
+        if not storage.exists(path):
+            raise DatasetError(
+                f"{root} is not a dataset folder, as it holds no {FILE_NAME}: name a folder that "
+                "`ni data import` has written, or write the manifest yourself."
+            )
+        manifest = Manifest.load(path)
+        table_path = storage.join(root, manifest.contents)
+        try:
+            contents = pd.read_parquet(io.BytesIO(storage.read_bytes(table_path)))
+        except (pa.ArrowException, ValueError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise DatasetError(
+                f"{table_path} is not a readable Parquet table: {reason} Import the dataset again."
+            ) from error
+        return cls(root, manifest, contents)
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    @property
+    def content_id(self) -> pd.Series:
+        """The id of each content."""
+        return self.contents[self.manifest.columns.content_id]
+
+    @property
+    def ab_test(self) -> pd.Series:
+        """The A/B test of each content, None where it was not in one."""
+        column = self._nullable(self.manifest.columns.ab_test)
+        if column is None:
+            return pd.Series([None] * len(self), dtype=object, index=self.contents.index)
+        return column
+
+    @property
+    def arm(self) -> pd.Series | None:
+        """The arm of each content, or None where the dataset declares none."""
+        return self._nullable(self.manifest.columns.arm)
+
+    @property
+    def domain(self) -> pd.Series | None:
+        """The domain of each content, or None where the dataset declares none."""
+        return self._nullable(self.manifest.columns.domain)
+
+    @cached_property
+    def image_uri(self) -> pd.Series | None:
+        """Absolute path or `s3://` URI of each picture, None where a content has none."""
+        names = self._nullable(self.manifest.columns.image)
+        if names is None:
+            return None
+        folder = self.images_root
+        uris = [None if name is None else storage.join(folder, name) for name in names]
+        return pd.Series(uris, dtype=object, index=names.index, name=names.name)
+
+    @property
+    def images_root(self) -> str:
+        """Absolute folder or `s3://` prefix of the pictures."""
+        return storage.join(self.root, self.manifest.images or "")
+
+    @cached_property
+    def impressions(self) -> np.ndarray:
+        """float64 [N]; for ratings the number of ratings."""
+        if self.manifest.target.ratings is not None:
+            return self._ratings.sum(axis=1)
+        return self._number(str(self.manifest.target.impressions))
+
+    @cached_property
+    def clicks(self) -> np.ndarray:
+        """float64 [N]; for ratings `success_rate * impressions`."""
+        if self.manifest.target.ratings is not None:
+            return np.nan_to_num(self.success_rate) * self.impressions
+        return self._number(str(self.manifest.target.clicks))
+
+    @cached_property
+    def success_rate(self) -> np.ndarray:
+        """float64 [N] in [0, 1], nan without impressions.
+
+        Clicks / impressions; for ratings (mean bucket - 1) / (buckets - 1), buckets from 1.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if self.manifest.target.ratings is None:
+                return self.clicks / self.impressions
+            position = np.arange(self._ratings.shape[1])
+            return self._ratings @ position / self.impressions / position[-1]
+
+    def inputs(self, rows: Sequence[int] | np.ndarray | None = None) -> pd.DataFrame:
+        """The columns that a model may read, pictures as URIs; RangeIndex, in order of `rows`."""
+        columns = self.manifest.columns
+        frame = self.contents[list(columns.inputs)]
+        if columns.image is not None:
+            frame = frame.assign(**{columns.image: self.image_uri})
+        if rows is not None:
+            frame = frame.iloc[np.asarray(rows, dtype=np.int64)]
+        return frame.reset_index(drop=True)
+
+    @cached_property
+    def image_digests(self) -> pd.Series | None:
+        """Text that is equal for pictures of equal bytes, None for a missing cell or file.
+
+        SHA-256 of local files; size and ETag of S3 objects, which one listing gives.
+        """
+        uris = self.image_uri
+        if uris is None:
+            return None
+        names = [name for name in uris.unique() if name is not None]
+        if storage.is_remote(self.images_root):
+            prefix = self.images_root.rstrip("/") + "/"
+            stamps = storage.object_stamps(prefix)
+            digests = {uri: stamps.get(uri.removeprefix(prefix)) for uri in names}
+        else:
+            with ThreadPoolExecutor(_THREADS) as pool:
+                digests = dict(zip(names, pool.map(_digest, names)))
+        return pd.Series([digests.get(uri) for uri in uris], dtype=object, index=uris.index)
+
+    def fingerprint(self) -> str:
+        """Hexadecimal SHA-256 of the manifest, the contents table and the bytes of the pictures.
+
+        The order of the columns does not count, the order of the rows does.
+        """
+        digest = hashlib.sha256(json.dumps(self.manifest.to_dict(), sort_keys=True).encode())
+        for name in sorted(self.contents.columns):
+            column = self.contents[name]
+            # Text may be stored as `str` or `object`: the same cells must give the same hash.
+            values = column if pd.api.types.is_numeric_dtype(column) else _as_text(column)
+            digest.update(str(name).encode())
+            digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+        pictures = self.image_digests
+        if pictures is not None:
+            digest.update("\n".join(str(item) for item in pictures).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def _ratings(self) -> np.ndarray:
+        names = self.manifest.target.ratings or ()
+        return np.stack([self._number(name) for name in names], axis=1)
+
+    def _number(self, name: str) -> np.ndarray:
+        return self.contents[name].to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def _nullable(self, name: str | None) -> pd.Series | None:
+        if name is None:
+            return None
+        column = self.contents[name].astype(object)
+        return column.where(column.notna(), None)
+
+
+def write_dataset(
+    root: str | Path,
+    manifest: Manifest,
+    contents: pd.DataFrame,
+    images: Mapping[str, Path] | None = None,
+) -> Dataset:
+    """Write a dataset folder (local or `s3://`) and open it.
+
+    `images` gives the local file behind each name of the image column; a file on the same disk is
+    hard-linked. `dataset.yaml` is written last and a local folder appears in one step, so that
+    an interrupted write leaves nothing that looks complete. Raises `DatasetError` where `root` is
+    in use, the disk is full or the table does not fit the manifest.
+    """
+    _check_table(contents, manifest, str(root))
+    if storage.is_remote(root):
+        if storage.exists(storage.join(root, FILE_NAME)):
+            raise DatasetError(_in_use(root))
+        with tempfile.TemporaryDirectory() as folder, storage.explained_disk_errors(folder):
+            _upload(_filled(Path(folder), manifest, contents, {}), str(root), images, manifest)
+        return Dataset.open(root)
+    target = Path(root).absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise DatasetError(_in_use(target))
+    with storage.explained_disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        try:
+            partial.chmod(0o755)
+            _filled(partial, manifest, contents, images or {})
+            os.replace(partial, target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    return Dataset.open(target)
+
+
+def _in_use(root: str | Path) -> str:
+    return f"{root} is already there: choose another folder, or delete it first."
+
+
+def _filled(
+    folder: Path, manifest: Manifest, contents: pd.DataFrame, images: Mapping[str, Path]
+) -> Path:
+    if images and (manifest.images is None or os.path.isabs(manifest.images)):
+        raise DatasetError(
+            f"Pictures are copied into the dataset folder, but images is {manifest.images!r}: "
+            "give a folder name such as images."
+        )
+    for name, source in images.items():
+        _place(source, folder / str(manifest.images) / name)
+    table = folder / manifest.contents
+    table.parent.mkdir(parents=True, exist_ok=True)
+    contents.reset_index(drop=True).to_parquet(table, index=False)
+    manifest.save(folder / FILE_NAME)
+    return folder
+
+
+def _place(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:  # another disk, or a file system or owner that forbids links
+        shutil.copyfile(source, target)
+
+
+def _upload(folder: Path, root: str, images: Mapping[str, Path] | None, manifest: Manifest) -> None:
+    files = [(folder / manifest.contents, storage.join(root, manifest.contents))]
+    prefix = storage.join(root, manifest.images or "")
+    files += [(source, storage.join(prefix, name)) for name, source in (images or {}).items()]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(lambda pair: storage.upload(*pair), files))
+    storage.upload(folder / FILE_NAME, storage.join(root, FILE_NAME))
+
+
+def _check_table(contents: pd.DataFrame, manifest: Manifest, root: str) -> None:
+    known = [str(name) for name in contents.columns]
+    repeated = contents.columns[contents.columns.duplicated()].unique().tolist()
+    if repeated:
+        raise DatasetError(f"Column names must be unique, but {root} repeats {repeated}.")
+    outcomes = manifest.target.declared
+    for key, name in (manifest.columns.declared | outcomes).items():
+        if name not in known:
+            raise DatasetError(
+                f"{key} names the column {name!r}, which the contents table of {root} does not "
+                f"have{nearest(name, known)}; it has {known}."
+            )
+        must_be_number = key in outcomes or key.startswith("columns.numeric")
+        if must_be_number and not pd.api.types.is_numeric_dtype(contents[name]):
+            raise DatasetError(
+                f"{key} must name a column of numbers, but {name!r} in {root} holds "
+                f"{contents[name].dtype}: convert it, or declare it under another key."
+            )
+    if contents.empty:
+        raise DatasetError(f"The contents table of {root} has no rows: give it some.")
+    if manifest.columns.image is not None:
+        _check_image_names(contents[manifest.columns.image], root)
+
+
+def _check_image_names(names: pd.Series, root: str) -> None:
+    # A table from elsewhere must not reach files outside of its own pictures.
+    text = names.dropna().astype(str)
+    outside = text.str.match(r"(?:[/\\]|\w+:)") | text.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
+    if outside.any():
+        raise DatasetError(
+            f"Paths in the image column must be relative to images and stay inside it, but {root} "
+            f"has {text[outside].head(3).tolist()}: make them relative."
+        )
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    cells = column.astype(object)
+    return cells.map(str).astype(object).where(cells.notna(), None)
+
+
+def _digest(path: str) -> str | None:
+    return storage.sha256(path) if os.path.isfile(path) else None

@@ -1,0 +1,219 @@
+"""Files by URI: a local path or `s3://bucket/key`, behind the same few functions.
+
+S3 goes through boto3, so its usual settings apply: credentials from the environment or profile,
+`AWS_ENDPOINT_URL` for a store that is not Amazon's. This is the only module that knows boto3.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ni_platform.errors import DatasetError
+
+_SCHEME = "s3://"
+_MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+_HASH_CHUNK_BYTES = 1 << 20
+_LISTING_PAGE = 1000
+
+
+class MissingFileError(DatasetError):
+    """The URI names nothing that exists."""
+
+
+def is_remote(uri: str | Path) -> bool:
+    """Whether `uri` is an `s3://` URI rather than a local path."""
+    return str(uri).startswith(_SCHEME)
+
+
+def join(uri: str | Path, name: str) -> str:
+    """`name` below `uri`; a `name` that is itself remote or absolute stands for itself."""
+    if is_remote(name) or os.path.isabs(name):
+        return name
+    if is_remote(uri):
+        return f"{str(uri).rstrip('/')}/{name.removeprefix('./')}"
+    return os.path.join(uri, name)
+
+
+def exists(uri: str | Path) -> bool:
+    """Whether a file or object is there. An unreachable store raises `DatasetError`."""
+    if not is_remote(uri):
+        return os.path.exists(uri)
+    bucket, key = _split(str(uri))
+    try:
+        with _explained(str(uri)):
+            _client().head_object(Bucket=bucket, Key=key)
+    except MissingFileError:
+        return False
+    return True
+
+
+def read_bytes(uri: str | Path) -> bytes:
+    """The whole content. Raises `MissingFileError` or, for other causes, `DatasetError`."""
+    with _explained(str(uri)):
+        if not is_remote(uri):
+            return Path(uri).read_bytes()
+        bucket, key = _split(str(uri))
+        body: bytes = _client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        return body
+
+
+def write_bytes(uri: str | Path, data: bytes) -> None:
+    """Write a whole file or object; a reader sees the old content or the new, never a half."""
+    with _explained(str(uri)):
+        if is_remote(uri):
+            bucket, key = _split(str(uri))
+            _client().put_object(Bucket=bucket, Key=key, Body=data)
+        else:
+            _replace_file(Path(uri), data)
+
+
+def upload(path: Path, uri: str) -> None:
+    """Copy a local file to an `s3://` URI, in parts where it is large."""
+    bucket, key = _split(uri)
+    with _explained(uri):
+        _client().upload_file(str(path), bucket, key)
+
+
+def list_files(uri: str | Path) -> list[str]:
+    """Names of all files below `uri`, relative to it, sorted."""
+    if is_remote(uri):
+        return sorted(object_stamps(str(uri)))
+    root = Path(uri)
+    if not root.is_dir():
+        raise MissingFileError(f"{root} is not a folder: check the path.")
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def object_stamps(prefix: str) -> dict[str, str]:
+    """Relative name of each object below an `s3://` prefix, with its size and ETag.
+
+    One listing stands in for reading every object: the ETag changes whenever the bytes do.
+    """
+    bucket, key = _split(prefix)
+    start = f"{key.rstrip('/')}/" if key else ""
+    stamps: dict[str, str] = {}
+    with _explained(prefix):
+        pages = (
+            _client()
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=bucket, Prefix=start, PaginationConfig={"PageSize": _LISTING_PAGE})
+        )
+        for page in pages:
+            for item in page.get("Contents", []):
+                stamps[item["Key"][len(start) :]] = f"{item['Size']}-{item['ETag'].strip(chr(34))}"
+    return stamps
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a local file, read in pieces."""
+    digest = hashlib.sha256()
+    with _explained(str(path)), open(path, "rb") as file:
+        while chunk := file.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def explained_disk_errors(target: str | Path) -> Iterator[None]:
+    """Turn a full or unwritable disk into a `DatasetError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(_disk_message(error, str(target))) from error
+
+
+def _split(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.removeprefix(_SCHEME).partition("/")
+    if not bucket:
+        raise DatasetError(f"An S3 URI must read s3://BUCKET/KEY, but got {uri!r}.")
+    return bucket, key
+
+
+def _client() -> Any:
+    # A client must not cross a fork, and tests and users change the endpoint.
+    return _client_of(os.getpid(), os.environ.get("AWS_ENDPOINT_URL"))
+
+
+@lru_cache(maxsize=8)
+def _client_of(process: int, endpoint: str | None) -> Any:
+    config = Config(
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"max_attempts": 4, "mode": "standard"},
+        max_pool_connections=32,
+    )
+    return boto3.session.Session().client("s3", config=config)
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{uri} does not exist: check the path.") from error
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _MISSING_CODES:
+            raise MissingFileError(
+                f"{uri} does not exist ({code}): check bucket and key."
+            ) from error
+        raise DatasetError(
+            f"The S3 store refused {uri} ({code}): check the credentials and that they may "
+            "read and write there."
+        ) from error
+    except (BotoCoreError, boto3.exceptions.Boto3Error) as error:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "Amazon's default endpoint")
+        raise DatasetError(
+            f"{uri} cannot be reached through {endpoint}: {error}. Check AWS_ENDPOINT_URL, the "
+            "credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or a profile) and the network."
+        ) from error
+    except OSError as error:
+        raise DatasetError(_disk_message(error, uri)) from error
+
+
+def _disk_message(error: OSError, target: str) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"The disk is full while writing {target} ({_free_space(target)} free after "
+            "the half-written files were removed): free some space or choose another disk."
+        )
+    reason = error.strerror or str(error)
+    return f"{error.filename or target} cannot be read or written: {reason}. Check the path."
+
+
+def _free_space(target: str) -> str:
+    folder = Path(target).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB"
+
+
+def _replace_file(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    # The mask can only be read by setting it.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,45 @@
+"""Errors that a user can act on.
+
+Each message states the rule, the offending value and the remedy. The command line prints it
+without a traceback and exits with `exit_code`; anything that is not an `NiError` is a defect.
+"""
+
+
+class NiError(Exception):
+    """Base of all errors whose message is meant for the user."""
+
+    exit_code = 1
+
+
+class DatasetError(NiError):
+    """A dataset folder, table, picture or split that cannot be used as it is."""
+
+
+class ImageError(DatasetError):
+    """A picture that is missing, does not decode or is too large to decode safely."""
+
+
+class ChecksFailedError(NiError):
+    """Data checks failed and were not allowed to."""
+
+    exit_code = 2
+
+
+class ConfigError(NiError):
+    """An experiment name, config path or config value that does not exist or does not fit."""
+
+
+class WeightsError(NiError):
+    """Pretrained weights that cannot be reached."""
+
+
+class TrainingError(NiError):
+    """Training that cannot go on, such as a loss that is not finite."""
+
+
+class TrackingError(NiError):
+    """A tracking server, run or registered model that cannot be reached or read."""
+
+
+class PromotionRefusedError(NiError):
+    """A promotion gate did not pass."""

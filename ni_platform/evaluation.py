@@ -1,0 +1,210 @@
+"""From predictions to what a run records: a table, metrics per slice and per domain, plots.
+
+Everything is computed from one table with a row per scored content, so that what a run logs can
+be recomputed from its artifact `predictions/test.parquet` and compared with any other run's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.splits import Splits
+from ni_platform.errors import DatasetError
+from ni_platform.metrics import plots
+from ni_platform.metrics.evaluation import change_versus, evaluate, evaluate_by_domain
+from ni_platform.metrics.intervals import Estimate
+from ni_platform.tracking.run_record import RunRecord
+
+SLICES: Mapping[str, tuple[str, ...]] = {
+    "validation": ("validation",),
+    "test": ("in_domain", "out_of_domain"),
+    "in_domain": ("in_domain",),
+    "out_of_domain": ("out_of_domain",),
+}
+"""The slices that a run reports, and the parts of the split that make up each."""
+
+HEADLINE = (
+    "rmse",
+    "mae",
+    "r2",
+    "spearman",
+    "pairwise_accuracy",
+    "pairwise_accuracy_within_tests",
+    "pairwise_accuracy_significant",
+    "noise_ceiling_within_tests",
+    "noise_ceiling_significant",
+    "calibration_slope",
+)
+"""The metrics that a person is shown first, in this order."""
+
+Metrics = dict[str, dict[str, Estimate]]
+"""Slice -> metric -> estimate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How predictions are judged."""
+
+    replicates: int = 1000
+    """Bootstrap replicates behind each 95 % interval; whole A/B tests are drawn."""
+    glm: bool = True
+    """Fit the reference GLM on the same split, as NI Table 1 does."""
+
+
+def content_keys(dataset: Dataset) -> np.ndarray:
+    """Return a SHA-256 per content over what a model may read, pictures by their bytes.
+
+    Two contents with equal keys are the same input to every model, whatever their ids; so a key
+    tells whether a model has trained on a content of another dataset. Object array [N].
+    """
+    inputs = dataset.inputs()
+    digests = dataset.image_digests
+    if digests is not None:
+        inputs = inputs.assign(**{str(dataset.manifest.columns.image): digests})
+    # Sorted columns: a reordered manifest describes the same content.
+    rows = inputs[sorted(inputs.columns)].astype(object).where(inputs.notna(), None)
+    return np.array(
+        [
+            hashlib.sha256(repr(tuple(row)).encode()).hexdigest()
+            for row in rows.itertuples(index=False)
+        ],
+        dtype=object,
+    )
+
+
+def split_table(dataset: Dataset, splits: Splits) -> pd.DataFrame:
+    """Return which content is in which part: columns content_key, content_id, part, group."""
+    return pd.DataFrame(
+        {
+            "content_key": content_keys(dataset),
+            "content_id": dataset.content_id.astype(str).to_numpy(),
+            "part": splits.part,
+            "group": splits.group,
+        }
+    )
+
+
+def outcome_table(dataset: Dataset, membership: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """Return what happened to the contents `rows` beside their `membership`, row for row."""
+    domain = dataset.domain
+    return membership.reset_index(drop=True).assign(
+        ab_test=dataset.ab_test.to_numpy()[rows],
+        domain=None if domain is None else domain.to_numpy()[rows],
+        impressions=dataset.impressions[rows],
+        clicks=dataset.clicks[rows],
+        success_rate=dataset.success_rate[rows],
+    )
+
+
+def evaluate_slices(
+    table: pd.DataFrame, config: EvaluationConfig, column: str = "prediction"
+) -> Metrics:
+    """Return the metrics of `column` for each slice of which `table` has contents.
+
+    `in_domain` is left out where it is the whole test part, since it would say the same twice.
+    """
+    metrics: Metrics = {}
+    parts = set(table["part"])
+    for name, members in SLICES.items():
+        if name == "in_domain" and "out_of_domain" not in parts:
+            continue
+        rows = table[table["part"].isin(members)]
+        if len(rows):
+            metrics[name] = evaluate(
+                rows[column], **_outcomes(rows), replicates=config.replicates
+            )
+    if not metrics:
+        raise DatasetError("there is no content left to evaluate; every one was trained on")
+    return metrics
+
+
+def record_evaluation(
+    record: RunRecord, table: pd.DataFrame, config: EvaluationConfig, glm: Metrics | None = None
+) -> Metrics:
+    """Compute and log everything that follows from a run's predictions; return its metrics.
+
+    Logs `SLICE/METRIC` with intervals, the percent change against the GLM, the table of
+    predictions, metrics per domain and the plots.
+    """
+    metrics = evaluate_slices(table, config)
+    for name, estimates in metrics.items():
+        record.log_estimates(name, estimates)
+    if glm is not None:
+        record.log_metrics(changes_versus_glm(metrics, glm))
+    test = table[table["part"].isin(SLICES["test"])]
+    record.log_table(test, "predictions/test.parquet")
+    record.log_table(table[table["part"] == "validation"], "predictions/validation.parquet")
+    if test["domain"].notna().any():
+        by_domain = evaluate_by_domain(
+            test["prediction"],
+            domain=test["domain"],
+            **_outcomes(test),
+            replicates=config.replicates,
+        )
+        record.log_table(by_domain, "tables/by_domain.csv")
+    for name, figure in _figures(test, metrics, glm).items():
+        record.log_figure(figure, f"plots/{name}.png")
+    return metrics
+
+
+def changes_versus_glm(metrics: Metrics, glm: Metrics) -> dict[str, float]:
+    """Return `SLICE/METRIC_change_vs_glm` in percent, as NI Table 1 reports them."""
+    return {
+        f"{name}/{metric}_change_vs_glm": value
+        for name in metrics
+        if name in glm
+        for metric, value in change_versus(glm[name], metrics[name]).items()
+        if np.isfinite(value)
+    }
+
+
+def _figures(test: pd.DataFrame, metrics: Metrics, glm: Metrics | None) -> dict[str, Figure]:
+    models = {"model": metrics["test"]} | ({"GLM": glm["test"]} if glm else {})
+    return {
+        "calibration": plots.calibration_figure(test["prediction"], test["success_rate"]),
+        "predicted_observed": plots.predicted_observed_figure(
+            test["prediction"], test["success_rate"]
+        ),
+        "pairwise_accuracy": plots.pairwise_figure(models),
+    }
+
+
+def _outcomes(rows: pd.DataFrame) -> dict[str, Any]:
+    names = ("clicks", "impressions", "ab_test", "group", "success_rate")
+    return {name: rows[name].to_numpy() for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """What a command that evaluated a model has to tell."""
+
+    run_id: str
+    name: str
+    model_uri: str
+    metrics: Metrics
+    changes_versus_glm: dict[str, float] = field(default_factory=dict)
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Stage -> its best epoch, validation metrics and samples per second."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; metrics as `SLICE/METRIC` with value, low and high."""
+        return {
+            "run_id": self.run_id,
+            "name": self.name,
+            "model_uri": self.model_uri,
+            "metrics": {
+                f"{part}/{metric}": asdict(estimate)
+                for part, estimates in self.metrics.items()
+                for metric, estimate in estimates.items()
+            },
+            "changes_versus_glm": self.changes_versus_glm,
+            "stages": self.stages,
+        }

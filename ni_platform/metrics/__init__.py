@@ -1,0 +1,1 @@
+"""How well predicted success rates agree with observed ones, with clustered intervals."""

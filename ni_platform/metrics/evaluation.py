@@ -1,0 +1,205 @@
+"""Every metric of a slice at once, and the comparison of two predictions of the same contents."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from ni_platform.metrics.calibration import calibration_metrics
+from ni_platform.metrics.error import error_metrics
+from ni_platform.metrics.intervals import Draws, Estimate, Resampling, ratio
+from ni_platform.metrics.noise_ceiling import noise_ceiling_metrics
+from ni_platform.metrics.pairwise import all_pairs_metrics, within_test_metrics
+from ni_platform.metrics.rank_correlation import correlation_metrics
+from ni_platform.metrics.scored import EvaluationError, ScoredContents
+
+MetricFamily = Callable[[ScoredContents, Resampling], dict[str, Draws]]
+
+FAMILIES: dict[MetricFamily, tuple[str, ...]] = {
+    error_metrics: ("rmse", "mae", "r2"),
+    correlation_metrics: ("spearman", "pearson"),
+    all_pairs_metrics: ("pairwise_accuracy",),
+    within_test_metrics: ("pairwise_accuracy_within_tests", "pairwise_accuracy_significant"),
+    calibration_metrics: ("calibration_slope", "calibration_intercept", "calibration_error"),
+    noise_ceiling_metrics: ("noise_ceiling_within_tests", "noise_ceiling_significant"),
+}
+"""What each family of metrics estimates; a family shares its sums."""
+
+CHANGES = (
+    "rmse",
+    "mae",
+    "pairwise_accuracy",
+    "pairwise_accuracy_within_tests",
+    "pairwise_accuracy_significant",
+)
+"""The metrics whose change in percent `change_versus` reports."""
+
+
+def evaluate(
+    prediction: ArrayLike,
+    clicks: ArrayLike,
+    impressions: ArrayLike,
+    *,
+    ab_test: Any = None,
+    group: Any = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    success_rate: ArrayLike | None = None,
+) -> dict[str, Estimate]:
+    """All metrics of N predicted success rates, each with a 95 % interval.
+
+    `ab_test` [N] labels the A/B test of each content (None: not from one). Intervals resample
+    whole A/B tests, else whole groups (`group` [N], such as the picture), else contents.
+    `success_rate` is clicks / impressions unless given. Contents without impressions are left
+    out. `replicates=0` gives values without intervals. Beside the metrics of `FAMILIES` come
+    `n_contents`, `n_tests` (with at least two contents here), `n_pairs_within_tests` and
+    `n_pairs_significant`, whose `low` and `high` are NaN. Raises EvaluationError.
+    """
+    scored = ScoredContents.of(
+        prediction, clicks, impressions, ab_test=ab_test, group=group, success_rate=success_rate
+    )
+    return evaluate_scored(scored, replicates=replicates, seed=seed)
+
+
+def evaluate_scored(
+    scored: ScoredContents, *, replicates: int = 1000, seed: int = 0
+) -> dict[str, Estimate]:
+    """`evaluate` of rows that were checked, or merged from workers, before."""
+    resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
+    estimates: dict[str, Estimate] = {}
+    for family in FAMILIES:
+        for name, draws in family(scored, resampling).items():
+            estimates[name] = _estimate(name, draws)
+    tests = np.bincount(scored.test_codes[scored.test_codes >= 0])
+    estimates["n_contents"] = Estimate(float(len(scored)))
+    estimates["n_tests"] = Estimate(float(np.count_nonzero(tests > 1)))
+    return estimates
+
+
+def evaluate_by_domain(
+    prediction: ArrayLike,
+    clicks: ArrayLike,
+    impressions: ArrayLike,
+    domain: Any,
+    *,
+    ab_test: Any = None,
+    group: Any = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    success_rate: ArrayLike | None = None,
+) -> pd.DataFrame:
+    """`evaluate` of each domain: a row per domain in alphabetical order.
+
+    The columns are `domain` and, per metric, METRIC, METRIC_low and METRIC_high (a count has no
+    interval). Contents without a domain or without impressions are left out.
+    """
+    columns: dict[str, Any] = {
+        "prediction": prediction,
+        "clicks": clicks,
+        "impressions": impressions,
+        "ab_test": ab_test,
+        "group": group,
+        "success_rate": success_rate,
+    }
+    arrays = {name: np.asarray(c) for name, c in columns.items() if c is not None}
+    domains = pd.Series(np.asarray(domain, dtype=object))
+    known = domains.notna().to_numpy() & (arrays["impressions"] > 0)
+    rows: dict[str, dict[str, float]] = {}
+    for name in sorted(set(domains[known].astype(str))):
+        part = known & (domains.astype(str) == name).to_numpy(dtype=bool)
+        chosen = {key: array[part] for key, array in arrays.items()}
+        rows[name] = _flat(evaluate(**chosen, replicates=replicates, seed=seed))
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.rename_axis("domain").reset_index()
+
+
+def paired_difference(
+    metric: str,
+    prediction_a: ArrayLike,
+    prediction_b: ArrayLike,
+    clicks: ArrayLike,
+    impressions: ArrayLike,
+    *,
+    ab_test: Any = None,
+    group: Any = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    success_rate: ArrayLike | None = None,
+    percent: bool = False,
+) -> Estimate:
+    """Metric of prediction A less that of prediction B on the same contents.
+
+    Both see the same replicates, so what they share cancels and the interval is that of the
+    difference. `percent=True` gives the change of A against B in percent of B (NI Table 1).
+    Raises EvaluationError for a metric that `evaluate` does not know.
+    """
+    family = _family(metric)
+    draws = []
+    for prediction in (prediction_a, prediction_b):
+        scored = ScoredContents.of(
+            prediction,
+            clicks,
+            impressions,
+            ab_test=ab_test,
+            group=group,
+            success_rate=success_rate,
+        )
+        resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
+        draws.append(family(scored, resampling)[metric])
+    a, b = draws
+    difference = a.values - b.values
+    if percent:
+        difference = 100 * ratio(difference, b.values)
+    return Draws(difference, min(a.clusters, b.clusters)).estimate()
+
+
+def change_versus(
+    reference: Mapping[str, Estimate], candidate: Mapping[str, Estimate]
+) -> dict[str, float]:
+    """Change of the candidate in percent of the reference, as NI Table 1 reports it.
+
+    Negative is better for `rmse` and `mae`, positive for the pairwise accuracies; NaN where
+    either is undefined.
+    """
+    return {
+        name: float(
+            100
+            * ratio(
+                np.array(candidate[name].value - reference[name].value),
+                np.array(reference[name].value),
+            )
+        )
+        for name in CHANGES
+        if name in reference and name in candidate
+    }
+
+
+def _family(metric: str) -> MetricFamily:
+    for family, names in FAMILIES.items():
+        if metric in names:
+            return family
+    known = [name for names in FAMILIES.values() for name in names]
+    nearest = difflib.get_close_matches(metric, known, n=1, cutoff=0.0)[0]
+    raise EvaluationError(
+        f"A metric must be one of {', '.join(known)}, but got {metric!r}; did you mean {nearest!r}?"
+    )
+
+
+def _estimate(name: str, draws: Draws) -> Estimate:
+    if name == "calibration_error":
+        return draws.reversed_estimate(minimum=0.0)
+    return draws.estimate()
+
+
+def _flat(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for name, estimate in estimates.items():
+        row[name] = estimate.value
+        if not name.startswith("n_"):
+            row[f"{name}_low"], row[f"{name}_high"] = estimate.low, estimate.high
+    return row

@@ -1,0 +1,103 @@
+"""Pairwise accuracy (NI Algorithm 2) over all pairs, within A/B tests, and of significant pairs.
+
+Ties in the prediction count half; pairs whose observed rates are equal are left out, because
+neither order is right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, logit
+
+from ni_platform.metrics.concordance import concordance
+from ni_platform.metrics.intervals import Draws, Resampling, ratio
+from ni_platform.metrics.pairs import SIGNIFICANT_Z, two_proportion_z, within_test_pairs
+from ni_platform.metrics.scored import Floats, ScoredContents
+
+
+def pairwise_accuracy(prediction: ArrayLike, truth: ArrayLike) -> float:
+    """Share of all pairs in the right order, in O(N log N); NaN without a pair."""
+    hits, pairs = concordance(
+        np.asarray(prediction, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    )
+    return float(hits.sum() / pairs.sum()) if pairs.sum() else float("nan")
+
+
+def pairwise_accuracy_within_tests(
+    prediction: ArrayLike, clicks: ArrayLike, impressions: ArrayLike, ab_test: Any
+) -> float:
+    """Share of the pairs within one A/B test in the right order; NaN without a pair."""
+    counts = WithinTestCounts.of(
+        ScoredContents.of(prediction, clicks, impressions, ab_test=ab_test)
+    )
+    return float(counts.hits.sum() / counts.pairs.sum()) if counts.pairs.sum() else float("nan")
+
+
+def all_pairs_metrics(scored: ScoredContents, resampling: Resampling) -> dict[str, Draws]:
+    """`pairwise_accuracy` over all pairs.
+
+    A U-statistic of pairs: to first order a replicate changes it by the weighted sum of each
+    content's own hits less expected hits, formed on the log-odds scale to stay within (0, 1).
+    """
+    ones = np.ones(len(scored))
+    hits, pairs = concordance(scored.prediction, scored.success_rate)
+    if pairs.sum() == 0:
+        return {"pairwise_accuracy": Draws(np.full(len(resampling.weights), np.nan), 0)}
+    value = hits.sum() / pairs.sum()
+    (shift,) = resampling.sums(2 * (hits - value * pairs) / pairs.sum())
+    values = np.full(len(shift), value)
+    if 0 < value < 1:
+        values = expit(logit(value) + shift / (value * (1 - value)))
+        values[0] = value
+    return {"pairwise_accuracy": resampling.draws(values, support=ones)}
+
+
+class WithinTestCounts:
+    """Hits and pairs within A/B tests, per content [N]; each pair is booked on one of its two."""
+
+    hits: Floats
+    pairs: Floats
+    significant_hits: Floats
+    significant_pairs: Floats
+
+    def __init__(self, size: int) -> None:
+        self.hits, self.pairs = np.zeros(size), np.zeros(size)
+        self.significant_hits, self.significant_pairs = np.zeros(size), np.zeros(size)
+
+    @classmethod
+    def of(cls, scored: ScoredContents) -> WithinTestCounts:
+        """Count the pairs of `scored`."""
+        counts = cls(len(scored))
+        for first, second in within_test_pairs(scored.test_codes):
+            truth = np.sign(scored.success_rate[first] - scored.success_rate[second])
+            order = np.sign(scored.prediction[first] - scored.prediction[second])
+            z, _ = two_proportion_z(scored, first, second)
+            counted = (truth != 0).astype(np.float64)
+            hit = counted * (1 + order * truth) / 2
+            significant = counted * (np.abs(z) > SIGNIFICANT_Z)
+            counts.hits[first] += hit
+            counts.pairs[first] += counted
+            counts.significant_hits[first] += hit * significant
+            counts.significant_pairs[first] += significant
+        return counts
+
+
+def within_test_metrics(scored: ScoredContents, resampling: Resampling) -> dict[str, Draws]:
+    """Accuracy of pairs within tests, of the significant ones, and how many pairs there are."""
+    counts = WithinTestCounts.of(scored)
+    hits, pairs, significant_hits, significant_pairs = resampling.sums(
+        counts.hits, counts.pairs, counts.significant_hits, counts.significant_pairs
+    )
+    return {
+        "pairwise_accuracy_within_tests": resampling.draws(
+            ratio(hits, pairs), support=counts.pairs
+        ),
+        "pairwise_accuracy_significant": resampling.draws(
+            ratio(significant_hits, significant_pairs), support=counts.significant_pairs
+        ),
+        "n_pairs_within_tests": Draws(pairs[:1], 0),
+        "n_pairs_significant": Draws(significant_pairs[:1], 0),
+    }

@@ -1,0 +1,93 @@
+"""Figures of an evaluation, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from ni_platform.metrics.calibration import calibration_curve
+from ni_platform.metrics.intervals import Estimate
+
+PAIRWISE = {
+    "pairwise_accuracy": "all pairs",
+    "pairwise_accuracy_within_tests": "within A/B tests",
+    "pairwise_accuracy_significant": "significant pairs",
+}
+CEILINGS = {
+    "pairwise_accuracy_within_tests": "noise_ceiling_within_tests",
+    "pairwise_accuracy_significant": "noise_ceiling_significant",
+}
+MAX_POINTS = 20_000
+
+
+def calibration_figure(prediction: ArrayLike, success_rate: ArrayLike) -> Figure:
+    """Mean observed against mean predicted rate of ten equally full bins, beside the diagonal."""
+    predicted, observed = calibration_curve(
+        np.asarray(prediction, dtype=np.float64), np.asarray(success_rate, dtype=np.float64)
+    )
+    figure, axes = _square()
+    ends = [0.0, float(max(predicted.max(), observed.max())) * 1.05]
+    axes.plot(ends, ends, color="grey", linestyle="--", label="perfectly calibrated")
+    axes.plot(predicted, observed, marker="o", label="tenths of the contents")
+    axes.set(xlabel="mean predicted success rate", ylabel="mean observed success rate")
+    axes.legend()
+    return figure
+
+
+def predicted_observed_figure(
+    prediction: ArrayLike, success_rate: ArrayLike, *, seed: int = 0
+) -> Figure:
+    """Observed against predicted rate, a point per content (20,000 at random at most)."""
+    predicted = np.asarray(prediction, dtype=np.float64)
+    observed = np.asarray(success_rate, dtype=np.float64)
+    if len(predicted) > MAX_POINTS:
+        rows = np.random.default_rng(seed).choice(len(predicted), MAX_POINTS, replace=False)
+        predicted, observed = predicted[rows], observed[rows]
+    figure, axes = _square()
+    axes.scatter(predicted, observed, s=6, alpha=0.3, linewidths=0)
+    ends = [0.0, float(max(predicted.max(), observed.max())) * 1.05]
+    axes.plot(ends, ends, color="grey", linestyle="--")
+    axes.set(xlabel="predicted success rate", ylabel="observed success rate")
+    return figure
+
+
+def pairwise_figure(models: Mapping[str, Mapping[str, Estimate]]) -> Figure:
+    """Pairwise accuracies of each model (name → result of `evaluate`) with 95 % intervals.
+
+    A dashed line marks chance, a tick above each group of bars its noise ceiling.
+    """
+    forms = [
+        form
+        for form in PAIRWISE
+        if any(np.isfinite(estimates[form].value) for estimates in models.values())
+    ]
+    figure = Figure(figsize=(1.5 + 2 * max(len(forms), 1), 4), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.8 / max(len(models), 1)
+    for index, (model, estimates) in enumerate(models.items()):
+        places = np.arange(len(forms)) - 0.4 + width * (index + 0.5)
+        values = np.array([estimates[form].value for form in forms])
+        low = np.array([estimates[form].low for form in forms])
+        high = np.array([estimates[form].high for form in forms])
+        errors = np.nan_to_num(np.array([values - low, high - values]))
+        axes.bar(places, values, width, yerr=errors.reshape(2, -1), capsize=3, label=model)
+    first = next(iter(models.values()), {})
+    for place, form in enumerate(forms):
+        ceiling = first.get(CEILINGS.get(form, ""), Estimate(float("nan")))
+        if np.isfinite(ceiling.value):
+            label = "noise ceiling" if form == "pairwise_accuracy_within_tests" else ""
+            axes.hlines(ceiling.value, place - 0.42, place + 0.42, color="black", label=label)
+    axes.axhline(0.5, color="grey", linestyle="--", label="chance")
+    axes.set_xticks(range(len(forms)), [PAIRWISE[form] for form in forms])
+    axes.set(ylabel="pairwise accuracy", ylim=(0, 1.02))
+    axes.legend()
+    return figure
+
+
+def _square() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    return figure, figure.add_subplot()

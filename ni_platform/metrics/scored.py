@@ -1,0 +1,152 @@
+"""Contents with a prediction and what was observed: the state that every metric is computed from.
+
+Workers that score different rows merge their rows with `ScoredContents.concatenate` and compute
+once: a rank correlation is never the mean of per-worker correlations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from ni_platform.errors import NiError
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+
+class EvaluationError(NiError):
+    """Predictions and outcomes that cannot be compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredContents:
+    """N contents with predicted and observed success rates; build it with `of`."""
+
+    prediction: Floats
+    """Predicted success rate [N]."""
+    success_rate: Floats
+    """Observed success rate [N]."""
+    clicks: Floats
+    impressions: Floats
+    """Positive [N]: contents that nobody saw have no observed rate and are left out by `of`."""
+    ab_test: NDArray[Any]
+    """Label of the A/B test [N], None for a content that is not from one."""
+    group: NDArray[Any]
+    """Label of the cluster of contents that are not from an A/B test [N], such as the picture;
+    None for a content that stands alone."""
+
+    @classmethod
+    def of(
+        cls,
+        prediction: ArrayLike,
+        clicks: ArrayLike,
+        impressions: ArrayLike,
+        *,
+        ab_test: Any = None,
+        group: Any = None,
+        success_rate: ArrayLike | None = None,
+    ) -> ScoredContents:
+        """Check the columns (each [N]) and leave out contents without impressions.
+
+        Labels may be strings, objects or integers; None, NaN and negative integers mean "none".
+        `success_rate` is clicks / impressions unless given. Raises EvaluationError.
+        """
+        columns = {
+            "prediction": np.asarray(prediction, dtype=np.float64),
+            "clicks": np.asarray(clicks, dtype=np.float64),
+            "impressions": np.asarray(impressions, dtype=np.float64),
+        }
+        size = len(columns["prediction"])
+        labels = {"ab_test": _labels(ab_test, size), "group": _labels(group, size)}
+        if success_rate is not None:
+            columns["success_rate"] = np.asarray(success_rate, dtype=np.float64)
+        for name, column in (columns | labels).items():
+            if column.shape != (size,):
+                raise EvaluationError(
+                    f"Every column must hold one value per prediction ({size}), but {name} has "
+                    f"shape {column.shape}; pass columns of the same rows."
+                )
+        seen = columns["impressions"] > 0
+        kept = {name: column[seen] for name, column in (columns | labels).items()}
+        if "success_rate" not in kept:
+            kept["success_rate"] = kept["clicks"] / kept["impressions"]
+        scored = cls(**kept)
+        scored._check()
+        return scored
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[ScoredContents]) -> ScoredContents:
+        """The rows of all parts: merge states, then compute."""
+        return cls(
+            **{
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(cls)
+            }
+        )
+
+    def __len__(self) -> int:
+        return len(self.prediction)
+
+    @cached_property
+    def test_codes(self) -> Codes:
+        """A number from 0 per A/B test [N], -1 for a content that is not from one."""
+        return _factorize(self.ab_test)
+
+    @cached_property
+    def cluster_codes(self) -> Codes:
+        """A number from 0 per cluster [N]: the A/B test, else the group, else the content."""
+        codes = self.test_codes.copy()
+        outside = np.flatnonzero(codes < 0)
+        grouped = _factorize(self.group[outside])
+        alone = grouped < 0
+        grouped[alone] = grouped.max(initial=-1) + 1 + np.arange(alone.sum())
+        codes[outside] = codes.max(initial=-1) + 1 + grouped
+        return codes
+
+    def _check(self) -> None:
+        if not len(self):
+            raise EvaluationError(
+                "Metrics need at least one content with impressions, but there is none; evaluate "
+                "a part of the split that is not empty."
+            )
+        for name in ("prediction", "success_rate", "clicks", "impressions"):
+            bad = np.flatnonzero(~np.isfinite(getattr(self, name)))
+            if len(bad):
+                raise EvaluationError(
+                    f"Every {name} must be a finite number, but {len(bad)} of {len(self)} are not "
+                    f"(first: row {bad[0]}); look for NaN in training or in the outcome columns."
+                )
+        bad = np.flatnonzero((self.clicks < 0) | (self.clicks > self.impressions))
+        if len(bad):
+            row = bad[0]
+            raise EvaluationError(
+                f"0 <= clicks <= impressions must hold, but {len(bad)} rows break it (first: row "
+                f"{row} with {self.clicks[row]:g} clicks and {self.impressions[row]:g} "
+                "impressions); correct the outcome columns."
+            )
+
+
+def _labels(labels: Any, size: int) -> NDArray[Any]:
+    """Labels as objects, None where there is none."""
+    if labels is None:
+        return np.full(size, None, dtype=object)
+    series = pd.Series(labels)
+    missing = series.isna().to_numpy(copy=True)
+    if pd.api.types.is_integer_dtype(series.dtype):
+        missing |= (series < 0).fillna(value=True).to_numpy(dtype=bool)
+    values = series.to_numpy(dtype=object).copy()
+    values[missing] = None
+    return values
+
+
+def _factorize(labels: NDArray[Any]) -> Codes:
+    """A number from 0 per distinct label, -1 for None."""
+    codes, _ = pd.factorize(labels, use_na_sentinel=True)
+    return codes.astype(np.int64)

@@ -1,0 +1,175 @@
+"""Image encoders: NI Table 3's network, EfficientNet-Lite0, any transformers vision backbone."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ni_platform.errors import ConfigError
+from ni_platform.models.encoders.efficientnet_lite import EfficientNetLite0
+from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
+from ni_platform.models.encoders.pretrained import (
+    load_backbone,
+    load_efficientnet_lite0,
+    pixel_normalization,
+    restore_backbone,
+)
+from ni_platform.models.inputs import ImageInput
+from ni_platform.models.normalization import convert_batch_norm, has_batch_norm
+
+_PIXELS_AT_ONCE = 4_000_000
+"""Largest part of a list of pictures that is encoded together, beyond a first picture."""
+
+_EMPTY_SIDE = 64
+"""Side of the pictures that stand for a batch without any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEncoderConfig:
+    """Which network encodes pictures, where its weights come from, and how they are read."""
+
+    architecture: Literal["table3", "efficientnet_lite0", "transformers"] = "table3"
+    weights: str | None = None
+    """Hub id, folder, `package:NAME/PATH` or alias (see `encoders.pretrained`); None: random."""
+    input: ImageInput = field(default_factory=ImageInput)
+
+    def __post_init__(self) -> None:
+        if self.architecture == "transformers" and self.weights is None:
+            raise ConfigError(
+                "An image encoder of architecture 'transformers' needs weights: a hub id such as "
+                "'microsoft/resnet-18' or a folder."
+            )
+        if self.architecture == "table3" and self.weights is not None:
+            raise ConfigError(
+                f"Table 3's image network has no pretrained weights, but weights is "
+                f"{self.weights!r}. Set weights to None, or architecture to 'transformers'."
+            )
+
+
+class ImageEncoder(nn.Module):
+    """uint8 RGB [B, 3, H, W], or a list of B pictures [3, H, W] of any sizes, to [B, width]."""
+
+    mean_311: Tensor
+    std_311: Tensor
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        self.width: int = network.width  # type: ignore[assignment]
+        self.register_buffer("mean_311", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std_311", torch.tensor(std).view(3, 1, 1))
+
+    def normalize(self, image_B3HW: Tensor) -> Tensor:
+        """Standardise pixels of [0, 255] as the network expects them."""
+        return (image_B3HW.float() - self.mean_311) / self.std_311
+
+    def forward(self, images: Tensor | list[Tensor]) -> Tensor:
+        """Embed B pictures; equal sizes are encoded together.
+
+        Raises:
+            ConfigError: pictures of several sizes while batch normalization is being trained:
+                its statistics would depend on which sizes happen to meet in a batch.
+        """
+        if isinstance(images, list):
+            return self._encode_list(images)
+        if len(images):
+            return self._encode(images)
+        return self._encode_nothing()
+
+    def _encode(self, image_B3HW: Tensor) -> Tensor:
+        embedding: Tensor = self.network(self.normalize(image_B3HW))
+        return embedding
+
+    def _encode_nothing(self) -> Tensor:
+        """[0, width] that still depends on every weight, so that workers stay in step."""
+        shape = (3, _EMPTY_SIDE, _EMPTY_SIDE)
+        if has_batch_norm(self.network):  # takes part in its collective calls
+            return self._encode(self.mean_311.new_zeros(0, *shape))
+        return self._encode(self.mean_311.new_zeros(1, *shape))[:0]
+
+    def _encode_list(self, images: list[Tensor]) -> Tensor:
+        if not images:
+            return self._encode_nothing()
+        positions_of_shape: dict[torch.Size, list[int]] = defaultdict(list)
+        for position, image in enumerate(images):
+            positions_of_shape[image.shape].append(position)
+        trains_statistics = self.network.training and has_batch_norm(self.network)
+        if len(positions_of_shape) > 1 and trains_statistics:
+            sizes = ", ".join(f"{shape[2]}x{shape[1]}" for shape in list(positions_of_shape)[:3])
+            raise ConfigError(
+                "An image encoder with batch normalization trains on pictures of one size, but "
+                f"a batch has {sizes}. Set image.input.size or training.image_crop, or freeze "
+                "the image encoder."
+            )
+        order: list[int] = []
+        embeddings: list[Tensor] = []
+        for shape, positions in positions_of_shape.items():
+            at_once = max(1, _PIXELS_AT_ONCE // (shape[1] * shape[2]))
+            step = len(positions) if trains_statistics else at_once
+            for start in range(0, len(positions), step):
+                chunk = positions[start : start + step]
+                order += chunk
+                embeddings.append(self._encode(torch.stack([images[i] for i in chunk])))
+        embedding_BW = torch.cat(embeddings)
+        return embedding_BW[torch.tensor(order, device=embedding_BW.device).argsort()]
+
+    def save_skeleton(self, folder: Path) -> None:
+        """Write what `image_encoder` needs to rebuild the network without its source."""
+        if isinstance(self.network, TransformersImageNetwork):
+            self.network.config.save_pretrained(folder / "image")
+
+
+class TransformersImageNetwork(nn.Module):
+    """A transformers vision backbone whose last map or sequence is averaged over space."""
+
+    def __init__(self, backbone: Any) -> None:
+        super().__init__()
+        self.config = backbone.config
+        self.backbone = convert_batch_norm(backbone)
+        parameters = inspect.signature(backbone.forward).parameters
+        self._resizes_positions = "interpolate_pos_encoding" in parameters
+        self.width = self._probe_width()
+
+    def _probe_width(self) -> int:
+        side = getattr(self.config, "image_size", None)
+        side = side if isinstance(side, int) else 224
+        training = self.backbone.training
+        with torch.no_grad():
+            width = self.eval()(torch.zeros(1, 3, side, side)).shape[1]
+        self.backbone.train(training)
+        return int(width)
+
+    def forward(self, x_B3HW: Tensor) -> Tensor:
+        """Embed [B, 3, H, W] as [B, width]."""
+        extra = {"interpolate_pos_encoding": True} if self._resizes_positions else {}
+        hidden = self.backbone(pixel_values=x_B3HW, **extra).last_hidden_state
+        mean: Tensor = hidden.mean((2, 3)) if hidden.dim() == 4 else hidden.mean(1)
+        return mean
+
+
+def image_encoder(config: ImageEncoderConfig, skeleton: Path | None = None) -> ImageEncoder:
+    """Build the encoder: with its pretrained weights, or empty from a saved `skeleton` folder.
+
+    Raises:
+        WeightsError: the weights cannot be reached; the message names the ways to get them.
+    """
+    if config.architecture == "table3":
+        return ImageEncoder(PreactivationResNet(), (127.5,) * 3, (127.5,) * 3)
+    if config.architecture == "efficientnet_lite0":
+        network = EfficientNetLite0()
+        if config.weights is not None and skeleton is None:
+            load_efficientnet_lite0(network, config.weights)
+        return ImageEncoder(network, (127.0,) * 3, (128.0,) * 3)
+    if skeleton is not None:
+        # The buffers of the pixel statistics are among the saved weights.
+        backbone = restore_backbone(skeleton / "image")
+        return ImageEncoder(TransformersImageNetwork(backbone), (0.0,) * 3, (1.0,) * 3)
+    assert config.weights is not None  # checked by the config  # noqa: S101
+    mean, std = pixel_normalization(config.weights)
+    return ImageEncoder(TransformersImageNetwork(load_backbone(config.weights)), mean, std)

@@ -1,0 +1,319 @@
+"""Raw rows of a dataset to the tensors that a model reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ni_platform.data.batch import Inputs
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.images import MAX_PIXELS, decode
+from ni_platform.data.manifest import nearest
+from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.models.encoders.domain import domain_counts
+from ni_platform.models.encoders.tokenization import TextTokenizer
+
+_MAX_LEVELS = 1000
+"""Levels of a categorical column that are told apart; rarer ones count as unknown."""
+
+_PLACEHOLDER_SIDE = 32
+"""Side of the black picture that stands for a missing one of native size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInput:
+    """How pictures are read."""
+
+    size: int | None = 224
+    """Pictures are resized to this square; None keeps the native size (NI Section 6.1)."""
+    max_pixels: int = MAX_PIXELS
+    """Larger pictures are refused before they are decoded."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 8:
+            raise ConfigError(f"size must be at least 8 pixels or None, but is {self.size}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSchema:
+    """Which columns a model reads, and what training rows say about their values."""
+
+    image: str | None = None
+    text: tuple[str, ...] = ()
+    domain: str | None = None
+    categorical: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Column and the levels that training rows have, sorted; any other level is all zeros."""
+    numeric: tuple[tuple[str, float, float], ...] = ()
+    """Column, mean and standard deviation over training rows."""
+
+    @classmethod
+    def fit(
+        cls, dataset: Dataset, rows: Sequence[int] | np.ndarray, modalities: Collection[str]
+    ) -> InputSchema:
+        """Take the declared columns of `modalities`; levels and scales come from `rows` only.
+
+        Raises:
+            ConfigError: the dataset declares no column of a modality that the model reads.
+        """
+        columns = dataset.manifest.columns
+        declared = {
+            "image": columns.image,
+            "text": columns.text,
+            "domain": columns.domain,
+            "attributes": columns.categorical + columns.numeric,
+        }
+        for modality in modalities:
+            if not declared[modality]:
+                has = ", ".join(name for name, value in declared.items() if value) or "none"
+                raise ConfigError(
+                    f"The model reads {modality}, but dataset {dataset.manifest.name!r} declares "
+                    f"no column of it (declared: {has}). Declare one in dataset.yaml, or set "
+                    f"model.{modality} to None."
+                )
+        frame = dataset.inputs(rows)
+        reads_attributes = "attributes" in modalities
+        categorical = columns.categorical if reads_attributes else ()
+        numeric = columns.numeric if reads_attributes else ()
+        return cls(
+            image=columns.image if "image" in modalities else None,
+            text=columns.text if "text" in modalities else (),
+            domain=columns.domain if "domain" in modalities else None,
+            categorical=tuple((name, levels_of(frame[name])) for name in categorical),
+            numeric=tuple(_scale(frame, name) for name in numeric),
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that is read."""
+        single = [name for name in (self.image, self.domain) if name is not None]
+        categorical = [name for name, _ in self.categorical]
+        numeric = [name for name, _, _ in self.numeric]
+        return (*single, *self.text, *categorical, *numeric)
+
+    @property
+    def attributes_width(self) -> int:
+        """A: one entry per level and per numeric column."""
+        return sum(len(levels) for _, levels in self.categorical) + len(self.numeric)
+
+
+class InputEncoder:
+    """Turns tables of raw cells into `Inputs`; several threads may call it at once."""
+
+    def __init__(
+        self,
+        schema: InputSchema,
+        image: ImageInput,
+        tokenizer: TextTokenizer | None,
+        domain_buckets: int,
+    ) -> None:
+        """Hold what encoding needs.
+
+        Args:
+            schema: columns to read.
+            image: how pictures are read.
+            tokenizer: of the text encoder; needed if the schema has text columns.
+            domain_buckets: K, width of the domain's hashed counts.
+        """
+        if schema.text and tokenizer is None:
+            raise ValueError("a schema with text columns needs a tokenizer")
+        self.schema = schema
+        self.image = image
+        self.tokenizer = tokenizer
+        self.domain_buckets = domain_buckets
+        self._positions = [
+            {level: position for position, level in enumerate(levels)}
+            for _, levels in schema.categorical
+        ]
+
+    def encode(
+        self,
+        frame: pd.DataFrame,
+        *,
+        crop: int | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> Inputs:
+        """Encode the rows of `frame`, whose columns are named as in the dataset.
+
+        Args:
+            frame: image cells are paths, s3:// URIs or encoded bytes; a null cell, or a blank
+                text, is a missing value.
+            crop: side of a square cut out of each picture (after `image.size`), for
+                pretraining; a smaller picture is first scaled up to it.
+            rng: decides where to cut, from the centre if None.
+
+        Raises:
+            DatasetError: a column is missing, or a numeric cell is not a number.
+            ImageError: a picture is missing, corrupt or too large.
+        """
+        self._check(frame, crop)
+        fields: dict[str, Any] = {}
+        if self.schema.image is not None:
+            fields |= self._images(frame[self.schema.image], crop, rng)
+        if self.schema.text:
+            fields |= self._texts(frame)
+        if self.schema.domain is not None:
+            fields |= self._domains(frame[self.schema.domain])
+        if self.schema.categorical or self.schema.numeric:
+            fields |= self._attributes(frame)
+        return Inputs(size=len(frame), **fields)
+
+    def _check(self, frame: pd.DataFrame, crop: int | None) -> None:
+        for column in self.schema.columns:
+            if column not in frame.columns:
+                hint = nearest(column, [str(name) for name in frame.columns])
+                raise DatasetError(
+                    f"The model reads the column {column!r}, but the table has none of that "
+                    f"name{hint}. Add it; where the modality is missing, leave its cells null."
+                )
+        if crop is not None and self.image.size is not None and crop > self.image.size:
+            raise ConfigError(
+                f"image_crop must be at most image.input.size = {self.image.size}, but is {crop}. "
+                "Lower it, or set image.input.size to None to cut from pictures of native size."
+            )
+
+    def _images(
+        self, cells: pd.Series, crop: int | None, rng: np.random.Generator | None
+    ) -> dict[str, Any]:
+        present = [not _is_null(cell) for cell in cells]
+        pictures = [self._picture(cell, crop, rng) for cell in cells]
+        image_B3HW: Tensor | list[Tensor]
+        if self.image.size is None and crop is None:
+            image_B3HW = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]
+        else:
+            # Height, width, channels in memory: the channels-last layout that convolutions like.
+            image_B3HW = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+        return {"image_B3HW": image_B3HW, "image_present_B": torch.tensor(present)}
+
+    def _picture(self, cell: Any, crop: int | None, rng: np.random.Generator | None) -> np.ndarray:
+        """uint8 [H, W, 3]; black for a null cell."""
+        if _is_null(cell):
+            side = crop or self.image.size or _PLACEHOLDER_SIDE
+            return np.zeros((side, side, 3), dtype=np.uint8)
+        picture = decode(cell, max_pixels=self.image.max_pixels)
+        if self.image.size is not None:
+            square = (self.image.size, self.image.size)
+            # The gap lets Pillow shrink by a cheap integer factor first.
+            picture = picture.resize(square, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        if crop is not None:
+            picture = _cropped(picture, crop, rng)
+        return np.array(picture, dtype=np.uint8)
+
+    def _texts(self, frame: pd.DataFrame) -> dict[str, Tensor]:
+        assert self.tokenizer is not None  # checked by the constructor  # noqa: S101
+        texts = list(joined_texts(frame, self.schema.text, self.tokenizer.separator))
+        tokens_BT, token_mask_BT = self.tokenizer.encode(texts)
+        return {
+            "tokens_BT": tokens_BT,
+            "token_mask_BT": token_mask_BT,
+            "text_present_B": torch.tensor([bool(text) for text in texts]),
+        }
+
+    def _domains(self, cells: pd.Series) -> dict[str, Tensor]:
+        counts_BK = np.zeros((len(cells), self.domain_buckets), dtype=np.float32)
+        present_B = np.zeros(len(cells), dtype=bool)
+        for row, cell in enumerate(cells):
+            domain = category(cell)
+            if domain is not None:
+                counts_BK[row] = domain_counts(domain, self.domain_buckets)
+                present_B[row] = True
+        return {
+            "domain_BK": torch.from_numpy(counts_BK),
+            "domain_present_B": torch.from_numpy(present_B),
+        }
+
+    def _attributes(self, frame: pd.DataFrame) -> dict[str, Tensor]:
+        encoded_BA = np.zeros((len(frame), self.schema.attributes_width), dtype=np.float32)
+        present_B = np.zeros(len(frame), dtype=bool)
+        start = 0
+        for (column, levels), positions in zip(self.schema.categorical, self._positions):
+            for row, cell in enumerate(frame[column]):
+                level = category(cell)
+                present_B[row] |= level is not None
+                if level in positions:
+                    encoded_BA[row, start + positions[level]] = 1
+            start += len(levels)
+        for column, mean, std in self.schema.numeric:
+            values_B = _numbers(frame, column)
+            known_B = np.isfinite(values_B)
+            present_B |= known_B
+            # A missing number is the mean, which is 0.
+            encoded_BA[known_B, start] = (values_B[known_B] - mean) / std
+            start += 1
+        return {
+            "attributes_BA": torch.from_numpy(encoded_BA),
+            "attributes_present_B": torch.from_numpy(present_B),
+        }
+
+
+def joined_texts(frame: pd.DataFrame, columns: Sequence[str], separator: str) -> Iterator[str]:
+    """The texts of each row as one, empty where all are null or blank."""
+    for cells in zip(*(frame[column] for column in columns)):
+        parts = [str(cell).strip() for cell in cells if not _is_null(cell)]
+        yield separator.join(part for part in parts if part)
+
+
+def category(cell: Any) -> str | None:
+    """A categorical cell as text, None if null; 3 and 3.0 are the same level.
+
+    pandas turns a column of integers into floats when a cell is missing.
+    """
+    if _is_null(cell):
+        return None
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+        return str(int(cell))
+    return str(cell).strip() or None
+
+
+def _is_null(cell: Any) -> bool:
+    return not isinstance(cell, bytes | str) and bool(pd.isna(cell))
+
+
+def levels_of(cells: pd.Series) -> tuple[str, ...]:
+    """Levels of a categorical column, sorted; of very many, the most frequent."""
+    counts = pd.Series([category(cell) for cell in cells], dtype=object).value_counts()
+    # Ties are broken by name, so that the order of rows does not matter.
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    return tuple(sorted(str(level) for level, _ in ordered[:_MAX_LEVELS]))
+
+
+def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
+    """float64 [B], NaN where null."""
+    try:
+        return pd.to_numeric(frame[column]).to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(
+            f"The numeric column {column!r} holds a cell that is not a number ({error}). "
+            "Correct it, or declare the column categorical."
+        ) from error
+
+
+def _scale(frame: pd.DataFrame, column: str) -> tuple[str, float, float]:
+    """Column, mean and standard deviation; a column without any spread is left as wide as it is."""
+    values = _numbers(frame, column)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return column, 0.0, 1.0
+    mean, std = float(values.mean()), float(values.std())
+    # What is left of a constant column's spread is rounding.
+    return column, mean, std if std > 1e-9 * max(1.0, abs(mean)) else 1.0
+
+
+def _cropped(picture: Image.Image, side: int, rng: np.random.Generator | None) -> Image.Image:
+    if min(picture.size) < side:
+        scale = side / min(picture.size)
+        larger = (math.ceil(picture.width * scale), math.ceil(picture.height * scale))
+        picture = picture.resize(larger, Image.Resampling.BICUBIC)
+    spare_x, spare_y = picture.width - side, picture.height - side
+    if rng is None:
+        left, top = spare_x // 2, spare_y // 2
+    else:
+        left, top = int(rng.integers(spare_x + 1)), int(rng.integers(spare_y + 1))
+    return picture.crop((left, top, left + side, top + side))

@@ -1,0 +1,162 @@
+"""Training losses and how they add up over workers.
+
+Every loss is a sum over contents or pairs (the numerator) over what it is an average of (the
+denominator). Workers add up both, so the loss of W workers equals that of one worker with the
+whole batch, whatever share of the batch each has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ni_platform.data.batch import Outcomes
+from ni_platform.errors import ConfigError
+
+Terms = dict[str, tuple[Tensor, Tensor]]
+"""Numerator (differentiable) and denominator (not) of each loss, both scalars in float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weight of each loss in the sum that is minimised; a loss of weight 0 is not computed."""
+
+    mse: float = 1.0
+    """NI Eq. 4: squared error of the rate, mean over contents."""
+    weighted_mse: float = 0.0
+    """The same, each content weighted by its impressions."""
+    binomial: float = 0.0
+    """Negative log-likelihood of the clicks given the impressions, per impression."""
+    pairwise: float = 0.0
+    """Logistic loss of pairs within one A/B test against the probability that one is better."""
+    within_test_likelihood: float = 0.0
+    """Negative log-likelihood of how a test's clicks divide over its arms, per click."""
+
+    def __post_init__(self) -> None:
+        weights = asdict(self)
+        wrong = {name: w for name, w in weights.items() if not (math.isfinite(w) and w >= 0)}
+        if wrong:
+            raise ConfigError(f"Loss weights must be finite and not negative, but {wrong} is.")
+        if not any(weights.values()):
+            raise ConfigError(f"At least one loss of {', '.join(weights)} needs a weight above 0.")
+
+    @property
+    def needs_whole_tests(self) -> bool:
+        """Whether contents of one A/B test must meet in one worker's batch."""
+        return self.pairwise > 0 or self.within_test_likelihood > 0
+
+
+class Loss:
+    """Weighted sum of losses."""
+
+    def __init__(self, config: LossConfig) -> None:
+        self.weights = {name: w for name, w in asdict(config).items() if w > 0}
+
+    def terms(self, logits_B: Tensor, outcomes: Outcomes) -> Terms:
+        """Numerator and denominator of every loss with a weight, for these B contents."""
+        logits_B = logits_B.float()
+        return {name: _TERMS[name](logits_B, outcomes) for name in self.weights}
+
+    def combine(self, terms: Terms, denominators: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Weighted sum of numerator over denominator.
+
+        `denominators` replaces the terms' own, for instance by their sum over workers and
+        micro-batches; the sum of all these results is then the loss of the whole batch. A loss
+        whose denominator is 0 (no pair in the batch) counts 0.
+        """
+        total = torch.zeros(())
+        for name, (numerator, own) in terms.items():
+            denominator = own if denominators is None else denominators[name]
+            share = numerator / torch.where(denominator > 0, denominator, 1.0)
+            total = total.to(share) + self.weights[name] * share
+        return total
+
+    def __call__(self, logits_B: Tensor, outcomes: Outcomes) -> Tensor:
+        """The loss of one batch that no other worker shares."""
+        return self.combine(self.terms(logits_B, outcomes))
+
+
+def mse(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor]:
+    """Squared error between sigmoid(logit) and the success rate (NI Eq. 4), per content."""
+    error_B = torch.sigmoid(logits_B) - outcomes.success_rate_B
+    return error_B.square().sum(), error_B.new_tensor(float(len(error_B)))
+
+
+def weighted_mse(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor]:
+    """Squared error weighted by impressions: a rate from few impressions says little."""
+    error_B = torch.sigmoid(logits_B) - outcomes.success_rate_B
+    return (error_B.square() * outcomes.impressions_B).sum(), outcomes.impressions_B.sum()
+
+
+def binomial(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor]:
+    """-[c log p + (n - c) log(1 - p)], per impression."""
+    misses_B = outcomes.impressions_B - outcomes.clicks_B
+    likelihood_B = outcomes.clicks_B * functional.logsigmoid(logits_B)
+    likelihood_B = likelihood_B + misses_B * functional.logsigmoid(-logits_B)
+    return -likelihood_B.sum(), outcomes.impressions_B.sum()
+
+
+def pairwise(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor]:
+    """Logistic loss on the logit difference of pairs within one A/B test.
+
+    With z the two-proportion z statistic of a pair, the target is Phi(z), roughly the
+    probability that the first arm is the better one, and the pair's weight is |2 Phi(z) - 1|:
+    a difference that may well be noise hardly counts.
+    """
+    impressions_B, clicks_B = outcomes.impressions_B, outcomes.clicks_B
+    shown_BB = (impressions_B > 0).unsqueeze(1) & (impressions_B > 0).unsqueeze(0)
+    pair_BB = _same_test(outcomes.ab_test_B).triu(1) & shown_BB
+    # Impossible pairs get harmless counts instead of a division by zero.
+    safe_B = impressions_B.clamp(min=1)
+    rate_B = clicks_B / safe_B
+    pooled_BB = (clicks_B.unsqueeze(1) + clicks_B) / (safe_B.unsqueeze(1) + safe_B)
+    variance_BB = pooled_BB * (1 - pooled_BB) * (1 / safe_B.unsqueeze(1) + 1 / safe_B)
+    usable_BB = pair_BB & (variance_BB > 0)
+    z_BB = (rate_B.unsqueeze(1) - rate_B) / torch.where(usable_BB, variance_BB, 1.0).sqrt()
+    target_BB = torch.special.ndtr(z_BB)
+    weight_BB = torch.where(usable_BB, (2 * target_BB - 1).abs(), 0.0)
+    difference_BB = logits_B.unsqueeze(1) - logits_B
+    loss_BB = functional.softplus(difference_BB) - target_BB * difference_BB
+    return (weight_BB * loss_BB).sum(), weight_BB.sum()
+
+
+def within_test_likelihood(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor]:
+    """Likelihood of how the clicks of an A/B test divide over its arms, per click.
+
+    Given the test's total, clicks of arms are multinomial with probabilities proportional to
+    impressions times rate (exact for Poisson clicks), so the test's own level cancels. Contents
+    without another arm in the batch do not count.
+    """
+    shown_B = outcomes.impressions_B > 0
+    same_BB = _same_test(outcomes.ab_test_B) & shown_B.unsqueeze(0) & shown_B.unsqueeze(1)
+    counts_B = same_BB.sum(1) > 1
+    expected_B = functional.logsigmoid(logits_B) + outcomes.impressions_B.clamp(min=1).log()
+    # A row without a test would have no term: give it its own, it has no weight anyway.
+    eye_BB = torch.eye(len(logits_B), dtype=torch.bool, device=logits_B.device)
+    total_B = (
+        expected_B.unsqueeze(0)
+        .expand_as(same_BB)
+        .masked_fill(~(same_BB | eye_BB), -torch.inf)
+        .logsumexp(1)
+    )
+    clicks_B = torch.where(counts_B, outcomes.clicks_B, 0.0)
+    return (clicks_B * (total_B - expected_B)).sum(), clicks_B.sum()
+
+
+def _same_test(ab_test_B: Tensor) -> Tensor:
+    """Bool [B, B]: whether two contents are of one A/B test."""
+    return (ab_test_B.unsqueeze(1) == ab_test_B) & (ab_test_B >= 0).unsqueeze(1)
+
+
+_TERMS = {
+    "mse": mse,
+    "weighted_mse": weighted_mse,
+    "binomial": binomial,
+    "pairwise": pairwise,
+    "within_test_likelihood": within_test_likelihood,
+}

@@ -1,0 +1,194 @@
+"""The multimodal success-rate regressor of Neural Insights (NI Section 3, Table 3).
+
+Each modality is encoded on its own, the embeddings are concatenated (NI Eq. 3) and a
+fully-connected network turns them into the logit of the success rate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ni_platform.data.batch import Inputs
+from ni_platform.errors import ConfigError
+from ni_platform.models.encoders.attributes import AttributesEncoderConfig
+from ni_platform.models.encoders.domain import DomainEncoderConfig
+from ni_platform.models.encoders.image import ImageEncoder, ImageEncoderConfig, image_encoder
+from ni_platform.models.encoders.mlp import MLP, MLPConfig
+from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
+
+MODALITIES = ("image", "text", "domain", "attributes")
+"""In the order in which their embeddings are concatenated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralInsightsConfig:
+    """Which modalities are read, how each is encoded, and how they are fused.
+
+    A modality whose config is None is not read. MLP3 of Table 3 is
+    `MLPConfig(hidden=(512, 1024, 1024))`, followed by the output layer; None leaves the output
+    layer alone, which makes a single-modality network of NI Table 1.
+    """
+
+    kind: Literal["neural_insights"] = "neural_insights"
+    image: ImageEncoderConfig | None = None
+    text: TextEncoderConfig | None = None
+    domain: DomainEncoderConfig | None = None
+    attributes: AttributesEncoderConfig | None = None
+    regression: MLPConfig | None = None
+
+    def __post_init__(self) -> None:
+        if not self.modalities:
+            raise ConfigError(
+                f"A model reads at least one modality of {', '.join(MODALITIES)}, but none is set."
+            )
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities that are read, in the order of `MODALITIES`."""
+        return tuple(name for name in MODALITIES if getattr(self, name) is not None)
+
+
+class NeuralInsights(nn.Module):
+    """Image, text, domain and attributes of B contents to logits [B] of their success rates."""
+
+    def __init__(
+        self,
+        config: NeuralInsightsConfig,
+        *,
+        attributes_width: int = 0,
+        vocabulary_size: int = 0,
+        skeleton: Path | None = None,
+        initial_rate: float = 0.5,
+    ) -> None:
+        """Build the network, from random numbers and pretrained weights.
+
+        Args:
+            config: what to build.
+            attributes_width: A, width of the encoded attributes.
+            vocabulary_size: token ids of a text encoder from scratch.
+            skeleton: folder written by `save_skeleton`; no pretrained weights are looked for.
+            initial_rate: success rate that output layers start from, in (0, 1).
+        """
+        super().__init__()
+        self.config = config
+        self.initial_rate = initial_rate
+        self.encoders = nn.ModuleDict(
+            {
+                name: _encoder(name, config, attributes_width, vocabulary_size, skeleton)
+                for name in config.modalities
+            }
+        )
+        width = sum(encoder.width for encoder in self.encoders.values())  # type: ignore[misc]
+        self.regression: nn.Module = nn.Identity()
+        if config.regression is not None:
+            self.regression = MLP(width, config.regression)
+            width = config.regression.hidden[-1]
+        self.output = _output_layer(width, initial_rate)
+
+    def embedding(self, inputs: Inputs) -> Tensor:
+        """Concatenated embeddings [B, sum of widths]; zeros for a missing modality."""
+        parts = [embed(name, encoder, inputs) for name, encoder in self.encoders.items()]
+        return torch.cat(parts, dim=1)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits [B] of the success rates (the argument of NI Eq. 4's sigmoid)."""
+        logits_B1: Tensor = self.output(self.regression(self.embedding(inputs)))
+        return logits_B1.squeeze(1)
+
+    def stage(self, name: str) -> nn.Module:
+        """What a training stage trains.
+
+        "fused" is the whole network. The name of a modality is its encoder, shared with this
+        network, under a new output layer (NI Section 3's head for pretraining); its state dict
+        names the encoder's weights as this network's does.
+        """
+        if name == "fused":
+            return self
+        if name not in self.encoders:
+            known = ", ".join([*self.encoders, "fused"])
+            raise ConfigError(f"This model has no stage {name!r}. It has: {known}.")
+        return SingleModality(name, self.encoders[name], self.initial_rate)
+
+    def save_skeleton(self, folder: Path) -> None:
+        """Write what rebuilds the encoders without their pretrained sources."""
+        for encoder in self.encoders.values():
+            if isinstance(encoder, ImageEncoder | TextEncoder):
+                encoder.save_skeleton(folder)
+
+
+class SingleModality(nn.Module):
+    """One encoder with its own output layer, as it is pretrained (NI Section 3)."""
+
+    def __init__(self, name: str, encoder: nn.Module, initial_rate: float) -> None:
+        super().__init__()
+        self.name = name
+        self.encoders = nn.ModuleDict({name: encoder})
+        self.head = _output_layer(encoder.width, initial_rate)  # type: ignore[arg-type]
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits [B] of the success rates from this modality alone."""
+        logits_B1: Tensor = self.head(embed(self.name, self.encoders[self.name], inputs))
+        return logits_B1.squeeze(1)
+
+
+def embed(name: str, encoder: nn.Module, inputs: Inputs) -> Tensor:
+    """Embeddings [B, width] of one modality; only rows that have it are encoded.
+
+    The others are zero (NI Section 6). A batch without any row still runs the encoder on zero
+    rows, so that all workers of a distributed run make the same collective calls.
+    """
+    tensors: tuple[Tensor | list[Tensor] | None, ...]
+    if name == "image":
+        tensors, present_B = (inputs.image_B3HW,), inputs.image_present_B
+    elif name == "text":
+        tensors, present_B = (inputs.tokens_BT, inputs.token_mask_BT), inputs.text_present_B
+    elif name == "domain":
+        tensors, present_B = (inputs.domain_BK,), inputs.domain_present_B
+    else:
+        tensors, present_B = (inputs.attributes_BA,), inputs.attributes_present_B
+    if any(tensor is None for tensor in tensors) or present_B is None:
+        raise ValueError(f"the model reads the modality {name!r}, but the inputs do not hold it")
+    if bool(present_B.all()):
+        embedding: Tensor = encoder(*tensors)
+        return embedding
+    rows = present_B.nonzero().squeeze(1)
+    encoded = encoder(*[_take(tensor, rows) for tensor in tensors])
+    return encoded.new_zeros(inputs.size, encoded.shape[1]).index_put((rows,), encoded)
+
+
+def _take(values: Tensor | list[Tensor] | None, rows: Tensor) -> Tensor | list[Tensor]:
+    if isinstance(values, list):
+        return [values[row] for row in rows.tolist()]
+    assert values is not None  # checked by the caller  # noqa: S101
+    return values[rows]
+
+
+def _encoder(
+    name: str,
+    config: NeuralInsightsConfig,
+    attributes_width: int,
+    vocabulary_size: int,
+    skeleton: Path | None,
+) -> nn.Module:
+    if name == "image" and config.image is not None:
+        return image_encoder(config.image, skeleton)
+    if name == "text" and config.text is not None:
+        return text_encoder(config.text, vocabulary_size, skeleton)
+    if name == "domain" and config.domain is not None:
+        return MLP(config.domain.buckets, config.domain.mlp)
+    if config.attributes is None or attributes_width < 1:
+        raise ValueError("attributes_width must be at least 1 for a model that reads attributes")
+    return MLP(attributes_width, config.attributes.mlp)
+
+
+def _output_layer(width: int, initial_rate: float) -> nn.Linear:
+    """fc-1 whose bias starts at the usual rate: marketing rates are far from one half."""
+    layer = nn.Linear(width, 1)
+    nn.init.constant_(layer.bias, math.log(initial_rate / (1 - initial_rate)))
+    return layer

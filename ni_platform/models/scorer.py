@@ -1,0 +1,261 @@
+"""A trained success-rate regressor with everything that scoring raw contents needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+import ni_platform
+from ni_platform.data.batch import Inputs
+from ni_platform.data.dataset import Dataset
+from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.models.encoders.text import text_tokenizer
+from ni_platform.models.encoders.tokenization import TextTokenizer
+from ni_platform.models.inputs import ImageInput, InputEncoder, InputSchema, joined_texts
+from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
+
+REGRESSORS: dict[str, tuple[type[NeuralInsightsConfig], type[NeuralInsights]]] = {
+    "neural_insights": (NeuralInsightsConfig, NeuralInsights),
+}
+"""Config and network of each kind of regressor; a saved regressor names its kind."""
+
+_DESCRIPTION = "regressor.json"
+_WEIGHTS = "weights.safetensors"
+_TOKENIZER = "tokenizer"
+_BACKBONES = "backbones"
+_FORMAT = 1
+_READERS = 4
+"""Threads that read batches ahead of the network."""
+
+_LOGIT_LIMIT = 30.0
+"""Beyond it float64 rates come close to being exactly 0 or 1."""
+
+
+class Scorer:
+    """Network and input encoder of one regressor; `build_scorer` or `Scorer.load` makes it."""
+
+    def __init__(
+        self, config: NeuralInsightsConfig, model: NeuralInsights, inputs: InputEncoder
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.inputs = inputs
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.model.parameters()).device
+
+    def save(self, folder: str | Path) -> None:
+        """Write the regressor into `folder`, which is complete or not there at all.
+
+        `Scorer.load` needs this package and the folder, neither a network nor the source of
+        the pretrained weights.
+        """
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            self._write(temporary)
+            os.chmod(temporary, 0o755)  # mkdtemp's 0700 would lock out a team  # noqa: S103
+            if folder.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+                os.replace(folder, old)
+                os.replace(temporary, folder)
+                shutil.rmtree(old)
+            else:
+                os.replace(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _write(self, folder: Path) -> None:
+        backbones = folder / _BACKBONES
+        backbones.mkdir()
+        self.model.save_skeleton(backbones)
+        if self.inputs.tokenizer is not None:
+            self.inputs.tokenizer.save(folder / _TOKENIZER)
+        weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
+        safetensors.torch.save_file(weights, folder / _WEIGHTS)
+        description = {
+            "format": _FORMAT,
+            "kind": self.config.kind,
+            "package_version": ni_platform.__version__,
+            "config": asdict(self.config),
+            "schema": asdict(self.inputs.schema),
+            "initial_rate": self.model.initial_rate,
+        }
+        (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2))
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "auto") -> Scorer:
+        """Read what `save` wrote; `auto` takes a GPU where there is one.
+
+        Raises:
+            ConfigError: the folder is not a saved regressor, or one of a later version.
+        """
+        folder = Path(folder)
+        config, schema, initial_rate = _read_description(folder)
+        tokenizer = TextTokenizer.load(folder / _TOKENIZER) if schema.text else None
+        _, network = REGRESSORS[config.kind]
+        model = network(
+            config,
+            attributes_width=schema.attributes_width,
+            vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+            skeleton=folder / _BACKBONES,
+            initial_rate=initial_rate,
+        )
+        try:
+            model.load_state_dict(safetensors.torch.load_file(folder / _WEIGHTS))
+        except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"The weights of {folder} do not fit its {_DESCRIPTION} ({reason}). "
+                "Save or download the model again."
+            ) from error
+        return cls(
+            config, model.to(chosen_device(device)), _input_encoder(config, schema, tokenizer)
+        )
+
+    def predict(
+        self,
+        frame: pd.DataFrame,
+        *,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Predicted success rates, float64 in (0, 1), one per row of `frame`.
+
+        Args:
+            frame: as `InputEncoder.encode` takes it.
+            batch_size: rows that are scored together.
+            progress: called with the number of rows of each batch when it is done.
+
+        Raises:
+            DatasetError: a column is missing, or a cell cannot be read.
+        """
+        training = self.model.training
+        self.model.eval()
+        rates = np.empty(len(frame), dtype=np.float64)
+        try:
+            with torch.inference_mode():
+                for start, inputs in self._read_ahead(frame, batch_size):
+                    logits_B = self.model(inputs.to(self.device))
+                    stop = start + inputs.size
+                    logits_B = logits_B.double().clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
+                    rates[start:stop] = torch.sigmoid(logits_B).cpu().numpy()
+                    if progress is not None:
+                        progress(inputs.size)
+        finally:
+            self.model.train(training)
+        return rates
+
+    def _read_ahead(self, frame: pd.DataFrame, batch_size: int) -> Iterator[tuple[int, Inputs]]:
+        """First row and inputs of each batch, in order, read by threads ahead of their use."""
+        starts = range(0, len(frame), batch_size)
+        with ThreadPoolExecutor(_READERS) as pool:
+            pending: dict[int, Future[Inputs]] = {}
+            for position, start in enumerate(starts):
+                for ahead in starts[position : position + _READERS + 1]:
+                    if ahead not in pending:
+                        rows = frame.iloc[ahead : ahead + batch_size]
+                        pending[ahead] = pool.submit(self.inputs.encode, rows)
+                yield start, pending.pop(start).result()
+
+
+def build_scorer(
+    config: NeuralInsightsConfig,
+    dataset: Dataset,
+    train_rows: Sequence[int] | np.ndarray,
+    seed: int,
+) -> Scorer:
+    """An untrained regressor for the dataset: what is fitted is fitted on `train_rows` only.
+
+    Pretrained weights are loaded; everything else is drawn from `seed`. Output layers start at
+    the mean success rate of the training rows.
+
+    Raises:
+        ConfigError: the dataset lacks a modality that the model reads.
+        WeightsError: pretrained weights cannot be reached.
+    """
+    train_rows = np.asarray(train_rows, dtype=np.int64)
+    if not len(train_rows):
+        raise DatasetError("A model is fitted on training rows, but there are none.")
+    schema = InputSchema.fit(dataset, train_rows, config.modalities)
+    tokenizer = None
+    if config.text is not None:
+        texts = joined_texts(dataset.inputs(train_rows), schema.text, " ")
+        tokenizer = text_tokenizer(config.text, texts)
+    _, network = REGRESSORS[config.kind]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = network(
+            config,
+            attributes_width=schema.attributes_width,
+            vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+            initial_rate=_mean_rate(dataset.success_rate[train_rows]),
+        )
+    return Scorer(config, model, _input_encoder(config, schema, tokenizer))
+
+
+def chosen_device(device: str | torch.device = "auto") -> torch.device:
+    """The named device; `auto` is a GPU where there is one, else the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def _mean_rate(rates: np.ndarray) -> float:
+    rates = rates[np.isfinite(rates)]
+    if not len(rates):
+        raise DatasetError("No training row has impressions, so no success rate is known.")
+    return float(np.clip(rates.mean(), 1e-4, 1 - 1e-4))
+
+
+def _input_encoder(
+    config: NeuralInsightsConfig, schema: InputSchema, tokenizer: TextTokenizer | None
+) -> InputEncoder:
+    return InputEncoder(
+        schema,
+        config.image.input if config.image is not None else ImageInput(),
+        tokenizer,
+        config.domain.buckets if config.domain is not None else 0,
+    )
+
+
+def _read_description(folder: Path) -> tuple[NeuralInsightsConfig, InputSchema, float]:
+    path = folder / _DESCRIPTION
+    try:
+        description: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{folder} is not a saved regressor: {_DESCRIPTION} cannot be read ({error}). "
+            "Name a folder that was written by saving a model."
+        ) from error
+    if description.get("format") != _FORMAT or description.get("kind") not in REGRESSORS:
+        raise ConfigError(
+            f"{path} has format {description.get('format')!r} and kind "
+            f"{description.get('kind')!r}; this version {ni_platform.__version__} reads format "
+            f"{_FORMAT} of {', '.join(REGRESSORS)}. It was saved by version "
+            f"{description.get('package_version')}: install that or a later one."
+        )
+    config_class, _ = REGRESSORS[description["kind"]]
+    try:
+        config = TypeAdapter(config_class).validate_python(description["config"])
+        schema = TypeAdapter(InputSchema).validate_python(description["schema"])
+        return config, schema, float(description["initial_rate"])
+    except (ValidationError, KeyError) as error:
+        raise ConfigError(f"{path} is damaged: {error}. Save the model again.") from error

@@ -1,0 +1,132 @@
+"""Configs as plain dictionaries, and changes to them by path.
+
+A config is a tree of frozen dataclasses. `set_values(config, ["training.learning_rate=3e-4"])`
+returns a changed copy; a path that does not exist or a value of the wrong type is a `ConfigError`
+that names the nearest valid one. The same functions serve `--set`, `--from-run` and sweeps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import pydantic
+import yaml
+
+from ni_platform.errors import ConfigError
+
+Config = TypeVar("Config")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a config as nested dictionaries and lists that JSON can hold."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Config:
+    """Rebuild a config from `to_dict`'s output.
+
+    Raises:
+        ConfigError: for an unknown key or a value of the wrong type, naming its path.
+
+    """
+    adapter = pydantic.TypeAdapter(config_type)
+    try:
+        config = adapter.validate_json(json.dumps(values), strict=True)
+    except pydantic.ValidationError as error:
+        raise ConfigError(_first_problem(error)) from error
+    unknown = sorted(set(_keys(values)) - set(_keys(to_dict(config))))
+    if unknown:
+        raise ConfigError(_unknown_path(unknown[0], to_dict(config)))
+    return config
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested dictionaries into one level with dotted keys, as MLflow parameters need."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{path}."))
+        else:
+            flat[path] = value
+    return flat
+
+
+def set_values(config: Config, assignments: Iterable[str]) -> Config:
+    """Return a copy of `config` with every `path=value` of `assignments` applied in order.
+
+    Values are JSON (`3e-4`, `true`, `null`, `[1, 2]`, `{"epochs": 3}`), else YAML, so that plain
+    words need no quotes.
+
+    Raises:
+        ConfigError: for a missing `=`, an unknown path or a value that does not fit its field.
+
+    """
+    for assignment in assignments:
+        path, separator, text = assignment.partition("=")
+        if not separator or not path:
+            raise ConfigError(
+                f"an override must have the form path=value, but got {assignment!r}; "
+                "for example training.learning_rate=3e-4"
+            )
+        values = to_dict(config)
+        _assign(values, path.strip(), _parse(text.strip()))
+        config = from_dict(type(config), values)
+    return config
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _assign(values: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    node: Any = values
+    for depth, part in enumerate(parents):
+        if not isinstance(node, dict) or part not in node:
+            raise ConfigError(_unknown_path(path, values))
+        node = node[part]
+        if node is None:
+            switched_off = ".".join(parents[: depth + 1])
+            raise ConfigError(
+                f"{path} cannot be set because {switched_off} is switched off (null) in this "
+                f"experiment; switch it on with {switched_off}={{}} first, or choose another one"
+            )
+    if not isinstance(node, dict) or last not in node:
+        raise ConfigError(_unknown_path(path, values))
+    node[last] = value
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in values.items():
+        keys.append(f"{prefix}{key}")
+        if isinstance(value, Mapping):
+            keys.extend(_keys(value, f"{prefix}{key}."))
+    return keys
+
+
+def _unknown_path(path: str, values: Mapping[str, Any]) -> str:
+    valid = _keys(values)
+    by_ending = [key for key in valid if key.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]]
+    near = difflib.get_close_matches(path, valid, n=3, cutoff=0.5) or by_ending[:3]
+    remedy = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(values)}"
+    return f"the config has no {path!r}; {remedy}"
+
+
+def _first_problem(error: pydantic.ValidationError) -> str:
+    problem = error.errors()[0]
+    # Pydantic puts the name of a tagged union's member into the path; only field names help.
+    path = ".".join(str(part) for part in problem["loc"])
+    return f"config value {path} does not fit: {problem['msg']}, but got {problem['input']!r}"

@@ -1,0 +1,235 @@
+"""The gates a model passes before it becomes champion, each with the figures it was judged on."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.errors import DatasetError, NiError, TrackingError
+from ni_platform.metrics.evaluation import evaluate, paired_difference
+from ni_platform.models.scorer import Scorer
+from ni_platform.tracking.model_source import resolve_model
+from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
+from ni_platform.tracking.run_queries import RunSummary, download_artifact
+
+Figure = float | int | str | None
+
+CHECKS = "checks/summary.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One gate, whether it let the model through, and why."""
+
+    name: str
+    passed: bool
+    detail: str
+    figures: dict[str, Figure] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; a figure that is not defined (nan) becomes None."""
+        plain = asdict(self)
+        plain["figures"] = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in self.figures.items()
+        }
+        return plain
+
+
+def data_checks_passed(run: RunSummary) -> Gate:
+    """The run's data checks evaluated something and all passed."""
+    name = "data_checks_passed"
+    word = run.tags.get("ni.checks")
+    try:
+        summary = json.loads(download_artifact(run.run_id, CHECKS).read_text())
+    except (TrackingError, ValueError) as error:
+        return Gate(name=name, passed=False, detail=f"There is no record of data checks: {error}")
+    failed = [r["rule"] for r in summary.get("results", []) if not r.get("success")]
+    evaluated = int(summary.get("evaluated", 0))
+    figures: dict[str, Figure] = {"rules": evaluated, "failed": len(failed)}
+    if word == "passed" and summary.get("success") and evaluated and not failed:
+        return Gate(name=name, passed=True, detail=f"all {evaluated} rules passed", figures=figures)
+    allowed = (
+        " and was trained on it with --allow-failed-checks" if word == "allowed_failed" else ""
+    )
+    why = (
+        f"{len(failed)} of {evaluated} rules failed ({'; '.join(failed[:3])})"
+        if failed
+        else ("no rule was evaluated" if not evaluated else f"the run's tag ni.checks is '{word}'")
+    )
+    return Gate(
+        name=name,
+        passed=False,
+        detail=f"{why}{allowed}. Correct the data and train again.",
+        figures=figures,
+    )
+
+
+def evaluated_on_unseen_test(evaluation: RunEvaluation) -> Gate:
+    """The run predicted every content of its test part, and learned from none of them."""
+    name = "evaluated_on_unseen_test"
+    test, splits = evaluation.test, evaluation.splits
+    test_ids = set(splits.loc[~splits["part"].isin(LEARNED), "content_id"])
+    seen = int(evaluation.learned_from(evaluation).sum())
+    missing = len(test_ids - set(test["content_id"]))
+    unusable = int((~np.isfinite(test["prediction"].to_numpy(dtype=float))).sum())
+    figures: dict[str, Figure] = {
+        "contents": len(test),
+        "ab_tests": int(test["ab_test"].nunique()),
+        "seen_in_training": seen,
+        "not_predicted": missing,
+    }
+    problems = [
+        (not len(test), "the test part is empty"),
+        (seen, f"{seen} of {len(test)} test contents were trained or validated on"),
+        (missing, f"{missing} contents of the test part were not predicted"),
+        (unusable, f"{unusable} predictions are not finite"),
+    ]
+    found = [text for wrong, text in problems if wrong]
+    if found:
+        detail = f"{'; '.join(found)}. Split the dataset anew and train again."
+        return Gate(name=name, passed=False, detail=detail, figures=figures)
+    detail = f"{len(test)} test contents, none of them trained or validated on"
+    return Gate(name=name, passed=True, detail=detail, figures=figures)
+
+
+def better_than_champion(challenger: RunEvaluation, champion: ModelVersion | None) -> Gate:
+    """On test contents that neither learned from, the challenger orders pairs better.
+
+    Judged by pairwise accuracy within A/B tests (over all pairs where there are no A/B tests); it
+    passes when the 95 % interval of the paired difference, which resamples whole A/B tests, lies
+    above 0. Whole A/B tests are left out if the champion learned from one of their contents.
+    """
+    name = "better_than_champion"
+    if champion is None:
+        return Gate(name=name, passed=True, detail="there is no champion yet")
+    if champion.run_id == challenger.run.run_id:
+        return Gate(name=name, passed=True, detail="this model is the champion")
+    label = f"champion version {champion.version}"
+    try:
+        if not champion.run_id:
+            raise TrackingError(
+                "it was registered without a run, so what it learned from is unknown"
+            )
+        reigning = RunEvaluation.load(champion.run_id)
+        return _compare(name, label, challenger, reigning, champion)
+    except NiError as error:
+        return Gate(
+            name=name,
+            passed=False,
+            detail=f"cannot be compared with {label}: {error}",
+            figures={"champion_version": champion.version},
+        )
+
+
+def _compare(
+    name: str,
+    label: str,
+    challenger: RunEvaluation,
+    reigning: RunEvaluation,
+    champion: ModelVersion,
+) -> Gate:
+    fair = challenger.test[~_spoilt(challenger.test, reigning.learned_from(challenger))]
+    left_out = len(challenger.test) - len(fair)
+    figures: dict[str, Figure] = {
+        "champion_version": champion.version,
+        "contents": len(fair),
+        "ab_tests": int(fair["ab_test"].nunique()),
+        "left_out": left_out,
+    }
+    remedy = "Train both on the same dataset with the same split seed, or force with a reason."
+    if len(fair) < 2:
+        return Gate(
+            name=name,
+            passed=False,
+            detail=f"{label} learned from {left_out} of the {len(challenger.test)} test"
+            f" contents (or from their A/B tests), {len(fair)} are left. {remedy}",
+            figures=figures,
+        )
+    metric = (
+        "pairwise_accuracy_within_tests"
+        if fair["ab_test"].dropna().duplicated().any()
+        else "pairwise_accuracy"
+    )
+    theirs = _champion_predictions(challenger, reigning, champion, fair)
+    ours = fair["prediction"].to_numpy(dtype=float)
+    outcome: dict[str, Any] = {
+        "clicks": fair["clicks"].to_numpy(dtype=float),
+        "impressions": fair["impressions"].to_numpy(dtype=float),
+        "ab_test": fair["ab_test"].to_numpy(dtype=object),
+        "group": fair["group"].to_numpy(dtype=object),
+        "success_rate": fair["success_rate"].to_numpy(dtype=float),
+    }
+    difference = paired_difference(metric, ours, theirs, **outcome)
+    figures |= {
+        "metric": metric,
+        "challenger": evaluate(ours, **outcome, replicates=0)[metric].value,
+        "champion": evaluate(theirs, **outcome, replicates=0)[metric].value,
+        "difference": difference.value,
+        "low": difference.low,
+        "high": difference.high,
+    }
+    passed = difference.low > 0
+    figures_text = (
+        f"{metric} {figures['challenger']:.4f} against {figures['champion']:.4f} of {label} on"
+        f" {len(fair)} test contents: difference {difference.value:+.4f}, 95 % interval"
+        f" [{difference.low:+.4f}, {difference.high:+.4f}]"
+    )
+    verdict = "" if passed else "; the interval must lie above 0"
+    note = (
+        f" ({left_out} contents left out: {label} learned from their A/B tests)" if left_out else ""
+    )
+    return Gate(name=name, passed=passed, detail=figures_text + note + verdict, figures=figures)
+
+
+def _spoilt(test: pd.DataFrame, known: np.ndarray) -> np.ndarray:
+    """Spread `known` over whole A/B tests (else groups): one arm tells about the others."""
+    cluster = test["ab_test"].where(test["ab_test"].notna(), test["group"])
+    return known | (cluster.notna() & cluster.isin(cluster[known].dropna())).to_numpy()
+
+
+def _champion_predictions(
+    challenger: RunEvaluation,
+    reigning: RunEvaluation,
+    champion: ModelVersion,
+    fair: pd.DataFrame,
+) -> np.ndarray:
+    """Return the champion's rates for `fair`: its own records, else its model on the dataset."""
+    by = "content_id" if reigning.same_dataset(challenger) else "content_key"
+    recorded = reigning.test.drop_duplicates(by).set_index(by)["prediction"]
+    rates = fair[by].map(recorded).to_numpy(dtype=float)
+    unknown = ~np.isfinite(rates)
+    if unknown.any():
+        rates[unknown] = _score(challenger, champion, fair.loc[unknown, "content_id"])
+    return rates
+
+
+def _score(challenger: RunEvaluation, champion: ModelVersion, content_ids: pd.Series) -> np.ndarray:
+    place = challenger.run.tags.get("ni.dataset")
+    if place is None:
+        raise TrackingError(
+            "it has no prediction for some test contents and the challenger's run does not say"
+            " which dataset it used (tag ni.dataset)"
+        )
+    try:
+        dataset = Dataset.open(place)
+    except DatasetError as error:
+        raise TrackingError(
+            f"it has no prediction for {len(content_ids)} test contents, and the dataset to score"
+            f" them on cannot be opened: {error} Put it back at {place}."
+        ) from error
+    if dataset.fingerprint() != challenger.run.tags.get("ni.dataset_fingerprint"):
+        raise TrackingError(
+            f"it has no prediction for {len(content_ids)} test contents, and the dataset at {place}"
+            " has changed since the challenger was trained. Restore it, or train again."
+        )
+    rows = pd.Index(dataset.content_id.astype(str)).get_indexer(pd.Index(content_ids.astype(str)))
+    scorer = Scorer.load(resolve_model(f"models:/{champion.name}/{champion.version}"))
+    return np.asarray(scorer.predict(dataset.inputs(rows)), dtype=float)

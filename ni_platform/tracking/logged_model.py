@@ -1,0 +1,205 @@
+"""A Scorer as an MLflow model: safetensors and code, a signature and an example, no pickle."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
+
+import ni_platform
+from ni_platform.data.storage import read_bytes
+from ni_platform.errors import NiError, TrackingError
+from ni_platform.tracking.model_source import SCORER_ARTIFACT
+from ni_platform.tracking.store import store_errors
+
+_PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt"}
+_PINNED = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+_EXAMPLE_ROWS = 3
+_EXAMPLE_PICTURE_BYTES = 1_000_000
+
+
+def log_scorer(
+    client: MlflowClient,
+    *,
+    run_id: str,
+    experiment_id: str,
+    folder: Path,
+    input_example: pd.DataFrame,
+) -> str:
+    """Log the Scorer saved in `folder` as the model of a run; return its `models:/m-...` URI.
+
+    The model is READY only once all its files are stored; a failure marks it FAILED.
+
+    Raises:
+        TrackingError: The folder holds pickled files or no Scorer, the example lacks a column, or
+            the store fails.
+    """
+    schema = _input_columns(folder)
+    _refuse_pickles(folder)
+    example = _self_contained(_example(input_example, schema), schema)
+    with store_errors("log the model"):
+        logged = client.create_logged_model(
+            experiment_id, name="model", source_run_id=run_id, model_type="success-rate regressor"
+        )
+        model_id = logged.model_id
+        try:
+            client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+            with tempfile.TemporaryDirectory() as scratch:
+                path = Path(scratch) / "model"
+                _save(path, folder, example, schema, run_id, model_id, logged.artifact_location)
+                client.log_model_artifacts(model_id, str(path))
+            client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+        except BaseException:
+            client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
+            raise
+    return f"models:/{model_id}"
+
+
+def _save(
+    path: Path,
+    folder: Path,
+    example: pd.DataFrame,
+    schema: dict,
+    run_id: str,
+    model_id: str,
+    location: str,
+) -> None:
+    model = Model(artifact_path=location, run_id=run_id, model_uuid=model_id, model_id=model_id)
+    with _quiet():
+        mlflow.pyfunc.save_model(
+            path=str(path),
+            mlflow_model=model,
+            python_model=str(Path(__file__).with_name("scoring_model.py")),
+            artifacts={SCORER_ARTIFACT: str(folder)},
+            signature=signature(schema, example),
+            input_example=example,
+            # Named here, because MLflow would otherwise load the model in a process of its own
+            # to watch what it imports.
+            pip_requirements=requirements(),
+        )
+
+
+def signature(schema: dict, example: pd.DataFrame) -> ModelSignature:
+    """Return the model's signature: every column by name, rates out.
+
+    A column is `string` where the example holds text. All others are `Any`, because MLflow's
+    types are stricter than the model: `double` refuses a table of whole numbers, `string` refuses
+    a number-coded category, and neither takes a picture as bytes as well as a path.
+    """
+    image = schema["image"]
+    columns = [
+        ColSpec(
+            DataType.string if name != image and _is_text(example[name]) else AnyType(), name=name
+        )
+        for name in _names(schema)
+    ]
+    return ModelSignature(
+        inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, name="success_rate")])
+    )
+
+
+def requirements() -> list[str]:
+    """Return what loading a model needs: this package, and the versions it was logged with."""
+    pinned = [f"ni-platform=={ni_platform.__version__}"]
+    for name in _PINNED:
+        try:
+            # A local build ("2.13.0+cpu") is not what an index offers elsewhere.
+            pinned.append(f"{name}=={version(name).split('+')[0]}")
+        except PackageNotFoundError:
+            continue
+    return pinned
+
+
+def _input_columns(folder: Path) -> dict:
+    try:
+        return json.loads((folder / "regressor.json").read_text())["schema"]
+    except (OSError, KeyError, ValueError) as error:
+        raise TrackingError(
+            f"{folder} is no saved Scorer (regressor.json with a schema is missing: {error}). Pass"
+            " the folder that Scorer.save wrote."
+        ) from error
+
+
+def _names(schema: dict) -> list[str]:
+    single = [name for name in (schema["image"], schema["domain"]) if name is not None]
+    fitted = [entry[0] for entry in [*schema["categorical"], *schema["numeric"]]]
+    return [*schema["text"], *single, *fitted]
+
+
+def _refuse_pickles(folder: Path) -> None:
+    pickled = sorted(p.name for p in folder.rglob("*") if p.suffix.lower() in _PICKLES)
+    if pickled:
+        raise TrackingError(
+            f"A logged model holds safetensors and code only, but {folder} holds"
+            f" {', '.join(pickled)}: pickles run code when they are loaded. Save tensors with"
+            " safetensors."
+        )
+
+
+def _example(table: pd.DataFrame, schema: dict) -> pd.DataFrame:
+    names = _names(schema)
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise TrackingError(
+            f"The input example lacks {', '.join(missing)}, which the model reads. Pass rows of"
+            " Dataset.inputs()."
+        )
+    return table[names].head(_EXAMPLE_ROWS).reset_index(drop=True)
+
+
+def _self_contained(example: pd.DataFrame, schema: dict) -> pd.DataFrame:
+    """Put the pictures themselves into the example, so that it works on any machine."""
+    image = schema["image"]
+    if image is None:
+        return example
+    return example.assign(
+        **{image: pd.Series([_picture_bytes(cell) for cell in example[image]], dtype=object)}
+    )
+
+
+def _picture_bytes(cell: object) -> object:
+    if not isinstance(cell, str | Path):
+        return cell if isinstance(cell, bytes) else None
+    try:
+        data = read_bytes(str(cell))
+    except NiError:
+        return None  # an example with a missing picture is an example still
+    return data if len(data) <= _EXAMPLE_PICTURE_BYTES else None
+
+
+def _is_text(values: pd.Series) -> bool:
+    present = values.dropna()
+    return len(present) > 0 and all(isinstance(value, str) for value in present)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MLflow's hints to itself while it saves; they are about what is decided above."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

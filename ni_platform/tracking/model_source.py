@@ -1,0 +1,144 @@
+"""From the name of a model (run id, `models:/` URI, folder) to the folder of its Scorer."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.models import Model
+
+from ni_platform.errors import TrackingError
+from ni_platform.tracking.run_queries import get_run, logged_model_uri
+from ni_platform.tracking.store import connect, state_folder, store_errors
+
+SCORER_ARTIFACT = "scorer"
+"""Name of the folder, inside a logged model, that `Scorer.load` reads."""
+
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def model_uri_of(run_id: str) -> str:
+    """Return the `models:/m-...` URI of the model that the run logged.
+
+    Raises:
+        TrackingError: There is no such run, or it logged no model.
+    """
+    run = get_run(connect(), run_id)
+    uri = logged_model_uri(run)
+    if uri is None:
+        raise TrackingError(
+            f"Run {run_id} ({run.info.run_name}, {run.info.status}) logged no model."
+            " Name a finished run of `ni train`; a stage's model is in its parent run."
+        )
+    return uri
+
+
+def run_of_model(uri: str) -> str | None:
+    """Return the id of the run that logged the model; None for a folder that does not say.
+
+    Raises:
+        TrackingError: There is no such model.
+    """
+    local = Path(uri)
+    if local.is_dir():
+        return Model.load(str(local)).run_id if (local / "MLmodel").is_file() else None
+    client = connect()
+    model_id = _model_id(client, uri)
+    with store_errors(f"find the run of {uri}"):
+        return client.get_logged_model(model_id).source_run_id
+
+
+def resolve_model(uri: str) -> Path:
+    """Return the local folder of a Scorer, ready for `Scorer.load`.
+
+    Args:
+        uri: A run id, `models:/NAME@champion`, `models:/NAME/VERSION`, `models:/m-...`,
+            `runs:/RUN_ID/model`, or a local folder (an MLflow model or a saved Scorer). A model
+            on a server is downloaded once and kept in the state folder.
+
+    Raises:
+        TrackingError: There is no such model, or it was not logged by this package.
+    """
+    local = Path(uri)
+    if local.is_dir():
+        return _scorer_folder(local, uri)
+    client = connect()
+    model_id = _model_id(client, uri)
+    kept = state_folder() / "models" / model_id
+    if kept.is_dir():
+        return _scorer_folder(kept, uri)
+    with store_errors(f"read the model {uri}"):
+        location = client.get_logged_model(model_id).artifact_location
+        if location.startswith(("file://", "/")):
+            # A local store: the files are where they are.
+            return _scorer_folder(
+                Path(mlflow.artifacts.download_artifacts(artifact_uri=location)), uri
+            )
+        _download(model_id, kept)
+    return _scorer_folder(kept, uri)
+
+
+def _download(model_id: str, kept: Path) -> None:
+    """Download a model into the folder `kept`, which is complete or not there at all."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=kept.parent, prefix=f".{model_id}-"))
+    try:
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=f"models:/{model_id}", dst_path=str(scratch)
+        )
+        try:
+            os.replace(scratch, kept)
+        except OSError:
+            if not kept.is_dir():  # else another process has just downloaded the same
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _model_id(client: MlflowClient, uri: str) -> str:
+    if _RUN_ID.fullmatch(uri):
+        uri = model_uri_of(uri)
+    elif uri.startswith("runs:/"):
+        uri = model_uri_of(uri.removeprefix("runs:/").split("/")[0])
+    if not uri.startswith("models:/"):
+        raise TrackingError(
+            f"'{uri}' names no model: it is no folder here, no run id (32 hexadecimal digits), and"
+            " does not start with models:/ or runs:/. Example: models:/NAME@champion."
+        )
+    name = uri.removeprefix("models:/").strip("/")
+    if name.startswith("m-") and "/" not in name and "@" not in name:
+        return name
+    if "@" not in name and "/" not in name:
+        raise TrackingError(
+            f"'{uri}' names no version. Write {uri}@champion or {uri}/1 (`ni ui` shows them)."
+        )
+    with store_errors(f"find the model {uri}"):
+        if "@" in name:
+            version = client.get_model_version_by_alias(*name.rsplit("@", 1))
+        else:
+            version = client.get_model_version(*name.rsplit("/", 1))
+    if not version.model_id:
+        raise TrackingError(
+            f"{uri} was registered without a logged model, so not by `ni promote`. Load it with"
+            " mlflow.pyfunc.load_model."
+        )
+    return version.model_id
+
+
+def _scorer_folder(model_folder: Path, uri: str) -> Path:
+    if not (model_folder / "MLmodel").is_file():
+        return model_folder
+    artifacts = (
+        Model.load(str(model_folder)).flavors.get("python_function", {}).get("artifacts", {})
+    )
+    if SCORER_ARTIFACT not in artifacts:
+        raise TrackingError(
+            f"{uri} is an MLflow model that this package did not log (it has no"
+            f" '{SCORER_ARTIFACT}'). Load it with mlflow.pyfunc.load_model."
+        )
+    return model_folder / artifacts[SCORER_ARTIFACT]["path"]

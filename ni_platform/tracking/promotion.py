@@ -1,0 +1,278 @@
+"""Promotion: a run's model goes through the gates into the registry; rollback brings one back.
+
+The registry itself tells why a version is where it is. Tags of a version: `ni.promotion`
+(promoted, forced, refused, rolled_back), `ni.gate.NAME` ("passed: ..." or "failed: ..."),
+`ni.gates` (all figures as JSON), `ni.forced_reason`, `ni.previous_champion`, `ni.promoted_at`,
+`ni.replaced_by`, `ni.replaced_at`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from ni_platform.errors import PromotionRefusedError, TrackingError
+from ni_platform.tracking import registry
+from ni_platform.tracking.gates import (
+    Gate,
+    better_than_champion,
+    data_checks_passed,
+    evaluated_on_unseen_test,
+)
+from ni_platform.tracking.model_source import model_uri_of
+from ni_platform.tracking.run_evaluation import RunEvaluation
+from ni_platform.tracking.run_queries import RunSummary, read_run
+from ni_platform.tracking.store import connect, store_errors, utc_now
+
+_RACES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromotionReport:
+    """What a promotion decided and on which figures."""
+
+    model_name: str
+    version: str
+    run_id: str
+    promoted: bool
+    """Whether this version is the champion now."""
+    gates: tuple[Gate, ...]
+    forced_reason: str | None = None
+    """Why it became champion although a gate refused it."""
+    previous_champion: str | None = None
+    """The version that was champion before this call."""
+    already_champion: bool = False
+    """Whether it was the champion before this call, which then changed nothing."""
+
+    @property
+    def model_uri(self) -> str:
+        """The URI to load or serve this version from."""
+        return f"models:/{self.model_name}/{self.version}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "model": self.model_name,
+            "version": self.version,
+            "model_uri": self.model_uri,
+            "run_id": self.run_id,
+            "promoted": self.promoted,
+            "already_champion": self.already_champion,
+            "forced_reason": self.forced_reason,
+            "previous_champion": self.previous_champion,
+            "gates": [gate.to_json() for gate in self.gates],
+        }
+
+    def require(self) -> None:
+        """Raise PromotionRefusedError, naming the gates, unless the version is champion."""
+        if not self.promoted:
+            failed = "; ".join(f"{g.name}: {g.detail}" for g in self.gates if not g.passed)
+            raise PromotionRefusedError(
+                f"{self.model_name} version {self.version} stays challenger. {failed}."
+                " `--force REASON` makes it champion all the same and records the reason."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackReport:
+    """Which version is champion again."""
+
+    model_name: str
+    version: str
+    replaced: str
+    """The version that was champion until now."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"model": self.model_name, "version": self.version, "replaced": self.replaced}
+
+
+def promote(run_id: str, model_name: str, *, force: str | None = None) -> PromotionReport:
+    """Register the run's model as challenger and make it champion if every gate passes.
+
+    The same run always has the same version, however often it is promoted. With `force`, a reason
+    in words, it becomes champion although a gate refuses; the reason is recorded.
+
+    Raises:
+        TrackingError: The run did not finish or logged no model, the name or the reason is empty,
+            or the store fails. A gate that refuses is no error: see the report.
+    """
+    if force is not None and not force.strip():
+        raise TrackingError("A forced promotion needs a reason in words: --force 'REASON'.")
+    client = connect()
+    run = read_run(run_id)
+    if run.status != "FINISHED":
+        raise TrackingError(
+            f"Run {run_id} ({run.name}) is {run.status}; only a FINISHED run can be promoted."
+            " Resume it or train again."
+        )
+    model_uri = model_uri_of(run_id)
+    with registry.locked(client, model_name):
+        version = registry.ensure_version(client, model_name, run_id, model_uri)
+        for _ in range(_RACES):
+            champion = registry.champion(client, model_name)
+            gates = _judge(run, champion)
+            report = _report(run, version, champion, gates, force)
+            if report.already_champion:
+                return report
+            # Another machine, which the lock does not hold, may have promoted meanwhile.
+            if _same(champion, registry.champion(client, model_name)):
+                _write(client, report)
+                return report
+    raise TrackingError(
+        f"The champion of {model_name} changed {_RACES} times while run {run_id} was compared with"
+        " it. Promote again when the other promotions are done."
+    )
+
+
+def rollback(model_name: str) -> RollbackReport:
+    """Make the previous champion the champion again; repeated calls go further back.
+
+    Raises:
+        TrackingError: The model has no champion, or none before the present one.
+    """
+    client = connect()
+    with registry.locked(client, model_name):
+        present = registry.champion(client, model_name)
+        if present is None:
+            raise TrackingError(
+                f"There is no champion of '{model_name}' to roll back. `ni promote RUN_ID --model"
+                f" {model_name}` makes one; `ni ui` lists the registered models."
+            )
+        with store_errors(f"roll {model_name} back"):
+            existing = {version.version for version in registry.versions(client, model_name)}
+            past = registry.history(client, model_name)
+            while past and (past[-1] == present.version or past[-1] not in existing):
+                past.pop()
+            if not past:
+                raise TrackingError(
+                    f"Version {present.version} is the first champion of {model_name}: there is"
+                    " none to go back to. Promote another run in its place."
+                )
+            target = past[-1]
+            client.set_registered_model_alias(model_name, registry.CHAMPION, target)
+            registry.write_history(client, model_name, past)
+        now = utc_now()
+        registry.tag_version(
+            client,
+            model_name,
+            present.version,
+            {
+                "ni.promotion": "rolled_back",
+                "ni.replaced_by": target,
+                "ni.replaced_at": now,
+                "ni.replaced_person": _person(),
+            },
+        )
+        registry.tag_version(
+            client,
+            model_name,
+            target,
+            {
+                "ni.replaced_by": None,
+                "ni.replaced_at": None,
+                "ni.replaced_person": None,
+                "ni.restored_at": now,
+                "ni.restored_after": present.version,
+            },
+        )
+    return RollbackReport(model_name=model_name, version=target, replaced=present.version)
+
+
+def _judge(run: RunSummary, champion: ModelVersion | None) -> tuple[Gate, ...]:
+    checks = data_checks_passed(run)
+    try:
+        evaluation = RunEvaluation.load(run.run_id)
+    except TrackingError as error:
+        why = f"the run's evaluation cannot be read: {error}"
+        return (
+            checks,
+            Gate(name="evaluated_on_unseen_test", passed=False, detail=why),
+            Gate(
+                name="better_than_champion",
+                passed=champion is None,
+                detail=("there is no champion yet" if champion is None else why),
+            ),
+        )
+    return (
+        checks,
+        evaluated_on_unseen_test(evaluation),
+        better_than_champion(evaluation, champion),
+    )
+
+
+def _report(
+    run: RunSummary,
+    version: ModelVersion,
+    champion: ModelVersion | None,
+    gates: tuple[Gate, ...],
+    force: str | None,
+) -> PromotionReport:
+    already = _same(champion, version)
+    passed = all(gate.passed for gate in gates)
+    return PromotionReport(
+        model_name=version.name,
+        version=version.version,
+        run_id=run.run_id,
+        promoted=already or passed or force is not None,
+        gates=gates,
+        forced_reason=None if passed or already else force,
+        previous_champion=champion.version if champion is not None else None,
+        already_champion=already,
+    )
+
+
+def _write(client: MlflowClient, report: PromotionReport) -> None:
+    """Write the reasons first and move the aliases last: an alias never lacks its reasons."""
+    name, version = report.model_name, report.version
+    now = utc_now()
+    word = "refused" if not report.promoted else "forced" if report.forced_reason else "promoted"
+    tags: dict[str, str | None] = {
+        f"ni.gate.{gate.name}": f"{'passed' if gate.passed else 'failed'}: {gate.detail}"
+        for gate in report.gates
+    }
+    tags |= {
+        "ni.gates": json.dumps([gate.to_json() for gate in report.gates]),
+        "ni.promotion": word,
+        "ni.run_id": report.run_id,
+        "ni.judged_at": now,
+        "ni.judged_by": _person(),
+        "ni.forced_reason": report.forced_reason,
+        "ni.compared_with": report.previous_champion,
+    }
+    if report.promoted:
+        tags |= {
+            "ni.promoted_at": now,
+            "ni.previous_champion": report.previous_champion,
+            "ni.replaced_by": None,
+            "ni.replaced_at": None,
+            "ni.replaced_person": None,
+        }
+    registry.tag_version(client, name, version, tags)
+    registry.make_challenger(client, name, version)
+    if not report.promoted:
+        return
+    registry.make_champion(client, name, version)
+    if report.previous_champion is not None:
+        registry.tag_version(
+            client,
+            name,
+            report.previous_champion,
+            {"ni.replaced_by": version, "ni.replaced_at": now, "ni.replaced_person": _person()},
+        )
+
+
+def _same(one: ModelVersion | None, other: ModelVersion | None) -> bool:
+    return (one and one.version) == (other and other.version)
+
+
+def _person() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

@@ -1,0 +1,147 @@
+"""Registered models: versions, the aliases champion and challenger, and who was champion before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from ni_platform.errors import TrackingError
+from ni_platform.tracking.store import state_folder, store_errors
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+_HISTORY = "ni.champion_history"
+_MODEL_NAME = re.compile(r"[\w][\w\-. ]{0,199}")
+_LOCK_SECONDS = 600
+
+
+@contextmanager
+def locked(client: MlflowClient, model_name: str) -> Iterator[None]:
+    """Let one promotion or rollback of `model_name` at a time change the registry.
+
+    MLflow's registry has no compare-and-set, so the lock is a file: it holds between all processes
+    that share a state folder. Between machines, `promote` looks again just before it moves an
+    alias.
+
+    Raises:
+        TrackingError: Another one has not ended for ten minutes.
+    """
+    if not _MODEL_NAME.fullmatch(model_name):
+        raise TrackingError(
+            f"'{model_name}' cannot name a model: use letters, digits, '-', '_', '.' or spaces."
+        )
+    key = hashlib.sha256(f"{client.tracking_uri} {model_name}".encode()).hexdigest()[:16]
+    folder = state_folder() / "locks"
+    with store_errors("lock the model registry"):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{key}.lock", timeout=_LOCK_SECONDS)
+    try:
+        with lock:
+            yield
+    except Timeout as error:
+        raise TrackingError(
+            f"Another promotion or rollback of {model_name} has held {lock.lock_file} for"
+            f" {_LOCK_SECONDS} s. Wait for it, or end it."
+        ) from error
+
+
+def ensure_version(
+    client: MlflowClient, model_name: str, run_id: str, model_uri: str
+) -> ModelVersion:
+    """Return the version that holds the model of `run_id`, registered on first use."""
+    with store_errors(f"register {model_uri} as {model_name}"):
+        try:
+            client.create_registered_model(model_name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        for known in versions(client, model_name):
+            if known.model_id == model_uri.removeprefix("models:/"):
+                return known
+        return client.create_model_version(
+            model_name, source=model_uri, run_id=run_id, model_id=model_uri.removeprefix("models:/")
+        )
+
+
+def versions(client: MlflowClient, model_name: str) -> list[ModelVersion]:
+    """Return all versions of the model."""
+    found: list[ModelVersion] = []
+    token = None
+    while True:
+        page = client.search_model_versions(f"name = '{model_name}'", page_token=token)
+        found.extend(page)
+        token = page.token
+        if not token:
+            return found
+
+
+def champion(client: MlflowClient, model_name: str) -> ModelVersion | None:
+    """Return the version that the alias `champion` names, if there is one."""
+    with store_errors(f"read the champion of {model_name}"):
+        try:
+            aliases = client.get_registered_model(model_name).aliases
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        if CHAMPION not in aliases:
+            return None
+        return client.get_model_version(model_name, aliases[CHAMPION])
+
+
+def make_challenger(client: MlflowClient, model_name: str, version: str) -> None:
+    """Point the alias `challenger` at `version`."""
+    with store_errors(f"set the challenger of {model_name}"):
+        client.set_registered_model_alias(model_name, CHALLENGER, version)
+
+
+def make_champion(client: MlflowClient, model_name: str, version: str) -> None:
+    """Point the alias `champion` at `version` and put it on top of the history of champions.
+
+    The alias moves first: if this is cut off between the two, the history lacks one entry, which
+    the next call adds, and never names a champion that was none.
+    """
+    with store_errors(f"set the champion of {model_name}"):
+        before = champion(client, model_name)
+        past = history(client, model_name)
+        if before is not None and past[-1:] != [before.version]:
+            past.append(before.version)
+        client.set_registered_model_alias(model_name, CHAMPION, version)
+        if past[-1:] != [version]:
+            past.append(version)
+        write_history(client, model_name, past)
+        if client.get_registered_model(model_name).aliases.get(CHALLENGER) == version:
+            client.delete_registered_model_alias(model_name, CHALLENGER)
+
+
+def history(client: MlflowClient, model_name: str) -> list[str]:
+    """Return the versions that were champion, oldest first, the present one last."""
+    tags = client.get_registered_model(model_name).tags
+    return list(json.loads(tags.get(_HISTORY, "[]")))
+
+
+def write_history(client: MlflowClient, model_name: str, past: list[str]) -> None:
+    """Replace the history of champions."""
+    client.set_registered_model_tag(model_name, _HISTORY, json.dumps(past[-1000:]))
+
+
+def tag_version(
+    client: MlflowClient, model_name: str, version: str, tags: Mapping[str, str | None]
+) -> None:
+    """Set tags of a version; None deletes what an earlier promotion wrote."""
+    with store_errors(f"tag version {version} of {model_name}"):
+        present = client.get_model_version(model_name, version).tags
+        for name, value in tags.items():
+            if value is not None:
+                client.set_model_version_tag(model_name, version, name, value)
+            elif name in present:
+                client.delete_model_version_tag(model_name, version, name)

@@ -1,0 +1,214 @@
+"""Reading runs back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from ni_platform.errors import TrackingError
+from ni_platform.tracking.store import connect, store_errors
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What is known about one run."""
+
+    run_id: str
+    name: str
+    experiment_name: str
+    """MLflow's experiment, which groups runs."""
+    status: str
+    """MLflow's word: RUNNING, FINISHED, FAILED or KILLED."""
+    started: datetime | None
+    ended: datetime | None
+    parameters: dict[str, str]
+    metrics: dict[str, float]
+    """The last value of every metric."""
+    tags: dict[str, str]
+    model_uri: str | None
+    artifact_uri: str
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment definition, such as `neural_insights.text_small`."""
+        return self.tags.get("ni.experiment", "")
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset, else its folder."""
+        return self.tags.get("ni.dataset_name") or self.tags.get("ni.dataset", "")
+
+    @property
+    def dataset_fingerprint(self) -> str:
+        """SHA-256 of the dataset; empty if the run read none."""
+        return self.tags.get("ni.dataset_fingerprint", "")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "run_id": self.run_id,
+            "name": self.name,
+            "experiment": self.experiment,
+            "status": self.status,
+            "started": self.started.isoformat() if self.started else None,
+            "seconds": (
+                (self.ended - self.started).total_seconds() if self.ended and self.started else None
+            ),
+            "dataset": self.dataset,
+            "dataset_fingerprint": self.dataset_fingerprint,
+            "model_uri": self.model_uri,
+            "error": self.tags.get("ni.error"),
+            "parameters": self.parameters,
+            "metrics": self.metrics,
+        }
+
+
+def read_run(run_id: str) -> RunSummary:
+    """Return what is known about `run_id`.
+
+    Raises:
+        TrackingError: There is no such run.
+    """
+    client = connect()
+    return _summary(get_run(client, run_id), _experiment_names(client))
+
+
+def list_runs(
+    *,
+    run_ids: Sequence[str] = (),
+    experiment: str | None = None,
+    limit: int | None = None,
+    stages: bool = False,
+) -> list[RunSummary]:
+    """Return the runs `run_ids` in that order, else all runs, newest first.
+
+    Args:
+        run_ids: Runs or stages to read; all runs if empty.
+        experiment: Only runs of this experiment definition (`neural_insights.text_small`) or of
+            all definitions in its file (`neural_insights`).
+        limit: How many runs at most.
+        stages: Include child runs.
+
+    Raises:
+        TrackingError: There is no such run, or no run of such an experiment.
+    """
+    client = connect()
+    names = _experiment_names(client)
+    if run_ids:
+        return [_summary(get_run(client, run_id), names) for run_id in run_ids]
+    conditions = ["tags.`ni.level` LIKE '%'" if stages else "tags.`ni.level` = 'run'"]
+    searched = list(names)
+    if experiment is not None:
+        searched = [identity for identity, name in names.items() if name == experiment]
+        if not searched:
+            searched = list(names)
+            conditions.append(f"tags.`ni.experiment` = '{experiment}'")
+    runs: list[Run] = []
+    token: str | None = None
+    with store_errors("list runs"):
+        while limit is None or len(runs) < limit:
+            page = client.search_runs(
+                searched,
+                " AND ".join(conditions),
+                max_results=_PAGE if limit is None else min(_PAGE, limit - len(runs)),
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            runs.extend(page)
+            token = page.token
+            if not token:
+                break
+    if experiment is not None and not runs:
+        raise TrackingError(
+            f"There is no run of the experiment '{experiment}'. `ni experiments` lists the"
+            " definitions, `ni compare` all runs."
+        )
+    return [_summary(run, names) for run in runs]
+
+
+def download_artifact(run_id: str, path: str, to: str | Path | None = None) -> Path:
+    """Return a local path of the run's artifact `path`; not copied where it is local already.
+
+    Raises:
+        TrackingError: The run has no such artifact.
+    """
+    client = connect()
+    run = get_run(client, run_id)
+    try:
+        with store_errors(f"read {path} of run {run_id}"):
+            local = client.download_artifacts(run_id, path, None if to is None else str(to))
+    except TrackingError as error:
+        folder = path.rpartition("/")[0]
+        with store_errors(f"list the artifacts of run {run_id}"):
+            present = [item.path for item in client.list_artifacts(run_id, folder or None)]
+        if path in present:
+            raise
+        raise TrackingError(
+            f"Run {run_id} ({run.info.run_name}, {run.info.status}) has no artifact '{path}'; it"
+            f" has {', '.join(present) or 'none'} there. Was it made by `ni train` and did it"
+            " finish?"
+        ) from error
+    return Path(local)
+
+
+def get_run(client: MlflowClient, run_id: str) -> Run:
+    """Return MLflow's run, or raise a TrackingError that says there is none."""
+    try:
+        return client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            with store_errors(f"read run {run_id}"):
+                raise
+        raise TrackingError(
+            f"There is no run '{run_id}' in {client.tracking_uri}. `ni compare` lists the runs."
+        ) from error
+
+
+def logged_model_uri(run: Run) -> str | None:
+    """Return the `models:/m-...` URI of the run's model, None if it logged none."""
+    tagged = run.data.tags.get("ni.model_uri")
+    if tagged:
+        return tagged
+    outputs = run.outputs.model_outputs if run.outputs else []
+    return f"models:/{outputs[-1].model_id}" if outputs else None
+
+
+def _summary(run: Run, experiment_names: dict[str, str]) -> RunSummary:
+    return RunSummary(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        experiment_name=experiment_names.get(run.info.experiment_id, ""),
+        status=run.info.status,
+        started=_time(run.info.start_time),
+        ended=_time(run.info.end_time),
+        parameters=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+        model_uri=logged_model_uri(run),
+        artifact_uri=run.info.artifact_uri,
+    )
+
+
+def _experiment_names(client: MlflowClient) -> dict[str, str]:
+    names: dict[str, str] = {}
+    token = None
+    with store_errors("list the experiments"):
+        while True:
+            page = client.search_experiments(max_results=_PAGE, page_token=token)
+            names |= {experiment.experiment_id: experiment.name for experiment in page}
+            token = page.token
+            if not token:
+                return names
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return None if not milliseconds else datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,355 @@
+"""One MLflow run per command and one child run per stage, marked truthfully however they end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Protocol
+
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.tracking.context.registry import resolve_tags
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.validation import (
+    MAX_METRICS_PER_BATCH,
+    MAX_PARAM_VAL_LENGTH,
+    MAX_PARAMS_TAGS_PER_BATCH,
+    MAX_TAG_VAL_LENGTH,
+)
+
+from ni_platform.errors import NiError, TrackingError
+from ni_platform.tracking.logged_model import log_scorer
+from ni_platform.tracking.model_source import resolve_model
+from ni_platform.tracking.run_queries import (
+    RunSummary,
+    download_artifact,
+    get_run,
+    list_runs,
+    read_run,
+)
+from ni_platform.tracking.store import connect, experiment_id, store_errors
+
+__all__ = [
+    "RunRecord",
+    "RunSummary",
+    "download_artifact",
+    "flatten_parameters",
+    "list_runs",
+    "read_run",
+    "resolve_model",
+]
+
+_log = logging.getLogger(__name__)
+
+
+class _Estimate(Protocol):
+    """A figure with its 95 % interval, as `ni_platform.metrics.intervals` makes them."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+class RunRecord:
+    """The record of one run; a context manager that says how the run ended.
+
+    Leaving the block normally marks the run FINISHED, an error FAILED (tag `ni.error`, and for a
+    defect its traceback as `error.txt`), Ctrl-C or SIGTERM KILLED. What was logged stays, and
+    `start(resume=RUN_ID)` goes on with it. Thread-safe: MLflow's client is.
+    """
+
+    def __init__(self, client: MlflowClient, run: Run) -> None:
+        self._client = client
+        self._children: list[RunRecord] = []
+        self._open = True
+        self.run_id: str = run.info.run_id
+        self.run_name: str = run.info.run_name
+        self.experiment_id: str = run.info.experiment_id
+
+    @classmethod
+    def start(
+        cls,
+        experiment_name: str,
+        run_name: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        parent: str | None = None,
+        resume: str | None = None,
+    ) -> RunRecord:
+        """Start a run, or go on with the run id `resume` when it was interrupted.
+
+        `parameters` may be nested; they are flattened to dotted names.
+
+        Raises:
+            TrackingError: The store does not answer, or the resumed run was started with other
+                parameters.
+        """
+        client = connect()
+        if resume is not None:
+            record = cls(client, get_run(client, resume))
+            record.log_parameters(parameters or {})
+            record._reopen()
+        else:
+            own_tags = {"ni.level": "run" if parent is None else "stage"}
+            if parent is not None:
+                own_tags[MLFLOW_PARENT_RUN_ID] = parent
+            experiment = experiment_id(client, experiment_name)
+            record = cls._create(client, experiment, run_name, own_tags, parameters or {})
+        record.set_tags({"ni.status": "running", **(tags or {})})
+        return record
+
+    @classmethod
+    def _create(
+        cls,
+        client: MlflowClient,
+        experiment: str,
+        run_name: str | None,
+        tags: dict[str, str],
+        parameters: Mapping[str, Any],
+    ) -> RunRecord:
+        with store_errors("start a run"):
+            run = client.create_run(experiment, tags=resolve_tags(tags), run_name=run_name)
+        record = cls(client, run)
+        try:
+            record.log_parameters(parameters)
+        except TrackingError as error:
+            record._close("FAILED", "failed", str(error))
+            raise
+        return record
+
+    def _reopen(self) -> None:
+        with store_errors(f"resume run {self.run_id}"):
+            self._client.update_run(self.run_id, status="RUNNING")
+            if "ni.error" in self._client.get_run(self.run_id).data.tags:
+                self._client.delete_tag(self.run_id, "ni.error")
+
+    def child(self, name: str, parameters: Mapping[str, Any] | None = None) -> RunRecord:
+        """Start the child run of a stage or trial; a resumed run goes on with its own child."""
+        with store_errors(f"start the stage '{name}'"):
+            known = self._client.search_runs(
+                [self.experiment_id],
+                f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.run_id}'"
+                f" AND attributes.run_name = '{name}'",
+                max_results=1,
+            )
+        if known:
+            record = RunRecord(self._client, known[0])
+            record.log_parameters(parameters or {})
+            record._reopen()
+        else:
+            record = self._create(
+                self._client,
+                self.experiment_id,
+                name,
+                {"ni.level": "stage", MLFLOW_PARENT_RUN_ID: self.run_id},
+                parameters or {},
+            )
+        record.set_tags({"ni.status": "running"})
+        self._children.append(record)
+        return record
+
+    # What is logged
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Log the parameters that the run does not have yet.
+
+        MLflow keeps 6,000 characters of a value; the whole value is in the run's config.json.
+
+        Raises:
+            TrackingError: A parameter already has another value.
+        """
+        flat = {
+            name: value
+            if len(value) <= MAX_PARAM_VAL_LENGTH
+            else f"{value[: MAX_PARAM_VAL_LENGTH - 1]}…"
+            for name, value in flatten_parameters(parameters).items()
+        }
+        if not flat:
+            return
+        with store_errors(f"log parameters of run {self.run_id}"):
+            known = self._client.get_run(self.run_id).data.params
+            changed = sorted(name for name in flat if known.get(name, flat[name]) != flat[name])
+            if changed:
+                name = changed[0]
+                raise TrackingError(
+                    f"Run {self.run_id} was started with {name} = {known[name]}, now it is"
+                    f" {flat[name]}: a run keeps its parameters. Resume it with the same, or start"
+                    " a new run."
+                )
+            params = [Param(name, value) for name, value in flat.items() if name not in known]
+            for chunk in _chunks(params, MAX_PARAMS_TAGS_PER_BATCH):
+                self._client.log_batch(self.run_id, params=chunk)
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags; None is left out, a long value is cut at MLflow's 8,000 characters."""
+        entities = [
+            RunTag(name, str(value)[:MAX_TAG_VAL_LENGTH])
+            for name, value in tags.items()
+            if value is not None
+        ]
+        with store_errors(f"set tags of run {self.run_id}"):
+            for chunk in _chunks(entities, MAX_PARAMS_TAGS_PER_BATCH):
+                self._client.log_batch(self.run_id, tags=chunk)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log metrics of one step."""
+        now = int(time.time() * 1000)
+        entities = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        with store_errors(f"log metrics of run {self.run_id}"):
+            for chunk in _chunks(entities, MAX_METRICS_PER_BATCH):
+                self._client.log_batch(self.run_id, metrics=chunk)
+
+    def log_estimates(self, part: str, estimates: Mapping[str, _Estimate]) -> None:
+        """Log `PART/METRIC`, `PART/METRIC_low` and `PART/METRIC_high`.
+
+        A figure that is not defined on this part (nan) is left out: it would sort as a number.
+        """
+        figures: dict[str, float] = {}
+        for name, estimate in estimates.items():
+            figures[f"{part}/{name}"] = estimate.value
+            figures[f"{part}/{name}_low"] = estimate.low
+            figures[f"{part}/{name}_high"] = estimate.high
+        self.log_metrics({name: value for name, value in figures.items() if math.isfinite(value)})
+
+    def log_artifact(self, path: str | Path, folder: str | None = None) -> None:
+        """Store one local file in the run, inside `folder`."""
+        with store_errors(f"store {Path(path).name} in run {self.run_id}"):
+            self._client.log_artifact(self.run_id, str(path), folder)
+
+    def log_artifacts(self, path: str | Path, folder: str | None = None) -> None:
+        """Store the files of a local folder in the run, inside `folder`."""
+        with store_errors(f"store {Path(path).name} in run {self.run_id}"):
+            self._client.log_artifacts(self.run_id, str(path), folder)
+
+    def log_table(self, table: pd.DataFrame, path: str) -> None:
+        """Store a table as the artifact `path`, which ends in .parquet or .csv."""
+        with self._artifact_file(path) as file:
+            if path.endswith(".csv"):
+                table.to_csv(file, index=False)
+            else:
+                table.to_parquet(file, index=False)
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        """Store a matplotlib figure as the artifact `path` (.png, .svg or .pdf)."""
+        with self._artifact_file(path) as file:
+            figure.savefig(file, bbox_inches="tight", dpi=150)
+
+    def log_json(self, value: Any, path: str) -> None:
+        """Store a JSON document as the artifact `path`."""
+        with self._artifact_file(path) as file:
+            file.write_text(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+    @contextmanager
+    def _artifact_file(self, path: str) -> Iterator[Path]:
+        """Give a place to write the artifact to, and store it once it is whole."""
+        folder, _, name = path.rpartition("/")
+        with store_errors(f"write {path}"), tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / name
+            yield file
+            self.log_artifact(file, folder or None)
+
+    def log_model(self, folder: str | Path, input_example: pd.DataFrame) -> str:
+        """Log the Scorer saved in `folder` as the run's model and return its `models:/m-...` URI.
+
+        `input_example` holds a few rows of the model's input columns.
+        """
+        model_uri = log_scorer(
+            self._client,
+            run_id=self.run_id,
+            experiment_id=self.experiment_id,
+            folder=Path(folder),
+            input_example=input_example,
+        )
+        self.set_tags({"ni.model_uri": model_uri})
+        return model_uri
+
+    # How it ends
+
+    def __enter__(self) -> RunRecord:
+        self._previous_handler = _raise_on_sigterm()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGTERM, self._previous_handler)
+        if error is None:
+            self._close("FINISHED", "finished")
+            return
+        killed = isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit)
+        try:
+            if killed:
+                self._close("KILLED", "interrupted", f"interrupted ({type(error).__name__})")
+            else:
+                if not isinstance(error, NiError):
+                    self._log_traceback(error)
+                text = str(error) if isinstance(error, NiError) else f"{kind.__name__}: {error}"  # type: ignore[union-attr]
+                self._close("FAILED", "failed", text)
+        except TrackingError as second:
+            # The first error is what the user must see.
+            _log.warning("The run could not be marked as ended: %s", second)
+
+    def _log_traceback(self, error: BaseException) -> None:
+        with self._artifact_file("error.txt") as file:
+            file.write_text("".join(traceback.format_exception(error)))
+
+    def _close(self, status: str, word: str, reason: str | None = None) -> None:
+        if not self._open:
+            return
+        for child in self._children:
+            child._close(status, word, reason)
+        self.set_tags({"ni.status": word, "ni.error": reason})
+        with store_errors(f"end run {self.run_id}"):
+            self._client.set_terminated(self.run_id, status)
+        self._open = False
+
+
+def flatten_parameters(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return dotted names and text values: `{"a": {"b": 1}}` becomes `{"a.b": "1"}`."""
+    flat: dict[str, str] = {}
+    for key, value in parameters.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat |= flatten_parameters(value, f"{name}.")
+        elif isinstance(value, str):
+            flat[name] = value
+        else:
+            flat[name] = json.dumps(value, default=str, ensure_ascii=False)
+    return flat
+
+
+def _chunks(items: list, size: int) -> Iterator[list]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _raise_on_sigterm() -> Any:
+    """Let SIGTERM unwind the stack as Ctrl-C does; return the handler to put back, if any."""
+    current = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or current is _stop:
+        return None
+    signal.signal(signal.SIGTERM, _stop)
+    return current if current is not None else signal.SIG_DFL
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,276 @@
+"""Where run records, models and the registry live, and whether that place answers.
+
+`MLFLOW_TRACKING_URI` names it. Without it everything stays in the state folder `NI_HOME`
+(default `.ni` in the current folder): an SQLite database `mlflow.db` with `artifacts` beside it.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shlex
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+
+from ni_platform.errors import NiError, TrackingError
+
+PREFLIGHT_SECONDS = 5
+"""How long the first contact with a tracking server may take."""
+
+_DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_STORE_LIBRARIES = {"mlflow", "sqlalchemy", "sqlite3", "requests", "urllib3", "boto3", "botocore"}
+
+_chosen_here: str | None = None
+"""The default that this process chose; MLflow exports it as if the user had set it."""
+
+
+def state_folder() -> Path:
+    """Return `NI_HOME`, default `.ni` in the current folder, as an absolute path."""
+    return Path(os.environ.get("NI_HOME") or ".ni").expanduser().absolute()
+
+
+def tracking_uri() -> str:
+    """Return the tracking URI that `connect` uses: `MLFLOW_TRACKING_URI`, else the state folder."""
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    if named and named != _chosen_here:
+        return named
+    return f"sqlite:///{state_folder() / 'mlflow.db'}"
+
+
+def ui_command(port: int = 5000) -> str:
+    """Return the one shell command that opens the MLflow UI on the runs of `tracking_uri()`."""
+    uri = tracking_uri()
+    if urlsplit(uri).scheme in ("http", "https"):
+        return shlex.join([sys.executable, "-m", "webbrowser", uri])
+    beside = Path(sys.executable).with_name("mlflow")
+    words = [str(beside) if beside.exists() else "mlflow", "ui", "--backend-store-uri", uri]
+    words += ["--default-artifact-root", _artifact_root(uri) or "", "--port", str(port)]
+    return shlex.join(words)
+
+
+def connect() -> MlflowClient:
+    """Return a client of a store that was just seen to answer.
+
+    Sets MLflow's tracking and registry URI of this process, so that `mlflow.pyfunc.load_model`
+    finds the same models.
+
+    Raises:
+        TrackingError: Within seconds, when the server or database cannot be reached, does not
+            let this user in or has another schema, and when the state folder cannot be written.
+    """
+    global _chosen_here
+    uri = tracking_uri()
+    _refuse_file_store(uri)
+    scheme = urlsplit(uri).scheme.split("+")[0]
+    if scheme in ("http", "https"):
+        _ask_server(uri)
+    elif scheme == "sqlite":
+        _ask_folder(_sqlite_path(uri).parent)
+    elif scheme in _DEFAULT_PORTS:
+        _ask_port(uri, _DEFAULT_PORTS[scheme])
+    if os.environ.get("MLFLOW_TRACKING_URI") in (None, "", _chosen_here):
+        _chosen_here = uri
+    _quieten_first_use()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    with store_errors("open the tracking store"):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def experiment_id(client: MlflowClient, name: str) -> str:
+    """Return the id of the MLflow experiment `name`, made on first use.
+
+    A local store keeps its artifacts beside its database; a server decides for itself.
+    """
+    with store_errors(f"open the MLflow experiment '{name}'"):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            root = _artifact_root(client.tracking_uri)
+            location = f"{root}/{_folder_name(name)}" if root else None
+            try:
+                return client.create_experiment(name, artifact_location=location)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                # Another process made it between the question and the answer.
+                found = client.get_experiment_by_name(name)
+        if found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"The MLflow experiment '{name}' is deleted. Restore it with"
+                f" `mlflow experiments restore --experiment-id {found.experiment_id}`"
+                " or run under another name."
+            )
+        return found.experiment_id
+
+
+@contextmanager
+def store_errors(doing: str) -> Iterator[None]:
+    """Turn a failure of the store while `doing` something into one clear `TrackingError`."""
+    try:
+        yield
+    except NiError:
+        raise
+    except Exception as error:
+        if not isinstance(error, OSError) and _library_of(error) not in _STORE_LIBRARIES:
+            raise
+        raise TrackingError(_explanation(doing, error)) from error
+
+
+def _library_of(error: Exception) -> str:
+    return type(error).__module__.split(".")[0]
+
+
+def _explanation(doing: str, error: Exception) -> str:
+    uri = tracking_uri()
+    if is_disk_full(error):
+        return (
+            f"Could not {doing}: the disk is full. The tracking store is {_without_secrets(uri)};"
+            " free space there, or set NI_HOME or MLFLOW_TRACKING_URI to a place with room."
+        )
+    reason = getattr(error, "message", None) or str(error) or type(error).__name__
+    text = str(reason).strip()
+    if "out-of-date database schema" in text:
+        return (
+            f"Could not {doing}: {_without_secrets(uri)} was written by another MLflow version."
+            f" Back it up, then run `mlflow db upgrade {shlex.quote(_without_secrets(uri))}`."
+        )
+    return f"Could not {doing} in {_without_secrets(uri)}: {text.splitlines()[0][:500]}"
+
+
+def utc_now() -> str:
+    """Return the present time for a tag: ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a full disk or quota caused `error`, through however many libraries it came."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        text = str(seen)
+        if "database or disk is full" in text or "No space left on device" in text:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _refuse_file_store(uri: str) -> None:
+    if urlsplit(uri).scheme in ("", "file"):
+        raise TrackingError(
+            f"MLFLOW_TRACKING_URI is a folder ({uri}), which MLflow no longer accepts. Unset it to"
+            " use NI_HOME, or set it to sqlite:///PATH.db, postgresql://... or http://SERVER."
+        )
+
+
+def _ask_server(uri: str) -> None:
+    """Make one small request without retries: MLflow's own would go on for minutes."""
+    remedy = (
+        "Start it, correct MLFLOW_TRACKING_URI, or unset that variable to record runs in the"
+        f" local folder {state_folder()}."
+    )
+    try:
+        response = http_request(
+            get_default_host_creds(uri),
+            "/api/2.0/mlflow/experiments/search",
+            "POST",
+            json={"max_results": 1},
+            timeout=PREFLIGHT_SECONDS,
+            max_retries=0,
+            raise_on_status=False,
+        )
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"The tracking server {_without_secrets(uri)} does not answer within"
+            f" {PREFLIGHT_SECONDS} s. {remedy}"
+        ) from error
+    if response.status_code in (401, 403):
+        raise TrackingError(
+            f"The tracking server {_without_secrets(uri)} refuses this user (HTTP"
+            f" {response.status_code}). Set MLFLOW_TRACKING_USERNAME and"
+            " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+        )
+    try:
+        is_mlflow = response.status_code == 200 and isinstance(response.json(), dict)
+    except ValueError:
+        is_mlflow = False
+    if not is_mlflow:
+        raise TrackingError(
+            f"{_without_secrets(uri)} answers, but not as an MLflow tracking server does (HTTP"
+            f" {response.status_code}). {remedy}"
+        )
+
+
+def _ask_port(uri: str, default_port: int) -> None:
+    parts = urlsplit(uri)
+    host, port = parts.hostname, parts.port or default_port
+    if not host or host.startswith("/") or not parts.netloc:
+        return  # a Unix socket or a driver's own address: the driver will tell
+    try:
+        socket.create_connection((host, port), timeout=PREFLIGHT_SECONDS).close()
+    except OSError as error:
+        raise TrackingError(
+            f"The database server {host}:{port} of MLFLOW_TRACKING_URI does not answer within"
+            f" {PREFLIGHT_SECONDS} s ({error}). Start it or correct MLFLOW_TRACKING_URI."
+        ) from error
+
+
+def _ask_folder(folder: Path) -> None:
+    """Write a little, so that a full or read-only disk is told before any work is done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0" * 65536)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        if is_disk_full(error):
+            raise TrackingError(_explanation("write a run record", error)) from error
+        raise TrackingError(
+            f"The state folder {folder} cannot be written ({error.strerror or error})."
+            " Set NI_HOME to a folder that can."
+        ) from error
+
+
+def _sqlite_path(uri: str) -> Path:
+    return Path(unquote(uri.split(":///", 1)[-1].split("?", 1)[0])).absolute()
+
+
+def _artifact_root(uri: str) -> str | None:
+    scheme = urlsplit(uri).scheme.split("+")[0]
+    if scheme in ("http", "https", "databricks", "databricks-uc"):
+        return None
+    folder = _sqlite_path(uri).parent if scheme == "sqlite" else state_folder()
+    return (folder / "artifacts").as_uri()
+
+
+def _folder_name(experiment_name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in experiment_name)
+
+
+def _without_secrets(uri: str) -> str:
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]).geturl()
+
+
+def _quieten_first_use() -> None:
+    # Making a new database logs each of its migrations.
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)

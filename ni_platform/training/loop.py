@@ -1,0 +1,382 @@
+"""Training of one stage in pure PyTorch, alone or as one of several workers.
+
+The loss of a step is divided by totals over all workers and micro-batches, and gradients are
+added up, so W workers take the same step as one worker with the whole batch. Which contents
+meet, and all randomness, follow from (seed, stage, epoch, step, rank).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ni_platform.data.batch import Batch
+from ni_platform.data.loading import (
+    BatchSource,
+    Loader,
+    Request,
+    Rows,
+    divide,
+    plan_batches,
+    whole_groups,
+)
+from ni_platform.errors import TrainingError
+from ni_platform.models.losses import Loss
+from ni_platform.training import checkpoint as states
+from ni_platform.training.checkpoint import Checkpoint, Progress
+from ni_platform.training.config import LOWER_IS_BETTER, TrainingConfig
+from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone
+from ni_platform.training.optimization import adam, parameter_groups, set_learning_rate
+from ni_platform.training.prediction import Predictor, on_device, validation_metrics
+from ni_platform.training.workers import FlatGradients, Workers, precision_on
+
+SECONDS_BETWEEN_EVENTS = 0.25
+NAMED_CONTENTS = 40
+"""Contents that an error message names at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageData:
+    """Where the contents come from and which are for what; row numbers of the dataset."""
+
+    source: BatchSource
+    train_rows: Rows
+    validation_rows: Rows
+    """May be empty: then nothing is monitored and the last epoch's weights are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOutcome:
+    """How the training of a stage went; the module holds the kept weights."""
+
+    history: tuple[dict[str, float], ...]
+    """One dict per epoch: epoch, train_loss, seconds, samples_per_second, validation metrics."""
+    best_epoch: int
+    """Epoch whose weights are kept, from one."""
+    samples_per_second: float
+    """Contents trained on per second of training steps, over all workers."""
+
+
+class StageTraining:
+    """The training of one stage on one worker.
+
+    Args:
+        name: the stage, for seeds, events and messages.
+        module: maps `Inputs` to logits [B]; on the worker's device; trained in place.
+        data: contents to train and validate on.
+        config: hyper-parameters.
+        workers: this worker and its peers. All of them must make the same calls.
+        pretrained: modalities whose encoders start from pretrained weights.
+        emit: told on worker 0 what happens.
+        save: told on every worker when a checkpoint is due; `Checkpoint` on worker 0, else None.
+
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        data: StageData,
+        config: TrainingConfig,
+        *,
+        workers: Workers,
+        pretrained: Collection[str] = (),
+        emit: Callable[[Event], None] = lambda event: None,
+        save: Callable[[Checkpoint | None], None] = lambda checkpoint: None,
+    ) -> None:
+        self.name = name
+        self.module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.data = data
+        self.config = config
+        self.workers = workers
+        self._tell, self._save = emit, save
+        self._seed = states.stage_seed(config.seed, name)
+        self._dtype = precision_on(workers.device, config)
+        groups = parameter_groups(module, config, pretrained)
+        self._gradients = FlatGradients([p for g in groups for p in g["params"]], workers.device)
+        self._optimizer = adam(groups, config)
+        self._loss = Loss(config.loss)
+        self._loader = Loader(
+            data.source, threads=config.loader_threads or min(4, torch.get_num_threads())
+        )
+        self._forward = torch.compile(module) if config.compile else module
+        self._predictor = Predictor(self._loader, workers, self._dtype)
+        self._progress = Progress()
+        self._unbooked: tuple[Tensor, Rows] | None = None
+        self._last = (math.nan, math.nan)
+        self._best: dict[str, Tensor] = {}
+        self._groups: np.ndarray | None = None
+        if config.loss.needs_whole_tests:
+            self._groups = data.source.ab_test_codes[data.train_rows]
+
+    def run(self, resume: Checkpoint | None = None) -> StageOutcome:
+        """Train, from the start or from a checkpoint of this stage."""
+        if resume is not None:
+            self._restore(resume)
+        self._announce()
+        while self._progress.epoch < self.config.epochs and not self._out_of_patience():
+            self._train_epoch()
+            self._finish_epoch()
+            self._save_checkpoint()
+        if self._best:
+            self.module.load_state_dict(self._best)
+        progress = self._progress
+        return StageOutcome(
+            history=tuple(progress.history),
+            best_epoch=progress.best_epoch or progress.epoch,
+            samples_per_second=progress.contents / max(progress.seconds, 1e-9),
+        )
+
+    def predict(self, rows: Rows) -> np.ndarray:
+        """Logits of dataset rows, float32 [len(rows)]; the same on every worker."""
+        return self._predictor.logits(self.module, rows, self._rows_per_pass())
+
+    def _plan(self, epoch: int) -> list[list[list[Rows]]]:
+        """Positions to train on, by step, worker and micro-batch."""
+        config = self.config
+        steps = plan_batches(
+            self._groups,
+            len(self.data.train_rows),
+            config.batch_size,
+            self.workers.size,
+            self._seed,
+            epoch,
+        )
+        if config.micro_batch_size is None:
+            return [[[share] for share in shares] for shares in steps]
+        plan = []
+        for shares in steps:
+            # As many on each worker: BatchNorm talks to all of them in every forward pass.
+            passes = -(-max(map(len, shares)) // config.micro_batch_size)
+            passes = min(passes, *map(len, shares))
+            plan.append([divide(whole_groups(share, self._groups), passes) for share in shares])
+        return plan
+
+    def _train_epoch(self) -> None:
+        progress, rank = self._progress, self.workers.rank
+        clock = last_event = time.perf_counter()
+        plan = self._plan(progress.epoch)
+        rows = self.data.train_rows
+        requests = [
+            Request(rows=rows[part], seed=(*self._entropy(step), number))
+            for step in range(progress.step, len(plan))
+            for number, part in enumerate(plan[step][rank])
+        ]
+        self._set_training_mode()
+        contents_then = progress.contents
+        with closing(self._loader.iterate(requests)) as batches:
+            for step in range(progress.step, len(plan)):
+                parts = [rows[part] for part in plan[step][rank]]
+                done = self._take_step(batches, parts, len(plan))
+                # One step late, so that a GPU is not waited for in every step.
+                self._book()
+                self._unbooked = (done, np.concatenate(parts))
+                progress.step += 1
+                progress.contents += sum(len(part) for share in plan[step] for part in share)
+                last = progress.step == len(plan)
+                due = last or progress.step % (self.config.checkpoint_every or len(plan)) == 0
+                if due:
+                    self._book()
+                now = time.perf_counter()
+                progress.seconds += now - clock
+                if now - last_event > SECONDS_BETWEEN_EVENTS or last:
+                    speed = (progress.contents - contents_then) / (now - last_event)
+                    self._emit_step(len(plan), speed)
+                    last_event, contents_then = now, progress.contents
+                if due and not last:
+                    self._save_checkpoint()
+                clock = time.perf_counter()
+
+    def _take_step(self, batches: Iterator[Batch], parts: list[Rows], steps: int) -> Tensor:
+        """Take one optimizer step and return the loss and the norm of the gradient, [2]."""
+        progress, workers = self._progress, self.workers
+        states.seed_step(self._entropy(progress.step))
+        denominators = self._denominators(parts)
+        self._gradients.zero()
+        for _ in parts:
+            batch = next(batches)
+            inputs = on_device(batch.inputs, workers.device)
+            outcomes = batch.outcomes.to(workers.device, non_blocking=True)
+            with torch.autocast(
+                workers.device.type, self._dtype, enabled=self._dtype != torch.float32
+            ):
+                logits_B = self._forward(inputs)
+            loss = self._loss.combine(self._loss.terms(logits_B, outcomes), denominators)
+            loss.backward()
+            self._gradients.add_loss(loss.detach())
+        done = self._gradients.total(workers, self.config.clip_norm)
+        fraction = (progress.epoch + (progress.step + 0.5) / steps) / self.config.epochs
+        set_learning_rate(self._optimizer, self.config.learning_rate_factor(fraction))
+        self._optimizer.step()
+        return done
+
+    def _denominators(self, parts: list[Rows]) -> dict[str, Tensor]:
+        """What each loss is divided by: its total over micro-batches and workers."""
+        totals: list[Tensor] = []
+        for part in parts:
+            outcomes = self.data.source.outcomes(part)
+            terms = self._loss.terms(torch.zeros(len(part)), outcomes)
+            totals.append(torch.stack([denominator for _, denominator in terms.values()]))
+        summed = torch.stack(totals).sum(0).to(self.workers.device)
+        return dict(zip(self._loss.weights, self.workers.sum_(summed).unbind()))
+
+    def _book(self) -> None:
+        """Add the last step's loss to the epoch's; raises TrainingError if it is not finite."""
+        if self._unbooked is None:
+            return
+        done, rows = self._unbooked
+        self._unbooked = None
+        loss, norm = done.tolist()
+        if math.isfinite(loss) and math.isfinite(norm):
+            self._progress.loss_sum += loss
+            self._last = (loss, norm)
+            return
+        # The loss is the same on all workers, so all of them come here in the same step.
+        ids = [name for part in self.workers.gather(rows) for name in self._content_ids(part)]
+        more = f" and {len(ids) - NAMED_CONTENTS} more" if len(ids) > NAMED_CONTENTS else ""
+        what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient became {norm}"
+        raise TrainingError(
+            f"training stopped: the {what} in epoch {self._progress.epoch + 1} of stage "
+            f"{self.name!r} on the batch of contents {', '.join(ids[:NAMED_CONTENTS])}{more}; "
+            "check the values of these contents, lower training.learning_rate, or set "
+            "training.clip_norm"
+        )
+
+    def _content_ids(self, rows: Rows) -> list[str]:
+        return self.data.source.content_ids(rows)
+
+    def _finish_epoch(self) -> None:
+        """Validate, note the epoch in the history and keep its weights if they are the best."""
+        progress, config = self._progress, self.config
+        steps = progress.step
+        metrics = {
+            "epoch": float(progress.epoch + 1),
+            "train_loss": progress.loss_sum / steps,
+            "samples_per_second": progress.contents / max(progress.seconds, 1e-9),
+            **self._validate(),
+        }
+        progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        value = metrics.get(config.monitor) if config.monitor else None
+        improved = value is not None and self._improves(value)
+        if improved:
+            progress.best_epoch, progress.best_value = progress.epoch, value
+            self._best = {
+                name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()
+            }
+        progress.history.append(metrics)
+        self._emit(
+            EpochDone(
+                stage=self.name,
+                epoch=progress.epoch,
+                epochs=config.epochs,
+                metrics=metrics,
+                improved=improved,
+            )
+        )
+
+    def _validate(self) -> dict[str, float]:
+        rows = self.data.validation_rows
+        if not len(rows):
+            return {}
+        logits = self.predict(rows)
+        metrics = None
+        if self.workers.rank == 0:
+            metrics = validation_metrics(logits, self.data.source, rows, self._loss)
+        result: dict[str, float] = self.workers.first(metrics)
+        return result
+
+    def _improves(self, value: float) -> bool:
+        best = self._progress.best_value
+        if math.isnan(value):
+            return False
+        if best is None:
+            return True
+        return value < best if self.config.monitor in LOWER_IS_BETTER else value > best
+
+    def _out_of_patience(self) -> bool:
+        progress, patience = self._progress, self.config.early_stopping
+        if patience is None or not len(self.data.validation_rows):
+            return False
+        return progress.epoch - progress.best_epoch >= patience
+
+    def _set_training_mode(self) -> None:
+        self.module.train()
+        for name in self.config.frozen:
+            self.module.encoders[name].eval()
+
+    def _rows_per_pass(self) -> int:
+        return self.config.micro_batch_size or -(-self.config.batch_size // self.workers.size)
+
+    def _entropy(self, step: int) -> tuple[int, ...]:
+        return (self._seed, self._progress.epoch, step, self.workers.rank)
+
+    def _save_checkpoint(self) -> None:
+        random = self.workers.gather(states.random_state())
+        if self.workers.rank:
+            self._save(None)
+            return
+        self._save(
+            Checkpoint(
+                stage=self.name,
+                progress=self._progress,
+                model=self.module.state_dict(),
+                optimizer=self._optimizer.state_dict(),
+                best=self._best,
+                random=random,
+            )
+        )
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.stage != self.name or len(checkpoint.random) != self.workers.size:
+            raise TrainingError(
+                f"a run goes on with the stage and the number of workers it was started with: "
+                f"stage {checkpoint.stage!r} and {len(checkpoint.random)} workers, not "
+                f"{self.name!r} and {self.workers.size}; set them so, or start a new run"
+            )
+        self.module.load_state_dict(checkpoint.model)
+        self._optimizer.load_state_dict(checkpoint.optimizer)
+        self._best = {name: t.to(self.workers.device) for name, t in checkpoint.best.items()}
+        self._progress = replace(checkpoint.progress)
+        states.set_random_state(checkpoint.random[self.workers.rank])
+
+    def _announce(self) -> None:
+        progress = self._progress
+        self._emit(
+            StageStarted(
+                stage=self.name,
+                epochs=self.config.epochs,
+                epoch=progress.epoch,
+                step=progress.step,
+                steps=len(self._plan(progress.epoch)),
+                contents=len(self.data.train_rows),
+                workers=self.workers.size,
+                device=str(self.workers.device),
+                precision=str(self._dtype).removeprefix("torch."),
+            )
+        )
+
+    def _emit_step(self, steps: int, samples_per_second: float) -> None:
+        loss, norm = self._last
+        self._emit(
+            StepDone(
+                stage=self.name,
+                epoch=self._progress.epoch,
+                step=self._progress.step,
+                steps=steps,
+                loss=loss,
+                gradient_norm=norm,
+                learning_rate=float(self._optimizer.param_groups[0]["lr"]),
+                samples_per_second=samples_per_second,
+            )
+        )
+
+    def _emit(self, event: Event) -> None:
+        if self.workers.rank == 0:
+            self._tell(event)

@@ -1,0 +1,103 @@
+"""Predictions of all workers together, and the validation metrics computed from them.
+
+Metrics are computed once from the gathered predictions: a rank correlation or a pairwise
+accuracy is never the mean of per-worker ones.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from ni_platform.data.batch import Inputs
+from ni_platform.data.loading import BatchSource, Loader, Request, Rows, plan_batches
+from ni_platform.metrics.error import rmse
+from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_accuracy_within_tests
+from ni_platform.models.losses import Loss
+from ni_platform.training.workers import Workers
+
+_ROWS_PER_LOSS = 512
+"""Contents whose losses are computed at once: pairwise losses need memory quadratic in it."""
+
+
+class Predictor:
+    """Predicts dataset rows with all workers."""
+
+    def __init__(self, loader: Loader, workers: Workers, dtype: torch.dtype) -> None:
+        self._loader = loader
+        self._workers = workers
+        self._dtype = dtype
+
+    def logits(self, module: nn.Module, rows: Rows, rows_per_pass: int) -> np.ndarray:
+        """Return float32 [len(rows)] on every worker; worker r predicts every r-th batch."""
+        workers = self._workers
+        batches = [
+            np.arange(start, min(start + rows_per_pass, len(rows)))
+            for start in range(0, len(rows), rows_per_pass)
+        ]
+        mine = batches[workers.rank :: workers.size]
+        module.eval()
+        predicted = []
+        with (
+            torch.inference_mode(),
+            torch.autocast(workers.device.type, self._dtype, enabled=self._dtype != torch.float32),
+            closing(self._loader.iterate([Request(rows=rows[part]) for part in mine])) as loaded,
+        ):
+            for batch in loaded:
+                logits_B = module(on_device(batch.inputs, workers.device))
+                predicted.append(logits_B.float().cpu().numpy())
+        result = np.empty(len(rows), dtype=np.float32)
+        for rank, parts in enumerate(workers.gather(predicted)):
+            for positions, values in zip(batches[rank :: workers.size], parts):
+                result[positions] = values
+        return result
+
+
+def on_device(inputs: Inputs, device: torch.device) -> Inputs:
+    """Move inputs to the device, images in channels-last layout."""
+    inputs = inputs.to(device, non_blocking=True)
+    image = inputs.image_B3HW
+    if isinstance(image, torch.Tensor):
+        image = image.contiguous(memory_format=torch.channels_last)
+        inputs = replace(inputs, image_B3HW=image)
+    return inputs
+
+
+def validation_metrics(
+    logits: np.ndarray, source: BatchSource, rows: Rows, loss: Loss
+) -> dict[str, float]:
+    """Return loss, rmse and pairwise accuracies of predicted logits [N] for dataset rows."""
+    outcomes = source.outcomes(rows)
+    rates = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    truth = outcomes.success_rate_B.double().numpy()
+    codes = source.ab_test_codes[rows]
+    metrics = {
+        "loss": _loss(logits, source, rows, loss),
+        "rmse": rmse(rates, truth),
+        "pairwise_accuracy": pairwise_accuracy(rates, truth),
+    }
+    if (codes >= 0).any():
+        metrics["pairwise_accuracy_within_tests"] = pairwise_accuracy_within_tests(
+            rates,
+            outcomes.clicks_B.double().numpy(),
+            outcomes.impressions_B.double().numpy(),
+            [None if code < 0 else int(code) for code in codes],
+        )
+    return metrics
+
+
+def _loss(logits: np.ndarray, source: BatchSource, rows: Rows, loss: Loss) -> float:
+    """The loss of all rows: sums of numerators over sums of denominators, A/B tests whole."""
+    codes = source.ab_test_codes[rows]
+    steps = plan_batches(codes, len(rows), _ROWS_PER_LOSS, 1, 0, 0, shuffle=False)
+    sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in loss.weights}
+    for (positions,) in steps:
+        terms = loss.terms(torch.as_tensor(logits[positions]), source.outcomes(rows[positions]))
+        for name, (numerator, denominator) in terms.items():
+            sums[name][0] += float(numerator)
+            sums[name][1] += float(denominator)
+    return sum(loss.weights[name] * top / bottom for name, (top, bottom) in sums.items() if bottom)

@@ -1,0 +1,115 @@
+import os
+
+import pandas as pd
+import pytest
+
+from ni_platform.data.importers.table import import_table
+from ni_platform.errors import DatasetError
+
+COUNTS = {"impressions": "shown", "clicks": "clicked"}
+
+
+def test_a_csv_becomes_a_dataset(table, pictures, tmp_path):
+    """Ids keep zeros, the country NA stays a country, empty cells are null, pictures come along."""
+    dataset = import_table(
+        table,
+        tmp_path / "data",
+        content_id="id",
+        image="image",
+        images=pictures,
+        text=["title"],
+        numeric=["price"],
+        domain="country",
+        ab_test="test",
+        **COUNTS,
+    )
+    assert dataset.manifest.name == "data"
+    assert dataset.content_id.tolist() == ["007", "008", "009", "010"]
+    assert dataset.domain.tolist() == ["NA", "NA", "DE", "DE"]
+    assert dataset.ab_test.tolist() == ["t1", "t1", "t2", None]
+    assert dataset.contents["price"].isna().tolist() == [False, True, False, False]
+    assert dataset.clicks.tolist() == [10.0, 10.0, 0.0, 10.0]
+    assert [None if uri is None else os.path.exists(uri) for uri in dataset.image_uri] == [
+        True,
+        True,
+        True,
+        None,
+    ]
+
+
+def test_parquet_and_csv_give_the_same_inputs(table, tmp_path):
+    """The same rows from either format have the same text, domain and numbers."""
+    parquet = tmp_path / "table.parquet"
+    frame = pd.read_csv(table, dtype={"id": str, "country": str}, keep_default_na=False)
+    frame["price"] = pd.to_numeric(frame["price"])
+    frame.to_parquet(parquet)
+    arguments = {"content_id": "id", "text": ["title"], "domain": "country", "numeric": ["price"]}
+    first = import_table(table, tmp_path / "1", **arguments, **COUNTS)
+    second = import_table(parquet, tmp_path / "2", **arguments, **COUNTS)
+    pd.testing.assert_frame_equal(first.inputs(), second.inputs(), check_dtype=False)
+
+
+def test_paths_may_repeat_the_name_of_the_folder(table, pictures, tmp_path):
+    """`pictures/a.png` with the folder `pictures` is `pictures/a.png`, copied as `a.png`."""
+    frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+    frame["image"] = [f"pictures/{name}" if name else "" for name in frame["image"]]
+    frame.to_csv(table, index=False)
+    dataset = import_table(
+        table, tmp_path / "data", content_id="id", image="image", images=pictures, **COUNTS
+    )
+    assert dataset.contents["image"].tolist()[:3] == ["a.png", "b.png", "c.png"]
+
+
+def edited(table, **columns):
+    """Overwrite columns of the table on disk."""
+    frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+    frame.assign(**columns).to_csv(table, index=False)
+
+
+@pytest.mark.parametrize(
+    ("columns", "arguments", "words"),
+    [
+        ({}, {"text": ["titel"]}, ["no column 'titel' (text[0])", "did you mean 'title'?"]),
+        ({}, {"content_id": "ID"}, ["no column 'ID' (content_id)", "'shown'"]),
+        ({}, {"clicks": "clicks"}, ["no column 'clicks' (clicks)", "did you mean 'clicked'?"]),
+        ({"clicked": [10, 10, 51, 11]}, {}, ["2 rows", "009 (clicked=51, shown=50)", "swapped"]),
+        ({"clicked": [10, -1, 0, 1]}, {}, ["'clicked'", "0 or more", "008 (clicked=-1"]),
+        ({"shown": [100, "", 50, 10]}, {}, ["'shown'", "0 or more", "008"]),
+        ({"shown": [100, "many", 50, 10]}, {}, ["'shown'", "0 or more", "008 (shown=many)"]),
+        ({"id": ["1", "1", "2", "3"]}, {}, ["Ids must be unique", "'1'"]),
+        ({"id": ["1", "", "2", "3"]}, {}, ["Every content needs an id", "1 rows"]),
+        ({"price": ["1", "x", "2", "3"]}, {"numeric": ["price"]}, ["'price'", "numbers"]),
+        ({}, {"numeric": ["clicked"]}, ["outcome cannot be an input", "'clicked'"]),
+        ({"image": ["a.png", "d.png", "", ""]}, {}, ["1 pictures are not in", "008 (image=d.png)"]),
+        ({"image": ["../pictures/a.png", "", "", ""]}, {}, ["stay inside", "'../pictures/a.png'"]),
+        ({}, {"images": "nowhere"}, ["nowhere does not exist"]),
+    ],
+)
+def test_bad_tables_are_refused_with_rows_and_nothing_is_written(
+    table, pictures, tmp_path, columns, arguments, words
+):
+    """Each fault gives one message with column, sample ids and remedy, and no folder."""
+    edited(table, **columns)
+    given = {"content_id": "id", "image": "image", "images": pictures, **COUNTS, **arguments}
+    out = tmp_path / "out" / "data"
+    with pytest.raises(DatasetError) as caught:
+        import_table(table, out, **given)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert not out.parent.exists() or list(out.parent.iterdir()) == []
+
+
+def test_ratings_are_imported_in_place_of_clicks(tmp_path):
+    """Counts of ratings per bucket are a target of their own."""
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"id": ["x"], "n1": [1], "n2": [3]}).to_csv(path, index=False)
+    dataset = import_table(path, tmp_path / "data", content_id="id", ratings=["n1", "n2"])
+    assert dataset.success_rate.tolist() == [0.75]
+
+
+def test_a_missing_or_unreadable_table_is_named(tmp_path):
+    """A wrong path and a file that is no table give the path and the formats."""
+    with pytest.raises(DatasetError, match=r"none\.csv does not exist"):
+        import_table(tmp_path / "none.csv", tmp_path / "data", content_id="id", **COUNTS)
+    (tmp_path / "bad.parquet").write_bytes(b"not parquet")
+    with pytest.raises(DatasetError, match=r"bad\.parquet is not a readable CSV or Parquet"):
+        import_table(tmp_path / "bad.parquet", tmp_path / "data", content_id="id", **COUNTS)

@@ -1,0 +1,119 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy.stats import chi2_contingency, kendalltau
+
+from ni_platform.metrics.concordance import concordance, count_smaller_before
+from ni_platform.metrics.evaluation import evaluate
+from ni_platform.metrics.pairs import MAX_DISTANCE, within_test_pairs
+from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_accuracy_within_tests
+
+
+def hits_and_pairs(prediction, truth, pairs):
+    """NI Algorithm 2 as written, with half a hit for tied predictions."""
+    hits = count = 0
+    for i, j in pairs:
+        if truth[i] != truth[j]:
+            count += 1
+            order = np.sign(prediction[i] - prediction[j]) * np.sign(truth[i] - truth[j])
+            hits += (1 + order) / 2
+    return hits, count
+
+
+def test_pairwise_accuracy_by_hand():
+    """Of the 5 pairs that differ, 3 are right and 1 is tied: 3.5 / 5."""
+    # Truths 1 1 2 3: pairs 02+ 03+ 12= 13+ 23- ; the pair 01 has equal truths.
+    assert pairwise_accuracy([0.1, 0.4, 0.4, 0.3 + 0.1], [1, 1, 2, 3]) == pytest.approx(
+        (1 + 1 + 0.5 + 0.5 + 0.5) / 5
+    )
+    assert pairwise_accuracy([0.1, 0.4, 0.4, 0.5], [1, 1, 2, 3]) == pytest.approx(4.5 / 5)
+    assert pairwise_accuracy([0.5, 0.4, 0.3], [1, 2, 3]) == 0.0
+
+
+def test_pairwise_accuracy_without_a_pair_is_undefined():
+    """Equal truths leave no pair, so the accuracy is NaN."""
+    assert np.isnan(pairwise_accuracy([0.1, 0.2], [1, 1]))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 17, 64, 100])
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_concordance_agrees_with_counting_every_pair(size, levels):
+    """Hits and pairs of each content are those of the double loop, whatever the ties."""
+    rng = np.random.default_rng(size * levels)
+    p, y = rng.integers(0, levels, (2, size)).astype(float)
+    hits, pairs = concordance(p, y)
+    for i in range(size):
+        expected = hits_and_pairs(p, y, [(i, j) for j in range(size) if j != i])
+        assert (hits[i], pairs[i]) == expected
+
+
+def test_count_smaller_before_by_hand():
+    """Each value counts the strictly smaller ones before it."""
+    assert count_smaller_before(np.array([3, 1, 2, 2, 5, 1])).tolist() == [0, 0, 1, 1, 4, 0]
+
+
+def test_pairwise_accuracy_agrees_with_kendalls_tau():
+    """Without ties the accuracy is (1 + Kendall's τ) / 2."""
+    rng = np.random.default_rng(0)
+    p, y = rng.normal(size=(2, 5000))
+    assert pairwise_accuracy(p, y) == pytest.approx((1 + kendalltau(p, y).statistic) / 2)
+
+
+def test_three_forms_agree_with_counting_every_pair(planted_tests):
+    """All three forms are those of loops over pairs, with scipy's χ² test as significance."""
+    data = planted_tests(tests=25, arms=4, impressions=600)
+    test = data["ab_test"].astype(object)
+    test[:6] = None
+    prediction = np.round(data["prediction"], 2)
+    clicks, seen = data["clicks"], data["impressions"]
+    truth = clicks / seen
+    found = evaluate(prediction, clicks, seen, ab_test=test, replicates=0)
+
+    def differs(i, j):
+        if not clicks[i] + clicks[j]:
+            return False
+        table = [[clicks[i], seen[i] - clicks[i]], [clicks[j], seen[j] - clicks[j]]]
+        return chi2_contingency(table, correction=False).pvalue < 0.05
+
+    every = list(combinations(range(len(test)), 2))
+    within = [(i, j) for i, j in every if test[i] is not None and test[i] == test[j]]
+    significant = [(i, j) for i, j in within if differs(i, j)]
+    for name, pairs in {
+        "pairwise_accuracy": every,
+        "pairwise_accuracy_within_tests": within,
+        "pairwise_accuracy_significant": significant,
+    }.items():
+        hits, count = hits_and_pairs(prediction, truth, pairs)
+        assert found[name].value == pytest.approx(hits / count), name
+    assert found["n_pairs_within_tests"].value == hits_and_pairs(prediction, truth, within)[1]
+    assert found["n_pairs_significant"].value == len(significant) > 10
+    assert pairwise_accuracy_within_tests(prediction, clicks, seen, test) == pytest.approx(
+        found["pairwise_accuracy_within_tests"].value
+    )
+
+
+def test_pairs_of_each_test_come_once():
+    """Every pair of one test comes once, none of two tests or of contents outside tests."""
+    codes = np.array([2, 0, 2, -1, 2, 0, 1, -1])
+    pairs = [
+        tuple(sorted(pair))
+        for first, second in within_test_pairs(codes)
+        for pair in zip(first.tolist(), second.tolist())
+    ]
+    assert sorted(pairs) == [(0, 2), (0, 4), (1, 5), (2, 4)]
+
+
+def test_pairs_of_a_huge_test_are_bounded():
+    """A test beyond 257 contents gives each content at most 256 partners after it."""
+    batches = list(within_test_pairs(np.zeros(1500, dtype=np.int64)))
+    assert len(batches) == MAX_DISTANCE
+    assert all(len(np.unique(first)) == len(first) for first, _ in batches)
+
+
+def test_no_tests_leave_within_test_accuracy_undefined():
+    """Contents outside A/B tests have no within-test pair: NaN and a count of 0."""
+    found = evaluate([0.1, 0.2, 0.3], [1, 2, 3], [10, 10, 10])
+    assert np.isnan(found["pairwise_accuracy_within_tests"].value)
+    assert np.isnan(found["noise_ceiling_within_tests"].value)
+    assert found["n_pairs_within_tests"].value == found["n_tests"].value == 0

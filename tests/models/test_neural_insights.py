@@ -1,0 +1,222 @@
+"""The network of NI Section 3 and Table 3."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ni_platform.data.batch import Inputs
+from ni_platform.errors import ConfigError
+from ni_platform.models.encoders.attributes import AttributesEncoderConfig
+from ni_platform.models.encoders.domain import DomainEncoderConfig, domain_counts
+from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
+from ni_platform.models.encoders.mlp import MLP, MLPConfig
+from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
+from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
+from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
+
+SMALL = NeuralInsightsConfig(
+    image=ImageEncoderConfig(),
+    text=TextEncoderConfig(
+        architecture="scratch",
+        weights=None,
+        max_tokens=16,
+        dropout=0.0,
+        scratch=ScratchTransformerConfig(layers=1, width=16, heads=2),
+    ),
+    domain=DomainEncoderConfig(buckets=8, mlp=MLPConfig(hidden=(12,))),
+    attributes=AttributesEncoderConfig(mlp=MLPConfig(hidden=(10,))),
+    regression=MLPConfig(hidden=(16, 8)),
+)
+
+
+def small_model(config: NeuralInsightsConfig = SMALL) -> NeuralInsights:
+    """Every modality, seconds to train."""
+    torch.manual_seed(0)
+    return NeuralInsights(config, attributes_width=5, vocabulary_size=50, initial_rate=0.02)
+
+
+def some_inputs(size: int = 6) -> Inputs:
+    """Random inputs whose modalities are all present."""
+    generator = torch.Generator().manual_seed(1)
+    everything = torch.ones(size, dtype=torch.bool)
+    return Inputs(
+        size=size,
+        image_B3HW=torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8, generator=generator),
+        image_present_B=everything,
+        tokens_BT=torch.randint(0, 50, (size, 8), generator=generator),
+        token_mask_BT=torch.ones(size, 8, dtype=torch.int64),
+        text_present_B=everything,
+        domain_BK=torch.rand(size, 8, generator=generator),
+        domain_present_B=everything,
+        attributes_BA=torch.rand(size, 5, generator=generator),
+        attributes_present_B=everything,
+    )
+
+
+def weights(module: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_image_network_has_table_3s_size():
+    """Stem, four blocks of two 3x3 convolutions, three strided shortcuts, final norm: 78,272."""
+    stem = 3 * 3 * 3 * 32 + 32
+    block = 2 * (3 * 3 * 32 * 32 + 2 * 32)
+    shortcuts = 3 * 32 * 32
+    assert weights(PreactivationResNet()) == stem + 4 * block + shortcuts + 2 * 32 == 78_272
+
+
+def test_mlps_have_table_3s_size():
+    """MLP1 and MLP2 of Table 3: 512, 1024, 1024, 512 units, each with batch normalization."""
+    first = 256 * 512 + 512
+    rest = 512 * 1024 + 1024 + 1024 * 1024 + 1024 + 1024 * 512 + 512
+    norms = 2 * (512 + 1024 + 1024 + 512)
+    assert weights(MLP(256, MLPConfig())) == first + rest + norms == 2_237_440
+
+
+def test_regression_has_table_3s_size():
+    """MLP3 reads 32 + 512 + 512 values and ends in one unit after 512, 1024 and 1024."""
+    config = NeuralInsightsConfig(
+        image=ImageEncoderConfig(),
+        domain=DomainEncoderConfig(),
+        attributes=AttributesEncoderConfig(),
+        regression=MLPConfig(hidden=(512, 1024, 1024)),
+    )
+    model = NeuralInsights(config, attributes_width=7)
+    layers = (32 + 512 + 512) * 512 + 512 + 512 * 1024 + 1024 + 1024 * 1024 + 1024 + 1024 + 1
+    norms = 2 * (512 + 1024 + 1024)
+    assert weights(model.regression) + weights(model.output) == layers + norms == 2_122_241
+
+
+def test_image_network_halves_three_times():
+    """Strides 1, 2, 2, 2 leave an eighth of height and width, rounded up."""
+    assert PreactivationResNet().features(torch.zeros(2, 3, 50, 64)).shape == (2, 32, 7, 8)
+
+
+def test_output_starts_at_the_given_rate():
+    """With zero weights the output layer predicts the initial rate."""
+    model = small_model()
+    nn.init.zeros_(model.output.weight)
+    assert torch.sigmoid(model.eval()(some_inputs())).tolist() == pytest.approx([0.02] * 6)
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "domain", "attributes"])
+def test_a_missing_modality_is_a_zero_embedding(modality):
+    """A row without a modality has zeros in its place; the other rows are as before."""
+    model = small_model().eval()
+    inputs = some_inputs()
+    whole = model.embedding(inputs)
+    present = torch.tensor([True, False, True, True, False, True])
+    partial = model.embedding(
+        Inputs(**{**vars(inputs), f"{modality}_present_B": present}),
+    )
+    start = {"image": 0, "text": 32, "domain": 48, "attributes": 60}[modality]
+    stop = {"image": 32, "text": 48, "domain": 60, "attributes": 70}[modality]
+    expected = whole.clone()
+    expected[~present, start:stop] = 0
+    torch.testing.assert_close(partial, expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_batch_without_a_modality(training):
+    """When no row has a modality, its encoder still gets a gradient, of zero."""
+    model = small_model().train(training)
+    nothing = torch.zeros(6, dtype=torch.bool)
+    names = ("image", "text", "domain", "attributes")
+    inputs = Inputs(**{**vars(some_inputs()), **{f"{name}_present_B": nothing for name in names}})
+    model(inputs).sum().backward()
+    for parameter in model.encoders.parameters():
+        assert parameter.grad is not None
+        assert not parameter.grad.any()
+
+
+def test_what_is_missing_does_not_matter():
+    """The placeholder of a missing modality never reaches the prediction or the statistics."""
+    present = torch.tensor([True, False, True, True, False, True])
+    inputs = Inputs(**{**vars(some_inputs()), "image_present_B": present})
+    changed = inputs.image_B3HW.clone()
+    changed[~present] = 255
+    first, second = small_model(), small_model()
+    torch.testing.assert_close(
+        first(inputs), second(Inputs(**{**vars(inputs), "image_B3HW": changed})), atol=0, rtol=0
+    )
+
+
+def test_one_row_can_be_trained_on():
+    """Batch normalization of a single content uses the running statistics instead of failing."""
+    model = small_model().train()
+    model(some_inputs(1)).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_stages_share_their_encoder():
+    """A modality's stage trains this network's encoder, under the same weight names."""
+    model = small_model()
+    stage = model.stage("text")
+    with torch.no_grad():
+        for parameter in stage.encoders.parameters():
+            parameter.add_(1)
+    own, shared = model.state_dict(), stage.state_dict()
+    encoder_names = [name for name in shared if name.startswith("encoders.text.")]
+    assert len(encoder_names) == len(shared) - 2  # all but the head's weight and bias
+    assert all(torch.equal(own[name], shared[name]) for name in encoder_names)
+
+
+def test_stage_predicts_from_one_modality():
+    """A stage is a linear layer on one modality's embedding, starting at the mean rate."""
+    model = small_model().eval()
+    stage = model.stage("domain").eval()
+    inputs = some_inputs()
+    expected = stage.head(model.encoders["domain"](inputs.domain_BK)).squeeze(1)
+    torch.testing.assert_close(stage(inputs), expected)
+    assert stage.head.bias.item() == pytest.approx(math.log(0.02 / 0.98))
+
+
+def test_fused_stage_is_the_whole_network():
+    """The last stage trains everything."""
+    model = small_model()
+    assert model.stage("fused") is model
+
+
+def test_unknown_stage():
+    """A stage of a modality that the model does not read is an error that names those it has."""
+    model = small_model(NeuralInsightsConfig(domain=SMALL.domain))
+    with pytest.raises(ConfigError, match=r"no stage 'image'.*domain, fused"):
+        model.stage("image")
+
+
+def test_a_model_reads_something():
+    """A config without any modality is an error."""
+    with pytest.raises(ConfigError, match="at least one modality"):
+        NeuralInsightsConfig()
+
+
+def test_pictures_of_different_sizes():
+    """A list of pictures gives what each gives alone, in order."""
+    encoder = image_encoder(ImageEncoderConfig()).eval()
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(40, 30), (16, 50), (40, 30), (20, 20), (16, 50)]
+    images = [torch.randint(0, 256, (3, *s), dtype=torch.uint8, generator=generator) for s in sizes]
+    together = encoder(images)
+    alone = torch.cat([encoder(image.unsqueeze(0)) for image in images])
+    torch.testing.assert_close(together, alone)
+
+
+def test_pictures_of_different_sizes_cannot_train_statistics():
+    """Batch statistics over pictures of several sizes are refused, with the remedy."""
+    encoder = image_encoder(ImageEncoderConfig()).train()
+    images = [torch.zeros(3, 40, 30, dtype=torch.uint8), torch.zeros(3, 20, 20, dtype=torch.uint8)]
+    with pytest.raises(ConfigError, match="image_crop, or freeze"):
+        encoder(images)
+
+
+def test_domains_share_their_parts():
+    """The encoding of a domain is the sum of the encodings of its parts, whatever the case."""
+    whole = domain_counts("DE/Homepage_top", 64)
+    parts = sum(domain_counts(part, 64) for part in ("de", "homepage", "top"))
+    assert whole.tolist() == parts.tolist()
+    assert whole.sum() == 3

@@ -1,0 +1,255 @@
+"""The logged model: what is in it, and that it answers in Python, in a new process and over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.models import Model
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.errors import TrackingError
+from ni_platform.models.scorer import Scorer
+from ni_platform.tracking.model_source import resolve_model, run_of_model
+from ni_platform.tracking.run_record import RunRecord, read_run
+from ni_platform.tracking.scoring_model import picture
+from ni_platform.tracking.store import connect
+
+
+@pytest.fixture
+def logged(dataset: Dataset, scorer_folder: Path) -> tuple[str, str]:
+    """Run id and model URI of a run that logged the tiny regressor."""
+    with RunRecord.start("planted") as run:
+        uri = run.log_model(scorer_folder, dataset.inputs([0, 1, 2, 3]))
+    return run.run_id, uri
+
+
+def test_safetensors_and_code_only(logged: tuple[str, str]) -> None:
+    """The model's files are code, configuration and safetensors; no format that can hold code."""
+    folder = Path(mlflow.artifacts.download_artifacts(logged[1]))
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert suffixes <= {"", ".json", ".py", ".safetensors", ".txt", ".yaml"}
+    assert ".safetensors" in suffixes
+    for path in folder.rglob("*"):
+        # Pickles of protocol 2 and later begin with 0x80, zipped torch files with PK.
+        if path.is_file() and path.suffix != ".safetensors":
+            assert path.read_bytes()[:1] not in (b"\x80", b"P")
+
+
+def test_model_names_what_it_needs(logged: tuple[str, str], dataset: Dataset) -> None:
+    """Signature, input example and requirements are there; the example holds its pictures."""
+    folder = Path(mlflow.artifacts.download_artifacts(logged[1]))
+    model = Model.load(str(folder))
+    inputs = {column.name: str(column.type) for column in model.get_input_schema()}
+    assert inputs == {
+        "headline": "DataType.string",
+        "image": "Any",
+        "location": "DataType.string",
+        "weekday": "Any",
+        "price": "Any",
+    }
+    assert [column.name for column in model.get_output_schema()] == ["success_rate"]
+    assert (folder / "requirements.txt").read_text().startswith("ni-platform==")
+    example = model.load_input_example(str(folder))
+    assert example["headline"].tolist() == dataset.contents["headline"][:3].tolist()
+    rates = mlflow.pyfunc.load_model(logged[1]).predict(example)
+    expected = Scorer.load(resolve_model(logged[1])).predict(dataset.inputs([0, 1, 2]))
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+def test_one_model_per_run(logged: tuple[str, str]) -> None:
+    """The run knows its model, and every way to name the model leads to the same files."""
+    run_id, uri = logged
+    client = connect()
+    client.create_registered_model("planted")
+    client.create_model_version("planted", uri, run_id, model_id=uri.removeprefix("models:/"))
+    client.set_registered_model_alias("planted", "champion", "1")
+    assert read_run(run_id).model_uri == uri
+    assert client.get_logged_model(uri.removeprefix("models:/")).status == "READY"
+    names = [
+        run_id,
+        uri,
+        f"runs:/{run_id}/model",
+        "models:/planted/1",
+        "models:/planted@champion",
+        str(resolve_model(uri).parents[1]),
+    ]
+    assert len({resolve_model(name) for name in names}) == 1
+    assert {run_of_model(name) for name in names} == {run_id}
+    assert run_of_model(str(resolve_model(uri))) is None
+    assert resolve_model(str(resolve_model(uri))) == resolve_model(uri)
+
+
+def test_pictures_as_paths_or_bytes_or_text(logged: tuple[str, str], dataset: Dataset) -> None:
+    """Paths, bytes, base64 and data URIs of the same pictures give the same rates."""
+    frame = dataset.inputs([5, 6])
+    data = [Path(path).read_bytes() for path in frame["image"]]
+    text = [base64.b64encode(item).decode() for item in data]
+    model = mlflow.pyfunc.load_model(logged[1])
+    expected = model.predict(frame)
+    assert expected.dtype == np.float64
+    assert ((expected > 0) & (expected < 1)).all()
+    for cells in (
+        data,
+        text,
+        [f"data:image/png;base64,{item}" for item in text],
+        [data[0], text[1]],
+    ):
+        given = frame.assign(image=pd.Series(cells, dtype=object))
+        np.testing.assert_array_equal(model.predict(given), expected)
+
+
+def test_empty_cells_are_missing_modalities(
+    logged: tuple[str, str], scorer: Scorer, dataset: Dataset
+) -> None:
+    """None and NaN in any column are scored as a missing modality, as the Scorer itself does."""
+    model = mlflow.pyfunc.load_model(logged[1])
+    for column in ("image", "headline", "location", "weekday", "price"):
+        frame = dataset.inputs([5, 6])
+        frame[column] = frame[column].astype(object)
+        frame.loc[0, column] = None
+        np.testing.assert_allclose(model.predict(frame), scorer.predict(frame), rtol=1e-6)
+
+
+def test_whole_and_broken_numbers(logged: tuple[str, str], dataset: Dataset) -> None:
+    """Numbers may be whole or not, categories numbers or text."""
+    model = mlflow.pyfunc.load_model(logged[1])
+    frame = dataset.inputs([5, 6])
+    expected = model.predict(frame)
+    other = frame.assign(price=frame["price"].astype(float), weekday=frame["weekday"].astype(str))
+    np.testing.assert_array_equal(model.predict(other), expected)
+
+
+def test_missing_column_is_named(logged: tuple[str, str], dataset: Dataset) -> None:
+    """A table without a column of the model is an error that names the column."""
+    model = mlflow.pyfunc.load_model(logged[1])
+    with pytest.raises(Exception, match="headline") as caught:
+        model.predict(dataset.inputs([5]).rename(columns={"headline": "Headline"}))
+    assert type(caught.value).__name__ == "MlflowException"
+
+
+def test_a_path_is_never_taken_for_base64() -> None:
+    """Only text that decodes to the first bytes of a picture is a picture."""
+    for path in (
+        "/9j/4AAQ.jpg",
+        "images/abcd",
+        "s3://bucket/key",
+        "abcd",
+        "",
+        "data:,x",
+        "/a/b/c=",
+    ):
+        assert picture(path) == path
+    assert picture(base64.encodebytes(b"\xff\xd8\xff" + b"x" * 100).decode()) == (
+        b"\xff\xd8\xff" + b"x" * 100
+    )
+    assert picture(None) is None
+
+
+def test_model_loads_in_a_new_process(logged: tuple[str, str], dataset: Dataset) -> None:
+    """Loading a model takes its URI and this package, nothing of the process that logged it."""
+    script = (
+        "import sys, mlflow, pandas as pd\n"
+        "frame = pd.read_parquet(sys.argv[2])\n"
+        "print(mlflow.pyfunc.load_model(sys.argv[1]).predict(frame).tolist())\n"
+    )
+    table = dataset.contents.iloc[:2]
+    frame = dataset.inputs([0, 1])
+    path = Path(dataset.root).parent / "frame.parquet"
+    frame.to_parquet(path)
+    # connect() exported MLFLOW_TRACKING_URI, which the new process inherits.
+    done = subprocess.run(
+        [sys.executable, "-c", script, logged[1], str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rates = json.loads(done.stdout.splitlines()[-1])
+    np.testing.assert_allclose(rates, mlflow.pyfunc.load_model(logged[1]).predict(frame), rtol=1e-6)
+    assert len(rates) == len(table)
+
+
+def test_serving_over_http(logged: tuple[str, str], dataset: Dataset, serve, port: int) -> None:
+    """`mlflow models serve` scores base64 pictures, texts and attributes, and explains errors."""
+    serve(
+        [
+            sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", logged[1],
+            "--env-manager", "local", "--port", str(port), "--host", "127.0.0.1",
+        ],
+        f"http://127.0.0.1:{port}/health",
+    )  # fmt: skip
+
+    def ask(payload: dict) -> tuple[int, dict]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/invocations",
+            json.dumps(payload).encode(),
+            {"content-type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    frame = dataset.inputs([7, 8])
+    expected = mlflow.pyfunc.load_model(logged[1]).predict(frame).tolist()
+    frame["image"] = [base64.b64encode(Path(path).read_bytes()).decode() for path in frame["image"]]
+    records = json.loads(frame.to_json(orient="records"))
+    split = json.loads(frame.to_json(orient="split"))
+    assert ask({"dataframe_records": records}) == (
+        200,
+        {"predictions": pytest.approx(expected, rel=1e-6)},
+    )
+    assert ask({"dataframe_split": split})[1]["predictions"] == pytest.approx(expected, rel=1e-6)
+    status, answer = ask({"dataframe_records": [{**records[0], "image": None, "price": None}]})
+    assert status == 200
+    assert 0 < answer["predictions"][0] < 1
+    status, answer = ask({"dataframe_records": [{**records[0], "image": "no-such-file.png"}]})
+    assert status == 400
+    assert "no-such-file.png" in answer["message"]
+    del records[0]["headline"]
+    status, answer = ask({"dataframe_records": records[:1]})
+    assert status == 400
+    assert "headline" in answer["message"]
+
+
+def test_pickles_are_refused(dataset: Dataset, scorer_folder: Path, tmp_path: Path) -> None:
+    """A folder with pickled weights is not logged."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in scorer_folder.iterdir():
+        if path.is_file():
+            (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "optimizer.pt").write_bytes(b"\x80")
+    with (
+        pytest.raises(TrackingError, match=r"optimizer\.pt"),
+        RunRecord.start("planted") as run,
+    ):
+        run.log_model(folder, dataset.inputs([0]))
+    assert read_run(run.run_id).model_uri is None
+
+
+def test_model_that_cannot_be_stored_is_not_ready(
+    dataset: Dataset, scorer_folder: Path, state: Path
+) -> None:
+    """A model whose files could not all be stored is FAILED, and so is its run."""
+    with (
+        pytest.raises(TrackingError, match="log the model"),
+        RunRecord.start("planted") as run,
+    ):
+        models = state / "artifacts" / "planted" / "models"
+        models.write_text("in the way of the folder")
+        run.log_model(scorer_folder, dataset.inputs([0]))
+    client = connect()
+    (model,) = client.search_logged_models([run.experiment_id])
+    assert str(model.status) in ("FAILED", "LoggedModelStatus.FAILED")
+    assert read_run(run.run_id).status == "FAILED"

@@ -1,0 +1,264 @@
+"""Run records: what they hold and how they end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from ni_platform.errors import NiError, TrackingError
+from ni_platform.tracking.run_record import (
+    RunRecord,
+    download_artifact,
+    flatten_parameters,
+    list_runs,
+    read_run,
+    resolve_model,
+)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+def test_everything_comes_back() -> None:
+    """Parameters, tags, metrics and artifacts of a run are read back as they were logged."""
+    parameters = {"model": {"kind": "neural_insights", "text": None}, "training": {"epochs": 3}}
+    with RunRecord.start("planted", "first", parameters, {"ni.dataset": "d", "none": None}) as run:
+        for step in range(3):
+            run.log_metrics({"train/loss": 1.0 / (step + 1)}, step)
+        run.log_estimates("test", {"rmse": Estimate(0.5, 0.4, 0.6), "r2": Estimate(math.nan)})
+        run.log_table(pd.DataFrame({"a": [1, 2]}), "predictions/test.parquet")
+        run.log_table(pd.DataFrame({"a": [1, 2]}), "table.csv")
+        run.log_figure(plt.figure(), "plots/calibration.png")
+        run.log_json({"a": "ü"}, "config.json")
+    summary = read_run(run.run_id)
+    assert summary.status == "FINISHED"
+    assert (summary.name, summary.experiment_name) == ("first", "planted")
+    assert summary.parameters == {
+        "model.kind": "neural_insights",
+        "model.text": "null",
+        "training.epochs": "3",
+    }
+    assert summary.metrics == {
+        "train/loss": pytest.approx(1 / 3),
+        "test/rmse": 0.5,
+        "test/rmse_low": 0.4,
+        "test/rmse_high": 0.6,
+    }
+    assert summary.tags["ni.dataset"] == "d"
+    assert summary.tags["ni.status"] == "finished"
+    assert "none" not in summary.tags
+    assert pd.read_parquet(download_artifact(run.run_id, "predictions/test.parquet"))[
+        "a"
+    ].tolist() == [1, 2]
+    assert download_artifact(run.run_id, "table.csv").read_text() == "a\n1\n2\n"
+    assert '"ü"' in download_artifact(run.run_id, "config.json").read_text()
+    assert download_artifact(run.run_id, "plots/calibration.png").stat().st_size > 100
+
+
+def test_more_than_one_request_holds() -> None:
+    """2,500 metrics, 250 parameters and 250 tags are stored although one request takes fewer."""
+    with RunRecord.start(
+        "planted",
+        parameters={f"p{i}": i for i in range(250)},
+        tags={f"t{i}": i for i in range(250)},
+    ) as run:
+        run.log_metrics({f"m{i}": float(i) for i in range(2500)})
+    summary = read_run(run.run_id)
+    assert summary.parameters == {f"p{i}": str(i) for i in range(250)}
+    assert summary.metrics == {f"m{i}": float(i) for i in range(2500)}
+    assert all(summary.tags[f"t{i}"] == str(i) for i in range(250))
+
+
+def test_long_values_are_cut_where_mlflow_would_refuse() -> None:
+    """A parameter or tag longer than MLflow takes is cut and the run goes on."""
+    with RunRecord.start("planted", parameters={"p": "x" * 9000}, tags={"t": "y" * 9000}) as run:
+        pass
+    summary = read_run(run.run_id)
+    assert summary.parameters["p"] == "x" * 5999 + "…"
+    assert summary.tags["t"] == "y" * 8000
+
+
+def test_flatten_parameters() -> None:
+    """Nested mappings become dotted names; lists and None stay readable as JSON."""
+    assert flatten_parameters({"a": {"b": {"c": 1}, "d": {}}, "e": [1, 2], "f": "x"}) == {
+        "a.b.c": "1",
+        "a.d": "{}",
+        "e": "[1, 2]",
+        "f": "x",
+    }
+
+
+def test_failed_run_keeps_what_it_had() -> None:
+    """An error marks run and open stage FAILED, with its message and a defect's traceback."""
+    with pytest.raises(ZeroDivisionError), RunRecord.start("planted") as run:  # noqa: PT012
+        run.log_metrics({"train/loss": 1.0})
+        stage = run.child("image")
+        raise ZeroDivisionError("planted defect")
+    summary = read_run(run.run_id)
+    assert summary.status == "FAILED"
+    assert summary.tags["ni.status"] == "failed"
+    assert summary.tags["ni.error"] == "ZeroDivisionError: planted defect"
+    assert summary.metrics == {"train/loss": 1.0}
+    assert "planted defect" in download_artifact(run.run_id, "error.txt").read_text()
+    assert read_run(stage.run_id).status == "FAILED"
+
+
+def test_users_error_needs_no_traceback() -> None:
+    """An error that is meant for the user is recorded by its message alone."""
+    with pytest.raises(NiError), RunRecord.start("planted") as run:
+        raise NiError("clicks above impressions")
+    assert read_run(run.run_id).tags["ni.error"] == "clicks above impressions"
+    with pytest.raises(TrackingError, match=r"has no artifact 'error.txt'; it has none"):
+        download_artifact(run.run_id, "error.txt")
+
+
+def test_interrupted_run_is_killed() -> None:
+    """Ctrl-C marks run and stage KILLED and goes on to its caller."""
+    with (
+        pytest.raises(KeyboardInterrupt),
+        RunRecord.start("planted") as run,
+        run.child("text") as stage,
+    ):
+        raise KeyboardInterrupt
+    assert [read_run(r.run_id).status for r in (run, stage)] == ["KILLED", "KILLED"]
+    assert read_run(run.run_id).tags["ni.status"] == "interrupted"
+
+
+_SLEEP = """
+import sys, time
+from ni_platform.tracking.run_record import RunRecord
+with RunRecord.start("planted") as run:
+    run.log_metrics({"train/loss": 1.0})
+    print(run.run_id, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_sigterm_is_an_interruption() -> None:
+    """A run whose process is told to stop (a cluster's SIGTERM) is KILLED, with what it had."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _SLEEP], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    summary = read_run(run_id)
+    assert (summary.status, summary.metrics) == ("KILLED", {"train/loss": 1.0})
+
+
+def test_sigterm_handler_is_put_back() -> None:
+    """Outside of a run SIGTERM does what it did before."""
+    before = signal.getsignal(signal.SIGTERM)
+    with RunRecord.start("planted") as run, run.child("text"):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_resumed_run_goes_on() -> None:
+    """Resuming an interrupted run continues the same run and the same stage."""
+    run = RunRecord.start("planted", parameters={"a": 1})
+    with pytest.raises(KeyboardInterrupt), run:  # noqa: PT012
+        stage = run.child("text")
+        stage.log_metrics({"train/loss": 2.0}, 0)
+        raise KeyboardInterrupt
+    with RunRecord.start("planted", parameters={"a": 1, "b": 2}, resume=run.run_id) as again:
+        assert read_run(run.run_id).status == "RUNNING"
+        assert "ni.error" not in read_run(run.run_id).tags
+        with again.child("text") as same_stage:
+            same_stage.log_metrics({"train/loss": 1.0}, 1)
+    assert (again.run_id, same_stage.run_id) == (run.run_id, stage.run_id)
+    assert read_run(run.run_id).status == "FINISHED"
+    assert read_run(run.run_id).parameters == {"a": "1", "b": "2"}
+    assert read_run(stage.run_id).metrics == {"train/loss": 1.0}
+
+
+def test_resuming_with_other_parameters_is_refused() -> None:
+    """A resumed run cannot become another experiment."""
+    with RunRecord.start("planted", parameters={"training": {"epochs": 1}}) as run:
+        pass
+    with pytest.raises(TrackingError, match=r"training.epochs = 1, now it is 2"):
+        RunRecord.start("planted", parameters={"training": {"epochs": 2}}, resume=run.run_id)
+    assert read_run(run.run_id).status == "FINISHED"
+
+
+def test_list_runs() -> None:
+    """The list holds each run once, newest first, stages only when asked."""
+    for name, value in (("old", 0.5), ("new", 0.25)):
+        with RunRecord.start("planted", name, {"a": {"b": name}}) as run:
+            run.log_metrics({"test/rmse": value})
+            with run.child("text") as stage:
+                stage.log_metrics({"train/loss": 3.0})
+        time.sleep(0.01)  # start times are whole milliseconds
+    with RunRecord.start("other", "elsewhere", tags={"ni.experiment": "planted.small"}):
+        pass
+    runs = list_runs(experiment="planted")
+    assert [run.name for run in runs] == ["new", "old"]
+    assert [run.metrics for run in runs] == [{"test/rmse": 0.25}, {"test/rmse": 0.5}]
+    assert [run.parameters["a.b"] for run in runs] == ["new", "old"]
+    assert [run.name for run in list_runs(limit=1)] == ["elsewhere"]
+    assert len(list_runs()) == 3
+    assert len(list_runs(stages=True)) == 5
+    assert [run.name for run in list_runs(run_ids=[runs[1].run_id])] == ["old"]
+    assert [run.name for run in list_runs(experiment="planted.small")] == ["elsewhere"]
+    assert json.loads(json.dumps(runs[0].to_json()))["metrics"] == {"test/rmse": 0.25}
+    with pytest.raises(TrackingError, match="no run of the experiment 'absent'"):
+        list_runs(experiment="absent")
+
+
+def test_list_runs_of_an_empty_store() -> None:
+    """Without runs the list is empty."""
+    assert list_runs() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("0" * 32, "There is no run"),
+        ("models:/absent@champion", "(?i)registered model.*absent.*not found"),
+        ("models:/absent", "names no version"),
+        ("nonsense", "names no model.*models:/NAME@champion"),
+        ("runs:/" + "0" * 32 + "/model", "There is no run"),
+    ],
+)
+def test_model_that_is_not_there(name: str, message: str) -> None:
+    """A model that does not exist is one error that says what a name looks like."""
+    with pytest.raises(TrackingError, match=message):
+        resolve_model(name)
+
+
+def test_run_without_model() -> None:
+    """A run that logged no model is told apart from one that does not exist."""
+    with RunRecord.start("planted") as run:
+        pass
+    with pytest.raises(TrackingError, match="logged no model"):
+        resolve_model(run.run_id)
+
+
+def test_parallel_processes_share_a_store(state: Path) -> None:
+    """Several processes that start runs of a new experiment at once all get their record."""
+    script = (
+        "from ni_platform.tracking.run_record import RunRecord\n"
+        "with RunRecord.start('brand new') as run:\n"
+        "    run.log_metrics({'a': 1.0})\n"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], env=os.environ.copy()) for _ in range(2)
+    ]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert [run.metrics for run in list_runs(experiment="brand new")] == [{"a": 1.0}] * 2

@@ -1,0 +1,229 @@
+"""The place of the records: defaults, and errors before any training."""
+
+from __future__ import annotations
+
+import http.server
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from ni_platform.errors import TrackingError
+from ni_platform.tracking.run_record import RunRecord, read_run
+from ni_platform.tracking.store import connect, state_folder, tracking_uri, ui_command
+
+
+def test_default_store_is_a_folder(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a named server, database and artifacts lie in the state folder and nowhere else."""
+    shutil.rmtree(state)
+    elsewhere = state.parent / "cwd"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with RunRecord.start("planted") as record:
+        record.log_json({"a": 1}, "config.json")
+    assert (state / "mlflow.db").is_file()
+    assert [p.name for p in (state / "artifacts").rglob("*.json")] == ["config.json"]
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_state_folder_defaults_to_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NI_HOME unset means .ni in the current folder."""
+    monkeypatch.delenv("NI_HOME")
+    assert state_folder() == Path.cwd() / ".ni"
+
+
+def test_named_database_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_database: Path
+) -> None:
+    """MLFLOW_TRACKING_URI is used in place of NI_HOME."""
+    shutil.copy(empty_database, tmp_path / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    with RunRecord.start("planted") as record:
+        record.log_json({}, "config.json")
+    assert (tmp_path / "artifacts" / "planted" / record.run_id).is_dir()
+    assert "other.db" in ui_command()
+
+
+def test_a_default_is_not_taken_for_a_choice(
+    state: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """MLflow exports the URI it was given; a later NI_HOME of this process still counts."""
+    for name in ("one", "two", "three"):
+        monkeypatch.setenv("NI_HOME", str(tmp_path / name))
+        shutil.copytree(state, tmp_path / name)
+        connect()
+        assert tracking_uri() == f"sqlite:///{tmp_path / name / 'mlflow.db'}"
+        assert mlflow.get_tracking_uri() == tracking_uri()
+
+
+def test_folder_as_tracking_uri_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's old file store is refused with what to set in its place."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    with pytest.raises(TrackingError, match=r"no longer accepts.*sqlite:///"):
+        connect()
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_server_that_is_not_there(scheme: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection is one clear error, without MLflow's minutes of retries."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://user:secret@127.0.0.1:{port}/x")
+    began = time.monotonic()
+    with pytest.raises(TrackingError, match=r"does not answer within 5 s") as caught:
+        RunRecord.start("planted")
+    assert time.monotonic() - began < 60  # MLflow's own retries take minutes
+    assert "secret" not in str(caught.value)
+
+
+def test_server_that_accepts_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that hangs is given up after the time-out of the first contact."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        began = time.monotonic()
+        with pytest.raises(TrackingError, match=r"does not answer within 5 s"):
+            connect()
+        assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (401, b"", "refuses this user .HTTP 401.*MLFLOW_TRACKING_USERNAME"),
+        (200, b"<html>a wiki</html>", "not as an MLflow tracking server"),
+        (404, b"nothing", "not as an MLflow tracking server"),
+        (503, b"later", "not as an MLflow tracking server"),
+    ],
+)
+def test_server_that_is_something_else(
+    status: int, body: bytes, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that wants credentials, or is no MLflow server, is told apart at once."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+    try:
+        with pytest.raises(TrackingError, match=expected):
+            connect()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_state_folder_that_is_a_file(state: Path) -> None:
+    """A state folder that cannot be made is an error that names it and NI_HOME."""
+    shutil.rmtree(state)
+    state.write_text("in the way")
+    with pytest.raises(TrackingError, match=r"state folder.*cannot be written.*NI_HOME"):
+        connect()
+
+
+_FILL = """
+import os, pathlib, sys
+os.environ["NI_HOME"] = sys.argv[1] + "/ni"
+from ni_platform.errors import TrackingError
+from ni_platform.tracking.run_record import RunRecord, read_run
+from ni_platform.tracking.store import connect
+record = RunRecord.start("planted")
+try:
+    with record:
+        big = pathlib.Path(sys.argv[2])
+        big.write_bytes(b"0" * 20_000_000)
+        record.log_artifact(big)
+except TrackingError as error:
+    print("DURING", error)
+print("STATUS", read_run(record.run_id).status)
+try:
+    (pathlib.Path(sys.argv[1]) / "rest").write_bytes(b"0" * 20_000_000)
+except OSError:
+    pass
+try:
+    connect()
+except TrackingError as error:
+    print("BEFORE", error)
+"""
+
+
+def test_full_disk(tmp_path: Path, state: Path) -> None:
+    """A full disk is one clear error: while a run writes (then FAILED), and before one starts."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("a small disk of its own needs Linux's unshare")
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    script = tmp_path / "fill.py"
+    script.write_text(_FILL)
+    command = (
+        f"mount -t tmpfs -o size=8m tmpfs '{mount}' || exit 77;"
+        f" cp -r '{state}' '{mount}/ni';"
+        f" exec '{sys.executable}' '{script}' '{mount}' '{tmp_path}/big.bin'"
+    )
+    done = subprocess.run(
+        [unshare, "--user", "--map-root-user", "--mount", "sh", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip("this machine lets no test mount a small disk")
+    assert done.returncode == 0, done.stderr
+    during, status, before = done.stdout.strip().splitlines()
+    assert during.startswith("DURING Could not store big.bin")
+    assert "the disk is full" in during
+    assert status == "STATUS FAILED"
+    assert before.startswith("BEFORE")
+    assert "the disk is full" in before
+    assert "NI_HOME" in before
+
+
+def test_run_on_a_real_server(
+    serve, port: int, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run, artifact and metrics go through a real MLflow server and come back."""
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+    serve(
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            f"sqlite:///{state}/mlflow.db",
+            "--artifacts-destination",
+            str(tmp_path / "served"),
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ],
+        f"http://127.0.0.1:{port}/health",
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    with RunRecord.start("planted", "over http", {"a": 1}) as record:
+        record.log_metrics({"test/rmse": 0.5})
+        record.log_json({"a": 1}, "config.json")
+    summary = read_run(record.run_id)
+    assert (summary.status, summary.metrics, summary.parameters) == (
+        "FINISHED",
+        {"test/rmse": 0.5},
+        {"a": "1"},
+    )
+    assert [p.name for p in (tmp_path / "served").rglob("config.json")] == ["config.json"]
+    assert str(port) in ui_command()
