@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import great_expectations as gx
 import great_expectations.expectations as gxe
@@ -38,7 +37,7 @@ def table(
     # Pillow decodes outside the interpreter lock, so threads use every core.
     with ThreadPoolExecutor(_THREADS) as pool:
         probes = {}
-        for uri, found in zip(distinct, pool.map(partial(probe), distinct)):
+        for uri, found in zip(distinct, pool.map(probe, distinct)):
             probes[uri] = found
             if progress is not None:
                 progress(len(probes), len(distinct))

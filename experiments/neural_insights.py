@@ -35,9 +35,7 @@ def full() -> ExperimentConfig:
             domain=TrainingConfig(epochs=50, batch_size=512, learning_rate=5e-4),
             attributes=TrainingConfig(epochs=50, batch_size=512, learning_rate=5e-4),
         ),
-        training=TrainingConfig(
-            epochs=50, batch_size=32, learning_rate=1e-3, frozen=("image",)
-        ),
+        training=TrainingConfig(epochs=50, batch_size=32, learning_rate=1e-3, frozen=("image",)),
     )
 
 

@@ -38,9 +38,13 @@ HEADLINE = (
     "spearman",
     "pairwise_accuracy",
     "pairwise_accuracy_within_tests",
-    "pairwise_accuracy_significant",
     "noise_ceiling_within_tests",
+    "pairwise_accuracy_within_tests_distinct",
+    "noise_ceiling_within_tests_distinct",
+    "pairwise_accuracy_significant",
     "noise_ceiling_significant",
+    "pairwise_accuracy_significant_distinct",
+    "noise_ceiling_significant_distinct",
     "calibration_slope",
 )
 """The metrics that a person is shown first, in this order."""
@@ -118,9 +122,7 @@ def evaluate_slices(
             continue
         rows = table[table["part"].isin(members)]
         if len(rows):
-            metrics[name] = evaluate(
-                rows[column], **_outcomes(rows), replicates=config.replicates
-            )
+            metrics[name] = evaluate(rows[column], **_outcomes(rows), replicates=config.replicates)
     if not metrics:
         raise DatasetError("there is no content left to evaluate; every one was trained on")
     return metrics
@@ -179,7 +181,9 @@ def _figures(test: pd.DataFrame, metrics: Metrics, glm: Metrics | None) -> dict[
 
 def _outcomes(rows: pd.DataFrame) -> dict[str, Any]:
     names = ("clicks", "impressions", "ab_test", "group", "success_rate")
-    return {name: rows[name].to_numpy() for name in names}
+    return {name: rows[name].to_numpy() for name in names} | {
+        "inputs": rows["content_key"].to_numpy()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

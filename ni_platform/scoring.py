@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,15 @@ from ni_platform.evaluation import (
     record_evaluation,
 )
 from ni_platform.models.scorer import Scorer
-from ni_platform.tracking.run_evaluation import RunEvaluation
 from ni_platform.tracking.model_source import resolve_model, run_of_model
+from ni_platform.tracking.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_record import RunRecord
 
-OnScored = Callable[[int, int], None]
-"""Told how many contents of how many are scored."""
+
+class OnScored(Protocol):
+    """Told how many contents were scored just now, and how many there are in all."""
+
+    def __call__(self, scored: int, total: int) -> None: ...
 
 
 def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) -> FinishedRun:
@@ -57,7 +61,7 @@ def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) ->
     ) as record:
         rows = membership["row"].to_numpy()
         table = outcome_table(dataset, membership.drop(columns="row"), rows)
-        table["prediction"] = scorer.predict(dataset.inputs(rows), progress=on_scored)
+        table["prediction"] = _score(scorer, dataset, rows, on_scored)
         metrics = record_evaluation(record, table, config)
     return FinishedRun(run_id=record.run_id, name=record.run_name, model_uri=uri, metrics=metrics)
 
@@ -79,20 +83,27 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
     table = pd.DataFrame(
         {
             "content_id": dataset.content_id,
-            "prediction": scorer.predict(dataset.inputs(), progress=on_scored),
+            "prediction": _score(scorer, dataset, np.arange(len(dataset)), on_scored),
         }
     )
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
+    unfinished = target.with_name(f".{target.name}-unfinished")
     try:
         if target.suffix == ".csv":
-            table.to_csv(partial, index=False)
+            table.to_csv(unfinished, index=False)
         else:
-            table.to_parquet(partial, index=False)
-        os.replace(partial, target)
+            table.to_parquet(unfinished, index=False)
+        os.replace(unfinished, target)
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
     return len(table)
+
+
+def _score(
+    scorer: Scorer, dataset: Dataset, rows: np.ndarray, on_scored: OnScored | None
+) -> np.ndarray:
+    progress = None if on_scored is None else partial(on_scored, total=len(rows))
+    return scorer.predict(dataset.inputs(rows), progress=progress)
 
 
 def _unseen(dataset: Dataset, trained: RunEvaluation | None) -> pd.DataFrame:

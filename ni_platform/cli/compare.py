@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from ni_platform.cli.output import console, json_option, print_json, table
@@ -25,27 +27,20 @@ def command(
     Metrics of runs on different data cannot be compared; the column `data` tells them apart.
     """
     from ni_platform.evaluation import HEADLINE
-    from ni_platform.tracking.run_record import list_runs
+    from ni_platform.tracking.run_queries import list_runs
 
-    found = list_runs(run_ids=runs, experiment=experiment, limit=limit)
+    found = list_runs(experiment, limit=None if runs else limit)
+    if runs:
+        found = found[found["run_id"].isin(runs)]
     wanted = metrics or tuple(f"test/{name}" for name in HEADLINE)
-    shown = [name for name in wanted if any(name in run.metrics for run in found)]
-    if not found:
+    shown = [name for name in wanted if name in found and found[name].notna().any()]
+    if found.empty:
         console.print("no runs yet; [bold]ni train[/bold] records one")
     else:
         table(
-            "Runs, newest first",
+            "Runs, newest first (metrics on the test slice unless named otherwise)",
             ("run", "name", "status", "data", *(name.removeprefix("test/") for name in shown)),
-            [
-                (
-                    run.run_id,
-                    run.name,
-                    run.status,
-                    f"{run.dataset} {run.dataset_fingerprint[:6]}",
-                    *(run.metrics.get(name) for name in shown),
-                )
-                for run in found
-            ],
+            found[["run_id", "run_name", "status", "dataset", *shown]].to_numpy(object).tolist(),
         )
     if as_json:
-        print_json({"runs": [run.to_json() for run in found]})
+        print_json({"runs": json.loads(found.to_json(orient="records", date_format="iso"))})

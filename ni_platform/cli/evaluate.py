@@ -18,7 +18,7 @@ def command(model: str, data: str, as_json: bool) -> None:
     """
     from ni_platform.cli.progress import ScoringProgress
     from ni_platform.cli.train import print_run
-    from ni_platform.experiment import evaluate_model
+    from ni_platform.scoring import evaluate_model
 
     with ScoringProgress() as progress:
         run = evaluate_model(model, data, on_scored=progress)

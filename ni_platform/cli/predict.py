@@ -10,16 +10,14 @@ from ni_platform.cli.output import console, data_option
 @click.command("predict")
 @click.argument("model")
 @data_option()
-@click.option(
-    "--output", required=True, metavar="FILE", help="Table to write: .parquet or .csv."
-)
+@click.option("--output", required=True, metavar="FILE", help="Table to write: .parquet or .csv.")
 def command(model: str, data: str, output: str) -> None:
     """Write content_id and prediction for each content of --data, scored by MODEL.
 
     MODEL is a run id, models:/NAME@champion or another model URI.
     """
     from ni_platform.cli.progress import ScoringProgress
-    from ni_platform.experiment import predict
+    from ni_platform.scoring import predict
 
     with ScoringProgress() as progress:
         rows = predict(model, data, output, on_scored=progress)

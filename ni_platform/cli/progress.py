@@ -61,6 +61,10 @@ class _Bars:
 class TrainingProgress(_Bars):
     """Follows a run: one bar per stage, one line per epoch and per step of the journey."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._epochs: dict[str, int] = {}
+
     def __call__(self, event: Event | str) -> None:
         """Show one event."""
         from ni_platform.training.events import EpochDone, StageStarted, StepDone
@@ -73,12 +77,12 @@ class TrainingProgress(_Bars):
                 f"{event.workers} worker(s) on {event.device} in {event.precision}"
             )
             self._update(event.stage, event.epoch * event.steps, event.epochs * event.steps)
-            self._epochs = getattr(self, "_epochs", {}) | {event.stage: event.epochs}
+            self._epochs[event.stage] = event.epochs
         elif isinstance(event, StepDone):
             self._update(
                 event.stage,
                 event.epoch * event.steps + event.step,
-                self._epochs.get(event.stage, event.epoch + 1) * event.steps,
+                self._epochs[event.stage] * event.steps,
                 f"loss {event.loss:.4g}, {event.samples_per_second:.0f} contents/s",
             )
         elif isinstance(event, EpochDone):
@@ -99,6 +103,11 @@ class TrainingProgress(_Bars):
 class ScoringProgress(_Bars):
     """Counts scored contents."""
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show how many contents are scored."""
-        self._update("scoring", done, total)
+    def __init__(self) -> None:
+        super().__init__()
+        self._done = 0
+
+    def __call__(self, scored: int, total: int) -> None:
+        """Count contents that were scored just now."""
+        self._done += scored
+        self._update("scoring", self._done, total)

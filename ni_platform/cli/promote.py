@@ -16,19 +16,13 @@ from ni_platform.cli.output import console, json_option, print_json, table
 @json_option
 def command(run_id: str, model: str, force: str | None, as_json: bool) -> None:
     """Register RUN_ID's model as NAME and make it champion if every gate passes."""
-    from ni_platform.errors import PromotionRefusedError
     from ni_platform.tracking.promotion import promote
 
     report = promote(run_id, model, force=force)
     print_promotion(report)
     if as_json:
         print_json(report.to_json())
-    if not report.promoted:
-        failed = ", ".join(gate.name for gate in report.gates if not gate.passed)
-        raise PromotionRefusedError(
-            f"{run_id} stays challenger of {model} (version {report.version}): {failed} did not "
-            "pass; train a better one, or promote with --force REASON"
-        )
+    report.require()
 
 
 def print_promotion(report: Any) -> None:
@@ -37,7 +31,7 @@ def print_promotion(report: Any) -> None:
         f"Promotion gates of {report.model_name} version {report.version}",
         ("gate", "result", "figures"),
         [
-            (gate.name, "pass" if gate.passed else "[red]FAIL[/red]", gate.detail)
+            (gate.name, "pass" if gate.passed else "[red]FAIL[/red]", gate.explanation)
             for gate in report.gates
         ],
     )

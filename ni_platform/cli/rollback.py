@@ -17,4 +17,4 @@ def command(model: str, as_json: bool) -> None:
     restored = rollback(model)
     console.print(f"[bold]{model}[/bold]: champion is version {restored.version} again")
     if as_json:
-        print_json({"model": model, "version": restored.version})
+        print_json(restored.to_json())

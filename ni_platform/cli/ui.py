@@ -17,9 +17,9 @@ def command(port: int, print_command: bool) -> None:
 
     from ni_platform.tracking.store import ui_command
 
-    words = ui_command(port)
+    words = [*shlex.split(ui_command()), "--host", "127.0.0.1", "--port", str(port)]
     if print_command:
         click.echo(shlex.join(words))
         return
     console.print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
-    os.execvp(words[0], words)
+    os.execvp(words[0], words)  # noqa: S606  # the UI takes this process over, signals included

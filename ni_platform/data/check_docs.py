@@ -25,6 +25,7 @@ ol.breadcrumb li { display: inline; margin-right: 1rem; }
 i.text-success::before { content: "\\2714"; color: #1a7f37; }
 i.text-danger::before { content: "\\2718"; color: #b42318; }
 strong.text-danger { color: #b42318; }
+.card, .breadcrumb { display: none; } .found { white-space: nowrap; }
 """
 
 _SCRIPT = re.compile(r"<script\b.*?</script>", re.DOTALL | re.IGNORECASE)
@@ -81,12 +82,12 @@ def index(dataset_name: str, summary: dict[str, Any]) -> str:
 def _rule(result: dict[str, Any]) -> str:
     verdict = "passed" if result["success"] else "failed"
     rows = "<br>".join(
-        escape(", ".join(f"{name} = {value}" for name, value in row.items()))
+        escape(", ".join(f"{name} = {value!r}" for name, value in row.items()))
         for row in result["sample_rows"]
     )
     count = result["failed_rows"]
     found = result["observed"] + (" break it" if count is not None else "")
     return (
         f"<tr><td class='{verdict}'>{verdict}</td><td>{escape(result['rule'])}</td>"
-        f"<td>{escape(found)}</td><td>{rows}</td></tr>"
+        f"<td class='found'>{escape(found)}</td><td>{rows}</td></tr>"
     )

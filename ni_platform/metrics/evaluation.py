@@ -24,9 +24,19 @@ FAMILIES: dict[MetricFamily, tuple[str, ...]] = {
     error_metrics: ("rmse", "mae", "r2"),
     correlation_metrics: ("spearman", "pearson"),
     all_pairs_metrics: ("pairwise_accuracy",),
-    within_test_metrics: ("pairwise_accuracy_within_tests", "pairwise_accuracy_significant"),
+    within_test_metrics: (
+        "pairwise_accuracy_within_tests",
+        "pairwise_accuracy_significant",
+        "pairwise_accuracy_within_tests_distinct",
+        "pairwise_accuracy_significant_distinct",
+    ),
     calibration_metrics: ("calibration_slope", "calibration_intercept", "calibration_error"),
-    noise_ceiling_metrics: ("noise_ceiling_within_tests", "noise_ceiling_significant"),
+    noise_ceiling_metrics: (
+        "noise_ceiling_within_tests",
+        "noise_ceiling_significant",
+        "noise_ceiling_within_tests_distinct",
+        "noise_ceiling_significant_distinct",
+    ),
 }
 """What each family of metrics estimates; a family shares its sums."""
 
@@ -36,6 +46,8 @@ CHANGES = (
     "pairwise_accuracy",
     "pairwise_accuracy_within_tests",
     "pairwise_accuracy_significant",
+    "pairwise_accuracy_within_tests_distinct",
+    "pairwise_accuracy_significant_distinct",
 )
 """The metrics whose change in percent `change_versus` reports."""
 
@@ -47,6 +59,7 @@ def evaluate(
     *,
     ab_test: Any = None,
     group: Any = None,
+    inputs: Any = None,
     replicates: int = 1000,
     seed: int = 0,
     success_rate: ArrayLike | None = None,
@@ -55,13 +68,20 @@ def evaluate(
 
     `ab_test` [N] labels the A/B test of each content (None: not from one). Intervals resample
     whole A/B tests, else whole groups (`group` [N], such as the picture), else contents.
-    `success_rate` is clicks / impressions unless given. Contents without impressions are left
-    out. `replicates=0` gives values without intervals. Beside the metrics of `FAMILIES` come
+    `inputs` [N] labels what a model may read: metrics ending in `_distinct`, given where a test
+    has contents with the same inputs, leave pairs of them out. `success_rate` is clicks /
+    impressions unless given. Contents without impressions are left out. `replicates=0` gives values without intervals. Beside the metrics of `FAMILIES` come
     `n_contents`, `n_tests` (with at least two contents here), `n_pairs_within_tests` and
     `n_pairs_significant`, whose `low` and `high` are NaN. Raises EvaluationError.
     """
     scored = ScoredContents.of(
-        prediction, clicks, impressions, ab_test=ab_test, group=group, success_rate=success_rate
+        prediction,
+        clicks,
+        impressions,
+        ab_test=ab_test,
+        group=group,
+        inputs=inputs,
+        success_rate=success_rate,
     )
     return evaluate_scored(scored, replicates=replicates, seed=seed)
 
@@ -89,6 +109,7 @@ def evaluate_by_domain(
     *,
     ab_test: Any = None,
     group: Any = None,
+    inputs: Any = None,
     replicates: int = 1000,
     seed: int = 0,
     success_rate: ArrayLike | None = None,
@@ -104,6 +125,7 @@ def evaluate_by_domain(
         "impressions": impressions,
         "ab_test": ab_test,
         "group": group,
+        "inputs": inputs,
         "success_rate": success_rate,
     }
     arrays = {name: np.asarray(c) for name, c in columns.items() if c is not None}
@@ -127,6 +149,7 @@ def paired_difference(
     *,
     ab_test: Any = None,
     group: Any = None,
+    inputs: Any = None,
     replicates: int = 1000,
     seed: int = 0,
     success_rate: ArrayLike | None = None,
@@ -147,6 +170,7 @@ def paired_difference(
             impressions,
             ab_test=ab_test,
             group=group,
+            inputs=inputs,
             success_rate=success_rate,
         )
         resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)

@@ -89,16 +89,28 @@ def noise_ceiling_metrics(scored: ScoredContents, resampling: Resampling) -> dic
     """The ceiling of pairwise accuracy within tests, of all and of significant pairs.
 
     The prediction is not looked at. Intervals resample the tests at the fitted prior; what the
-    fit itself leaves open, one or two points, comes on top.
+    fit itself leaves open, one or two points, comes on top. `_distinct` as in
+    `pairwise.within_test_metrics`: pairs whose inputs differ, with the prior of all pairs.
     """
+    prior = fit_effect_prior(scored)
+    metrics = _ceilings(scored, resampling, prior, distinct=False)
+    if scored.has_twins:
+        metrics |= _ceilings(scored, resampling, prior, distinct=True)
+    return metrics
+
+
+def _ceilings(
+    scored: ScoredContents, resampling: Resampling, prior: EffectPrior | None, *, distinct: bool
+) -> dict[str, Draws]:
     size = len(scored)
     expected, pairs = np.zeros(size), np.zeros(size)
     expected_significant, significant_pairs = np.zeros(size), np.zeros(size)
-    prior = fit_effect_prior(scored)
     if prior is not None:
         for first, second in within_test_pairs(scored.test_codes):
             z, noise = two_proportion_z(scored, first, second)
             counted = scored.success_rate[first] != scored.success_rate[second]
+            if distinct:
+                counted &= scored.input_codes[first] != scored.input_codes[second]
             first, z, noise = first[counted], z[counted], noise[counted]
             probability = prior.sign_probability(_log_odds(z, noise), noise)
             significant = np.abs(z) > SIGNIFICANT_Z
@@ -107,9 +119,12 @@ def noise_ceiling_metrics(scored: ScoredContents, resampling: Resampling) -> dic
             expected_significant[first] += probability * significant
             significant_pairs[first] += significant
     sums = resampling.sums(expected, pairs, expected_significant, significant_pairs)
+    ending = "_distinct" if distinct else ""
     return {
-        "noise_ceiling_within_tests": resampling.draws(ratio(sums[0], sums[1]), support=pairs),
-        "noise_ceiling_significant": resampling.draws(
+        f"noise_ceiling_within_tests{ending}": resampling.draws(
+            ratio(sums[0], sums[1]), support=pairs
+        ),
+        f"noise_ceiling_significant{ending}": resampling.draws(
             ratio(sums[2], sums[3]), support=significant_pairs
         ),
     }

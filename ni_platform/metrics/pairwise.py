@@ -68,14 +68,16 @@ class WithinTestCounts:
         self.significant_hits, self.significant_pairs = np.zeros(size), np.zeros(size)
 
     @classmethod
-    def of(cls, scored: ScoredContents) -> WithinTestCounts:
-        """Count the pairs of `scored`."""
+    def of(cls, scored: ScoredContents, *, distinct: bool = False) -> WithinTestCounts:
+        """Count the pairs of `scored`; with `distinct` only those whose inputs differ."""
         counts = cls(len(scored))
         for first, second in within_test_pairs(scored.test_codes):
             truth = np.sign(scored.success_rate[first] - scored.success_rate[second])
             order = np.sign(scored.prediction[first] - scored.prediction[second])
             z, _ = two_proportion_z(scored, first, second)
             counted = (truth != 0).astype(np.float64)
+            if distinct:
+                counted *= scored.input_codes[first] != scored.input_codes[second]
             hit = counted * (1 + order * truth) / 2
             significant = counted * (np.abs(z) > SIGNIFICANT_Z)
             counts.hits[first] += hit
@@ -86,18 +88,31 @@ class WithinTestCounts:
 
 
 def within_test_metrics(scored: ScoredContents, resampling: Resampling) -> dict[str, Draws]:
-    """Accuracy of pairs within tests, of the significant ones, and how many pairs there are."""
-    counts = WithinTestCounts.of(scored)
+    """Accuracy of pairs within tests, of the significant ones, and how many pairs there are.
+
+    Where tests have contents that are the same to a model (they differ in something that it does
+    not read), `_distinct` gives the same without such pairs, which no model can order.
+    """
+    metrics = _counted_metrics(WithinTestCounts.of(scored), resampling, "")
+    if scored.has_twins:
+        counts = WithinTestCounts.of(scored, distinct=True)
+        metrics |= _counted_metrics(counts, resampling, "_distinct")
+    return metrics
+
+
+def _counted_metrics(
+    counts: WithinTestCounts, resampling: Resampling, ending: str
+) -> dict[str, Draws]:
     hits, pairs, significant_hits, significant_pairs = resampling.sums(
         counts.hits, counts.pairs, counts.significant_hits, counts.significant_pairs
     )
     return {
-        "pairwise_accuracy_within_tests": resampling.draws(
+        f"pairwise_accuracy_within_tests{ending}": resampling.draws(
             ratio(hits, pairs), support=counts.pairs
         ),
-        "pairwise_accuracy_significant": resampling.draws(
+        f"pairwise_accuracy_significant{ending}": resampling.draws(
             ratio(significant_hits, significant_pairs), support=counts.significant_pairs
         ),
-        "n_pairs_within_tests": Draws(pairs[:1], 0),
-        "n_pairs_significant": Draws(significant_pairs[:1], 0),
+        f"n_pairs_within_tests{ending}": Draws(pairs[:1], 0),
+        f"n_pairs_significant{ending}": Draws(significant_pairs[:1], 0),
     }

@@ -16,10 +16,14 @@ PAIRWISE = {
     "pairwise_accuracy": "all pairs",
     "pairwise_accuracy_within_tests": "within A/B tests",
     "pairwise_accuracy_significant": "significant pairs",
+    "pairwise_accuracy_within_tests_distinct": "within A/B tests,\ninputs differ",
+    "pairwise_accuracy_significant_distinct": "significant,\ninputs differ",
 }
 CEILINGS = {
     "pairwise_accuracy_within_tests": "noise_ceiling_within_tests",
     "pairwise_accuracy_significant": "noise_ceiling_significant",
+    "pairwise_accuracy_within_tests_distinct": "noise_ceiling_within_tests_distinct",
+    "pairwise_accuracy_significant_distinct": "noise_ceiling_significant_distinct",
 }
 MAX_POINTS = 20_000
 
@@ -63,7 +67,7 @@ def pairwise_figure(models: Mapping[str, Mapping[str, Estimate]]) -> Figure:
     forms = [
         form
         for form in PAIRWISE
-        if any(np.isfinite(estimates[form].value) for estimates in models.values())
+        if any(form in e and np.isfinite(e[form].value) for e in models.values())
     ]
     figure = Figure(figsize=(1.5 + 2 * max(len(forms), 1), 4), layout="constrained")
     axes = figure.add_subplot()

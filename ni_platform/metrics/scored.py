@@ -41,6 +41,9 @@ class ScoredContents:
     group: NDArray[Any]
     """Label of the cluster of contents that are not from an A/B test [N], such as the picture;
     None for a content that stands alone."""
+    inputs: NDArray[Any]
+    """Label of what a model may read of the content [N]: contents with equal labels are the same
+    to every model. None for a content like no other."""
 
     @classmethod
     def of(
@@ -51,6 +54,7 @@ class ScoredContents:
         *,
         ab_test: Any = None,
         group: Any = None,
+        inputs: Any = None,
         success_rate: ArrayLike | None = None,
     ) -> ScoredContents:
         """Check the columns (each [N]) and leave out contents without impressions.
@@ -64,7 +68,11 @@ class ScoredContents:
             "impressions": np.asarray(impressions, dtype=np.float64),
         }
         size = len(columns["prediction"])
-        labels = {"ab_test": _labels(ab_test, size), "group": _labels(group, size)}
+        labels = {
+            "ab_test": _labels(ab_test, size),
+            "group": _labels(group, size),
+            "inputs": _labels(inputs, size),
+        }
         if success_rate is not None:
             columns["success_rate"] = np.asarray(success_rate, dtype=np.float64)
         for name, column in (columns | labels).items():
@@ -98,6 +106,21 @@ class ScoredContents:
     def test_codes(self) -> Codes:
         """A number from 0 per A/B test [N], -1 for a content that is not from one."""
         return _factorize(self.ab_test)
+
+    @cached_property
+    def input_codes(self) -> Codes:
+        """A number from 0 per distinct label of inputs [N]; different where there is no label."""
+        codes = _factorize(self.inputs)
+        alone = codes < 0
+        codes[alone] = codes.max(initial=-1) + 1 + np.arange(alone.sum())
+        return codes
+
+    @cached_property
+    def has_twins(self) -> bool:
+        """Whether an A/B test has two contents with the same inputs."""
+        in_test = self.test_codes >= 0
+        pairs = np.stack([self.test_codes[in_test], self.input_codes[in_test]], axis=1)
+        return len(np.unique(pairs, axis=0)) < len(pairs)
 
     @cached_property
     def cluster_codes(self) -> Codes:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from mlflow.entities.model_registry import ModelVersion
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import DatasetError, NiError, TrackingError
 from ni_platform.metrics.evaluation import evaluate, paired_difference
 from ni_platform.models.scorer import Scorer
 from ni_platform.tracking.model_source import resolve_model
+from ni_platform.tracking.registry import Version
 from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.tracking.run_queries import RunSummary, download_artifact
 
@@ -100,7 +100,7 @@ def evaluated_on_unseen_test(evaluation: RunEvaluation) -> Gate:
     return Gate(name=name, passed=True, detail=detail, figures=figures)
 
 
-def better_than_champion(challenger: RunEvaluation, champion: ModelVersion | None) -> Gate:
+def better_than_champion(challenger: RunEvaluation, champion: Version | None) -> Gate:
     """On test contents that neither learned from, the challenger orders pairs better.
 
     Judged by pairwise accuracy within A/B tests (over all pairs where there are no A/B tests); it
@@ -134,7 +134,7 @@ def _compare(
     label: str,
     challenger: RunEvaluation,
     reigning: RunEvaluation,
-    champion: ModelVersion,
+    champion: Version,
 ) -> Gate:
     fair = challenger.test[~_spoilt(challenger.test, reigning.learned_from(challenger))]
     left_out = len(challenger.test) - len(fair)
@@ -198,7 +198,7 @@ def _spoilt(test: pd.DataFrame, known: np.ndarray) -> np.ndarray:
 def _champion_predictions(
     challenger: RunEvaluation,
     reigning: RunEvaluation,
-    champion: ModelVersion,
+    champion: Version,
     fair: pd.DataFrame,
 ) -> np.ndarray:
     """Return the champion's rates for `fair`: its own records, else its model on the dataset."""
@@ -211,7 +211,7 @@ def _champion_predictions(
     return rates
 
 
-def _score(challenger: RunEvaluation, champion: ModelVersion, content_ids: pd.Series) -> np.ndarray:
+def _score(challenger: RunEvaluation, champion: Version, content_ids: pd.Series) -> np.ndarray:
     place = challenger.run.tags.get("ni.dataset")
     if place is None:
         raise TrackingError(
@@ -231,5 +231,5 @@ def _score(challenger: RunEvaluation, champion: ModelVersion, content_ids: pd.Se
             " has changed since the challenger was trained. Restore it, or train again."
         )
     rows = pd.Index(dataset.content_id.astype(str)).get_indexer(pd.Index(content_ids.astype(str)))
-    scorer = Scorer.load(resolve_model(f"models:/{champion.name}/{champion.version}"))
+    scorer = Scorer.load(resolve_model(champion.uri))
     return np.asarray(scorer.predict(dataset.inputs(rows)), dtype=float)

@@ -122,12 +122,13 @@ def _model_id(client: MlflowClient, uri: str) -> str:
             version = client.get_model_version_by_alias(*name.rsplit("@", 1))
         else:
             version = client.get_model_version(*name.rsplit("/", 1))
-    if not version.model_id:
+    source = version.source or ""
+    if not source.startswith("models:/m-"):
         raise TrackingError(
             f"{uri} was registered without a logged model, so not by `ni promote`. Load it with"
             " mlflow.pyfunc.load_model."
         )
-    return version.model_id
+    return source.removeprefix("models:/")
 
 
 def _scorer_folder(model_folder: Path, uri: str) -> Path:

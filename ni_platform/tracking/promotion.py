@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 
 from ni_platform.errors import PromotionRefusedError, TrackingError
 from ni_platform.tracking import registry
@@ -184,7 +183,7 @@ def rollback(model_name: str) -> RollbackReport:
     return RollbackReport(model_name=model_name, version=target, replaced=present.version)
 
 
-def _judge(run: RunSummary, champion: ModelVersion | None) -> tuple[Gate, ...]:
+def _judge(run: RunSummary, champion: registry.Version | None) -> tuple[Gate, ...]:
     checks = data_checks_passed(run)
     try:
         evaluation = RunEvaluation.load(run.run_id)
@@ -208,15 +207,15 @@ def _judge(run: RunSummary, champion: ModelVersion | None) -> tuple[Gate, ...]:
 
 def _report(
     run: RunSummary,
-    version: ModelVersion,
-    champion: ModelVersion | None,
+    version: registry.Version,
+    champion: registry.Version | None,
     gates: tuple[Gate, ...],
     force: str | None,
 ) -> PromotionReport:
     already = _same(champion, version)
     passed = all(gate.passed for gate in gates)
     return PromotionReport(
-        model_name=version.name,
+        model_name=version.model_name,
         version=version.version,
         run_id=run.run_id,
         promoted=already or passed or force is not None,
@@ -267,7 +266,7 @@ def _write(client: MlflowClient, report: PromotionReport) -> None:
         )
 
 
-def _same(one: ModelVersion | None, other: ModelVersion | None) -> bool:
+def _same(one: registry.Version | None, other: registry.Version | None) -> bool:
     return (one and one.version) == (other and other.version)
 
 

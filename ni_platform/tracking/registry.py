@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
@@ -22,6 +23,23 @@ CHALLENGER = "challenger"
 _HISTORY = "ni.champion_history"
 _MODEL_NAME = re.compile(r"[\w][\w\-. ]{0,199}")
 _LOCK_SECONDS = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One version of a registered model."""
+
+    model_name: str
+    version: str
+    """A whole number; text, because MLflow's stores do not agree on its type."""
+    run_id: str | None
+    """The run that logged it; None if it was registered by other means."""
+    source: str
+
+    @property
+    def uri(self) -> str:
+        """The URI to load or serve it from."""
+        return f"models:/{self.model_name}/{self.version}"
 
 
 @contextmanager
@@ -54,9 +72,7 @@ def locked(client: MlflowClient, model_name: str) -> Iterator[None]:
         ) from error
 
 
-def ensure_version(
-    client: MlflowClient, model_name: str, run_id: str, model_uri: str
-) -> ModelVersion:
+def ensure_version(client: MlflowClient, model_name: str, run_id: str, model_uri: str) -> Version:
     """Return the version that holds the model of `run_id`, registered on first use."""
     with store_errors(f"register {model_uri} as {model_name}"):
         try:
@@ -65,26 +81,31 @@ def ensure_version(
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         for known in versions(client, model_name):
-            if known.model_id == model_uri.removeprefix("models:/"):
+            if known.source == model_uri:
                 return known
-        return client.create_model_version(
-            model_name, source=model_uri, run_id=run_id, model_id=model_uri.removeprefix("models:/")
+        return _version(
+            client.create_model_version(
+                model_name,
+                source=model_uri,
+                run_id=run_id,
+                model_id=model_uri.removeprefix("models:/"),
+            )
         )
 
 
-def versions(client: MlflowClient, model_name: str) -> list[ModelVersion]:
+def versions(client: MlflowClient, model_name: str) -> list[Version]:
     """Return all versions of the model."""
-    found: list[ModelVersion] = []
+    found: list[Version] = []
     token = None
     while True:
         page = client.search_model_versions(f"name = '{model_name}'", page_token=token)
-        found.extend(page)
+        found.extend(_version(entity) for entity in page)
         token = page.token
         if not token:
             return found
 
 
-def champion(client: MlflowClient, model_name: str) -> ModelVersion | None:
+def champion(client: MlflowClient, model_name: str) -> Version | None:
     """Return the version that the alias `champion` names, if there is one."""
     with store_errors(f"read the champion of {model_name}"):
         try:
@@ -95,7 +116,7 @@ def champion(client: MlflowClient, model_name: str) -> ModelVersion | None:
             raise
         if CHAMPION not in aliases:
             return None
-        return client.get_model_version(model_name, aliases[CHAMPION])
+        return _version(client.get_model_version(model_name, aliases[CHAMPION]))
 
 
 def make_challenger(client: MlflowClient, model_name: str, version: str) -> None:
@@ -119,7 +140,7 @@ def make_champion(client: MlflowClient, model_name: str, version: str) -> None:
         if past[-1:] != [version]:
             past.append(version)
         write_history(client, model_name, past)
-        if client.get_registered_model(model_name).aliases.get(CHALLENGER) == version:
+        if str(client.get_registered_model(model_name).aliases.get(CHALLENGER)) == version:
             client.delete_registered_model_alias(model_name, CHALLENGER)
 
 
@@ -145,3 +166,12 @@ def tag_version(
                 client.set_model_version_tag(model_name, version, name, value)
             elif name in present:
                 client.delete_model_version_tag(model_name, version, name)
+
+
+def _version(entity: ModelVersion) -> Version:
+    return Version(
+        model_name=entity.name,
+        version=str(entity.version),
+        run_id=entity.run_id or None,
+        source=entity.source or "",
+    )

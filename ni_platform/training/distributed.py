@@ -53,11 +53,11 @@ class Resources:
     """Chains that the cluster has room for side by side."""
 
 
-def start_ray() -> None:
+def start_ray(cpus: int | None = None) -> None:
     """Connect to the cluster of RAY_ADDRESS, or start a quiet one on this machine.
 
-    Does nothing where Ray runs already. May be called early, from a thread, to hide the seconds
-    that it takes.
+    The latter offers `cpus` CPUs (None: the machine's). Does nothing where Ray runs already. May
+    be called early, from a thread, to hide the seconds that it takes.
     """
     if ray.is_initialized():
         return
@@ -69,7 +69,7 @@ def start_ray() -> None:
         return
     # Nodes of one machine are not reclaimed with notice; the watcher is one more process.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    ray.init(include_dashboard=False, **quiet)
+    ray.init(include_dashboard=False, num_cpus=cpus, **quiet)
 
 
 def share_resources(workers: int, cpus_per_worker: int | None) -> Resources:

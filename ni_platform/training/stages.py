@@ -74,9 +74,6 @@ def run_stages(
     try:
         for chains in _chains(waves, resources.lanes):
             _train_side_by_side(chains, folder, resources, mailbox, on_event, max_restarts)
-    except KeyboardInterrupt:
-        ray.shutdown()  # ends the workers; fit() in its thread cannot be told
-        raise
     finally:
         if ray.is_initialized():
             ray.kill(mailbox)
@@ -159,10 +156,14 @@ def _train_side_by_side(
     threads = [threading.Thread(target=train, args=(c,), daemon=True) for c in unfinished]
     for thread in threads:
         thread.start()
-    while any(thread.is_alive() for thread in threads):
-        for event in ray.get(mailbox.take.remote()):
-            on_event(event)
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    try:
+        while any(thread.is_alive() for thread in threads):
+            for event in ray.get(mailbox.take.remote()):
+                on_event(event)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    except BaseException:  # Ctrl-C, or a defect in on_event
+        ray.shutdown()  # ends the workers; fit() in its thread cannot be told
+        raise
     for event in ray.get(mailbox.take.remote()):
         on_event(event)
     if errors:

@@ -117,3 +117,27 @@ def test_no_tests_leave_within_test_accuracy_undefined():
     assert np.isnan(found["pairwise_accuracy_within_tests"].value)
     assert np.isnan(found["noise_ceiling_within_tests"].value)
     assert found["n_pairs_within_tests"].value == found["n_tests"].value == 0
+
+
+def test_pairs_with_equal_inputs_are_left_out_of_the_distinct_forms():
+    """Two arms that look alike to a model count half overall and not at all as distinct."""
+    estimates = evaluate(
+        prediction=[0.3, 0.3, 0.1],
+        clicks=[300, 200, 100],
+        impressions=[1000, 1000, 1000],
+        ab_test=["t", "t", "t"],
+        inputs=["same", "same", "other"],
+        replicates=0,
+    )
+
+    # Pairs: the twins tie (half a hit), both others are in the right order.
+    assert estimates["pairwise_accuracy_within_tests"].value == pytest.approx(2.5 / 3)
+    assert estimates["pairwise_accuracy_within_tests_distinct"].value == 1.0
+    assert estimates["n_pairs_within_tests_distinct"].value == 2
+
+
+def test_without_twins_there_are_no_distinct_forms():
+    """Where every arm has its own inputs the distinct metrics would say the same twice."""
+    estimates = evaluate([0.3, 0.1], [30, 10], [100, 100], ab_test=["t", "t"], inputs=["a", "b"])
+
+    assert not any(name.endswith("_distinct") for name in estimates)

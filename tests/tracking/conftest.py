@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -77,6 +78,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[[list[str], str], None]]:
             process = subprocess.Popen(
                 command,
                 cwd=tmp_path,
+                # `mlflow models serve` looks uvicorn up on the PATH.
+                env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -190,7 +193,7 @@ def finished_run(dataset: Dataset, scorer_folder: Path) -> Callable[..., str]:
         key: Callable[[str], str] = lambda content_id: f"key-{content_id}",
     ) -> str:
         tests = np.arange(120) // 3
-        part = np.where([learned(test) for test in tests], "train", "in_domain")
+        part = np.where([learned(test) for test in tests], "train", "in_domain").astype(object)
         part[(part == "train") & (tests >= 16)] = "validation"
         ids = dataset.content_id.astype(str)
         table = pd.DataFrame(

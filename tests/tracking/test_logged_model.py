@@ -1,4 +1,4 @@
-"""The logged model: what is in it, and that it answers in Python, in a new process and over HTTP."""
+"""The logged model: what is in it, and that it answers here, in a new process, over HTTP."""
 
 from __future__ import annotations
 
@@ -98,12 +98,8 @@ def test_pictures_as_paths_or_bytes_or_text(logged: tuple[str, str], dataset: Da
     expected = model.predict(frame)
     assert expected.dtype == np.float64
     assert ((expected > 0) & (expected < 1)).all()
-    for cells in (
-        data,
-        text,
-        [f"data:image/png;base64,{item}" for item in text],
-        [data[0], text[1]],
-    ):
+    uris = [f"data:image/png;base64,{item}" for item in text]
+    for cells in (data, text, uris, [data[0], text[1]]):
         given = frame.assign(image=pd.Series(cells, dtype=object))
         np.testing.assert_array_equal(model.predict(given), expected)
 
@@ -139,15 +135,7 @@ def test_missing_column_is_named(logged: tuple[str, str], dataset: Dataset) -> N
 
 def test_a_path_is_never_taken_for_base64() -> None:
     """Only text that decodes to the first bytes of a picture is a picture."""
-    for path in (
-        "/9j/4AAQ.jpg",
-        "images/abcd",
-        "s3://bucket/key",
-        "abcd",
-        "",
-        "data:,x",
-        "/a/b/c=",
-    ):
+    for path in ("/9j/4AAQ.jpg", "images/abcd", "s3://bucket/key", "abcd", "", "data:,x", "/a/c="):
         assert picture(path) == path
     assert picture(base64.encodebytes(b"\xff\xd8\xff" + b"x" * 100).decode()) == (
         b"\xff\xd8\xff" + b"x" * 100
@@ -242,12 +230,9 @@ def test_model_that_cannot_be_stored_is_not_ready(
     dataset: Dataset, scorer_folder: Path, state: Path
 ) -> None:
     """A model whose files could not all be stored is FAILED, and so is its run."""
-    with (
-        pytest.raises(TrackingError, match="log the model"),
-        RunRecord.start("planted") as run,
-    ):
-        models = state / "artifacts" / "planted" / "models"
-        models.write_text("in the way of the folder")
+    run = RunRecord.start("planted")
+    (state / "artifacts" / "planted" / "models").write_text("in the way of the folder")
+    with pytest.raises(TrackingError, match="log the model"), run:
         run.log_model(scorer_folder, dataset.inputs([0]))
     client = connect()
     (model,) = client.search_logged_models([run.experiment_id])

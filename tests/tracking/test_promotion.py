@@ -31,14 +31,18 @@ HALF = np.tile([0.1, 0.3, 0.2], 40)
 
 
 def gates(report: PromotionReport) -> dict[str, bool]:
+    """Which gates let the model through."""
     return {gate.name: gate.passed for gate in report.gates}
 
 
 def aliases() -> dict[str, str]:
-    return dict(connect().get_registered_model(MODEL).aliases)
+    """The version behind each alias."""
+    named = connect().get_registered_model(MODEL).aliases
+    return {alias: str(version) for alias, version in named.items()}
 
 
 def tags(version: str) -> dict[str, str]:
+    """The tags of a version."""
     return dict(connect().get_model_version(MODEL, version).tags)
 
 
@@ -158,7 +162,7 @@ def test_inputs_that_tell_no_contents_apart(finished_run: Record) -> None:
 
 @pytest.mark.parametrize("path", ["predictions/test.parquet", "splits.parquet"])
 def test_missing_evaluation_is_a_failed_gate(finished_run: Record, path: str) -> None:
-    """A run without the record of its evaluation cannot pass, and the gate names what is missing."""
+    """A run without the record of its evaluation cannot pass; the gate names what is missing."""
     report = promote(finished_run(RIGHT, skip=(path,)), MODEL)
     assert gates(report)["evaluated_on_unseen_test"] is False
     assert path in report.gates[1].detail
@@ -184,13 +188,9 @@ def test_champion_that_learned_from_the_test(finished_run: Record) -> None:
     assert "same split seed" in gate.detail
 
 
-def test_only_what_the_champion_has_not_seen_counts(
-    finished_run: Record, dataset: Dataset, scorer: Scorer
-) -> None:
-    """Comparison is on A/B tests that neither learned from; what the champion never predicted it
-    scores now.
-    """
-    # The champion learned from A/B tests 0-19, tested 20-39 with wrong predictions.
+def test_only_what_the_champion_has_not_seen_counts(finished_run: Record) -> None:
+    """Comparison is on A/B tests that neither model learned from."""
+    # The champion learned from A/B tests 0-19 and was tested on 20-39.
     promote(finished_run(HALF), MODEL)
     # The challenger learned from 10-19 and 30-39: common are 20-29.
     run_id = finished_run(RIGHT, learned=lambda test: 10 <= test < 20 or test >= 30)
@@ -203,7 +203,7 @@ def test_champion_without_predictions_scores_the_dataset(
     finished_run: Record, dataset: Dataset, scorer: Scorer
 ) -> None:
     """Contents that the champion's record does not cover are scored with its model."""
-    # The champion learned from 0-29 and tested 30-39; its dataset was an earlier, smaller one.
+    # Another dataset: no content of the challenger's test part is in the champion's record.
     promote(
         finished_run(HALF, fingerprint="earlier", key=lambda content_id: f"earlier-{content_id}"),
         MODEL,
@@ -337,9 +337,11 @@ def test_run_that_cannot_be_promoted(finished_run: Record) -> None:
     """Unknown, unfinished and modelless runs, and impossible names, are errors, not gates."""
     with pytest.raises(TrackingError, match="There is no run"):
         promote("0" * 32, MODEL)
-    with RunRecord.start("planted") as run:
-        with pytest.raises(TrackingError, match="is RUNNING; only a FINISHED run"):
-            promote(run.run_id, MODEL)
+    with (
+        RunRecord.start("planted") as run,
+        pytest.raises(TrackingError, match="is RUNNING; only a FINISHED run"),
+    ):
+        promote(run.run_id, MODEL)
     with pytest.raises(TrackingError, match="logged no model"):
         promote(run.run_id, MODEL)
     with pytest.raises(TrackingError, match="cannot name a model"):

@@ -41,6 +41,7 @@ def make_table(tests: int = 40, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     rows = []
     for test in range(tests):
+        silent = test % 10 == 3
         for arm in range(int(rng.integers(2, 5))):
             words = rng.choice(WORDS, size=4, replace=False)
             price = float(rng.normal())
@@ -50,7 +51,7 @@ def make_table(tests: int = 40, seed: int = 0) -> pd.DataFrame:
                 {
                     "content_id": f"c{test}-{arm}",
                     "test": f"t{test}",
-                    "text": None if rng.random() < 0.15 else " ".join(words),
+                    "text": None if silent or rng.random() < 0.15 else " ".join(words),
                     "domain": None if rng.random() < 0.15 else f"site{rng.integers(3)}/top",
                     "price": price,
                     "day": str(rng.choice(["mon", "tue"])),

@@ -56,7 +56,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Stands for a crash."""
 
 
@@ -88,9 +88,9 @@ def test_resume_in_mid_epoch_is_exact(stage, tmp_path, checkpoint_number):
         saved.append(checkpoint)
         if len(saved) == checkpoint_number:
             checkpoint.save(tmp_path)
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         stage(config, save=save).run()
     resumed = stage(config)
     torch.manual_seed(12345)  # another process would have other random states

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -139,9 +139,7 @@ def _write(
     write_dataset(staged, _manifest(), contents, pictures)
     truth.save(staged)
     target = Path(out).absolute()
-    if target.is_dir():
-        target.rmdir()  # empty, as checked before the work began
-    shutil.move(staged, target)
+    os.replace(staged, target)
     return Dataset.open(target)
 
 

@@ -27,7 +27,7 @@ from ni_platform.models.inputs import (
     levels_of,
 )
 
-INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 """Candidates for the inverse of the ridge penalty, where a content weighs 1 on average."""
 
 _MAX_WORDS = 20_000
@@ -61,12 +61,12 @@ class BinomialGLM:
         Raises:
             DatasetError: fewer than two of the rows have impressions.
         """
-        rows = np.asarray(rows, dtype=np.int64)
-        rows = rows[dataset.impressions[rows] > 0]
-        if len(rows) < 2:
+        shown: np.ndarray = np.asarray(rows, dtype=np.int64)
+        shown = shown[dataset.impressions[shown] > 0]
+        if len(shown) < 2:
             raise DatasetError("A GLM is fitted on at least two contents with impressions.")
-        schema = _schema(dataset, rows)
-        frame = dataset.inputs(rows)
+        schema = _schema(dataset, shown)
+        frame = dataset.inputs(shown)
         texts = list(joined_texts(frame, schema.text, " ")) if schema.text else []
         measures = _text_measures(texts)
         spread = measures.std(axis=0) if len(texts) else np.ones(0)
@@ -79,9 +79,9 @@ class BinomialGLM:
             regression=LogisticRegression(),
         )
         features = unfitted.features(frame)
-        rate = dataset.success_rate[rows]
-        weight = _precision(rate, dataset.impressions[rows])
-        penalty = _choose_penalty(features, rate, weight, _groups(dataset, rows), seed)
+        rate = dataset.success_rate[shown]
+        weight = _precision(rate, dataset.impressions[shown])
+        penalty = _choose_penalty(features, rate, weight, _groups(dataset, shown), seed)
         return replace(
             unfitted,
             inverse_penalty=penalty,
@@ -178,7 +178,7 @@ def _choose_penalty(
     features: sp.csr_matrix, rate: np.ndarray, weight: np.ndarray, groups: np.ndarray, seed: int
 ) -> float:
     if len(set(groups)) < 5:
-        return INVERSE_PENALTIES[0]
+        return 1.0
     split = GroupShuffleSplit(n_splits=1, test_size=_HELD_OUT, random_state=seed)
     fitted, held_out = next(split.split(features, groups=groups))
 

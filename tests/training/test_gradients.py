@@ -1,0 +1,81 @@
+"""Two workers with uneven halves compute the gradient of one worker with the whole batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from model_folder import without_dropout
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.loading import BatchSource
+from ni_platform.models.losses import LossConfig
+from ni_platform.models.scorer import Scorer
+from ni_platform.training.config import TrainingConfig
+from ni_platform.training.loop import StageData, StageTraining
+from ni_platform.training.workers import Workers
+
+LOSS = LossConfig(mse=1.0, binomial=0.5, pairwise=0.3, within_test_likelihood=0.2)
+
+
+def gradient(dataset: Dataset, scorer_folder: str, rows: np.ndarray) -> tuple[torch.Tensor, float]:
+    """Train one step on all rows; return its gradient and its loss."""
+    config = TrainingConfig(
+        epochs=1, batch_size=len(rows), precision="float32", loss=LOSS, monitor=None
+    )
+    scorer = Scorer.load(scorer_folder, "cpu")
+    data = StageData(
+        source=BatchSource(dataset, scorer.inputs), train_rows=rows, validation_rows=rows[:0]
+    )
+    training = StageTraining("fused", scorer.model, data, config, workers=Workers("cpu"))
+    history = training.run().history
+    parameters = [p.grad.flatten() for p in training.module.parameters()]
+    return torch.cat(parameters), history[0]["train_loss"]
+
+
+def work(rank: int, folder: Path, *arguments: object) -> None:
+    """One of two workers; leaves its result in a file."""
+    try:
+        torch.set_num_threads(1)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2
+        )
+        torch.save(gradient(*arguments), folder / f"{rank}.pt")
+        dist.destroy_process_group()
+    except BaseException:
+        (folder / f"{rank}.txt").write_text(traceback.format_exc())
+        raise
+
+
+def rows_of_two_tests(dataset: Dataset) -> np.ndarray:
+    """Two A/B tests, one of which has no text at all."""
+    contents = dataset.contents
+    texts = contents.groupby("test")["text"].agg(lambda cells: cells.notna().sum())
+    silent, spoken = texts[texts == 0].index[0], texts[texts > 1].index[0]
+    return np.flatnonzero(contents["test"].isin([silent, spoken]))
+
+
+@pytest.mark.parametrize("case", ["all contents", "a worker without texts"])
+def test_two_workers_compute_the_gradient_of_the_batch(dataset, scorer_folder, tmp_path, case):
+    """Gradient and loss of two workers equal those of one, also where one lacks a modality."""
+    rows = np.arange(61) if case == "all contents" else rows_of_two_tests(dataset)
+    arguments = (dataset, without_dropout(scorer_folder, tmp_path / "initial"), rows)
+    expected, expected_loss = gradient(*arguments)
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=work, args=(rank, tmp_path, *arguments)) for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    for rank in range(2):
+        assert (tmp_path / f"{rank}.pt").exists(), (tmp_path / f"{rank}.txt").read_text()
+        found, loss = torch.load(tmp_path / f"{rank}.pt")
+        assert loss == pytest.approx(expected_loss, rel=1e-5)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)

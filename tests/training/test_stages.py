@@ -1,0 +1,292 @@
+"""Staged training with Ray Train: several workers, crashes, resuming, errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import safetensors.torch
+import torch
+from model_folder import without_dropout
+from PIL import Image
+
+from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.models.encoders.image import ImageEncoderConfig
+from ni_platform.models.inputs import ImageInput
+from ni_platform.models.losses import LossConfig
+from ni_platform.models.neural_insights import NeuralInsightsConfig
+from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.training.config import TrainingConfig
+from ni_platform.training.distributed import start_ray
+from ni_platform.training.events import Event, StageStarted, StepDone
+from ni_platform.training.stages import StageTask, _chains, _waves, run_stages, trained_scorer
+from ni_platform.training.worker import STATE_FILE, StageResult, train_stage
+from ni_platform.training.workers import Workers
+
+CONFIG = TrainingConfig(
+    epochs=12,
+    batch_size=16,
+    learning_rate=3e-3,
+    precision="float32",
+    loss=LossConfig(binomial=1.0, pairwise=0.2),
+    checkpoint_every=2,
+    loader_threads=2,
+)
+
+
+@pytest.fixture(scope="module")
+def two_cpus():
+    """A Ray that offers two CPUs, whatever the machine has."""
+    start_ray(cpus=2)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def task(dataset: Dataset, scorer_folder: Path) -> StageTask:
+    """The fused stage of the tiny regressor."""
+    return StageTask(
+        name="fused",
+        training=CONFIG,
+        dataset=dataset.root,
+        scorer=str(scorer_folder),
+        train_rows=np.arange(80),
+        validation_rows=np.arange(80, len(dataset)),
+        predict_rows=np.arange(5),
+    )
+
+
+def train_here(task: StageTask, folder: Path) -> dict[str, torch.Tensor]:
+    """Train a stage in this process, without Ray, and return its weights."""
+    train_stage(
+        task,
+        folder,
+        states={},
+        workers=Workers("cpu"),
+        resume=None,
+        emit=lambda event: None,
+        save=lambda checkpoint: None,
+    )
+    return state(folder)
+
+
+def state(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights in a stage's folder."""
+    return safetensors.torch.load_file(folder / STATE_FILE)
+
+
+def differing(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> list[str]:
+    """Names of tensors that are not equal bit for bit."""
+    assert first.keys() == second.keys()
+    return [name for name in first if not torch.equal(first[name], second[name])]
+
+
+class Killer:
+    """Kills one worker process in mid-training, once, and keeps the events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.killed = False
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        self.events.append(event)
+        if isinstance(event, StepDone) and event.epoch >= 3 and not self.killed:
+            self.killed = True
+            workers = [
+                process
+                for process in psutil.Process().children(recursive=True)
+                if "RayTrainWorker" in " ".join(process.cmdline())
+            ]
+            os.kill(max(workers, key=lambda process: process.pid).pid, signal.SIGKILL)
+
+    def assert_resumed(self) -> None:
+        """The stage was started twice, the second time not from its beginning."""
+        starts = [event for event in self.events if isinstance(event, StageStarted)]
+        assert len(starts) == 2
+        assert (starts[0].epoch, starts[0].step) == (0, 0)
+        assert (starts[1].epoch, starts[1].step) > (0, 0)
+
+
+def test_killed_worker_resumes_with_identical_weights(two_cpus, task, tmp_path):
+    """A worker killed by SIGKILL goes on, and the weights are those of an undisturbed training."""
+    expected = train_here(task, tmp_path / "here")
+    killer = Killer()
+    results = run_stages([task], tmp_path / "ray", cpus_per_worker=1, on_event=killer)
+    killer.assert_resumed()
+    assert differing(expected, state(tmp_path / "ray" / "fused")) == []
+    assert results["fused"].predictions.shape == (5,)
+    assert not list((tmp_path / "ray").glob("checkpoints-*"))
+
+
+def test_two_workers_equal_one_and_survive_a_kill(two_cpus, task, scorer_folder, tmp_path):
+    """Two workers end with one worker's regressor, and bit for bit the same if one is killed."""
+    task = replace(task, scorer=without_dropout(scorer_folder, tmp_path / "initial"))
+    train_here(task, tmp_path / "one")
+    one = StageResult.read(tmp_path / "one")
+    both = run_stages([task], tmp_path / "two", workers=2)["fused"]
+    # Not the weights: the bias before a BatchNorm has no gradient but rounding, which Adam
+    # scales up to steps of the usual size.
+    np.testing.assert_allclose(both.predictions, one.predictions, rtol=0.02)
+    first_epochs = [result.history[0]["train_loss"] for result in (one, both)]
+    assert first_epochs[1] == pytest.approx(first_epochs[0], rel=1e-4)
+    two = state(both.folder)
+    killer = Killer()
+    run_stages([task], tmp_path / "killed", workers=2, on_event=killer)
+    killer.assert_resumed()
+    assert differing(two, state(tmp_path / "killed" / "fused")) == []
+
+
+def test_stages_run_side_by_side_and_fused_starts_from_them(two_cpus, task, tmp_path):
+    """With room for two, stages run in two chains; the fused stage has their frozen encoders."""
+    config = replace(CONFIG, epochs=2, monitor=None)
+    tasks = [
+        replace(task, name="text", training=config),
+        replace(task, name="domain", training=config),
+        replace(
+            task,
+            training=replace(config, frozen=("text", "domain")),
+            after=("text", "domain"),
+        ),
+    ]
+    results = run_stages(tasks, tmp_path / "run", cpus_per_worker=1)
+    assert list(results) == ["text", "domain", "fused"]
+    fused = state(results["fused"].folder)
+    for stage in ("text", "domain"):
+        trained = {k: v for k, v in state(results[stage].folder).items() if "encoders" in k}
+        assert trained
+        assert all(torch.equal(fused[name], tensor) for name, tensor in trained.items())
+    scorer = trained_scorer(tasks, results, tmp_path / "final")
+    reloaded = Scorer.load(tmp_path / "final", "cpu")
+    frame = Dataset.open(task.dataset).inputs(task.predict_rows)
+    np.testing.assert_allclose(reloaded.predict(frame), results["fused"].predictions, rtol=1e-4)
+    np.testing.assert_array_equal(reloaded.predict(frame), scorer.predict(frame))
+
+
+def test_killed_driver_resumes_with_identical_weights(two_cpus, task, tmp_path):
+    """A driver killed by SIGKILL, started again with resume, ends with the same weights."""
+    tasks = [
+        replace(task, name="text", training=replace(CONFIG, epochs=2)),
+        replace(task, after=("text",)),
+    ]
+    script = tmp_path / "driver.py"
+    rows = len(Dataset.open(task.dataset))
+    script.write_text(
+        DRIVER.format(dataset=task.dataset, scorer=task.scorer, folder=tmp_path, rows=rows)
+    )
+    child = subprocess.Popen(
+        [sys.executable, str(script)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout.readline() == "in mid-training\n"
+    child.kill()
+    child.wait()
+    assert (tmp_path / "run" / "text" / "result.json").exists()
+    assert not (tmp_path / "run" / "fused" / "result.json").exists()
+    with pytest.raises(ConfigError, match="holds a training run"):
+        run_stages(tasks, tmp_path / "run", cpus_per_worker=1)
+    changed = [tasks[0], replace(tasks[1], training=replace(CONFIG, epochs=99))]
+    with pytest.raises(ConfigError, match="started with other stages"):
+        run_stages(changed, tmp_path / "run", cpus_per_worker=1, resume=True)
+    events: list[Event] = []
+    run_stages(tasks, tmp_path / "run", cpus_per_worker=1, resume=True, on_event=events.append)
+    (start,) = [event for event in events if isinstance(event, StageStarted)]
+    assert start.stage == "fused"
+    assert (start.epoch, start.step) > (0, 0)
+    train_here(tasks[0], tmp_path / "here" / "text")
+    train_stage(
+        tasks[1],
+        tmp_path / "here" / "fused",
+        states={"text": tmp_path / "here" / "text" / STATE_FILE},
+        workers=Workers("cpu"),
+        resume=None,
+        emit=lambda event: None,
+        save=lambda checkpoint: None,
+    )
+    expected = state(tmp_path / "here" / "fused")
+    assert differing(expected, state(tmp_path / "run" / "fused")) == []
+
+
+DRIVER = """
+from dataclasses import replace
+import numpy as np
+from ni_platform.training.distributed import start_ray
+from ni_platform.training.events import StepDone
+from ni_platform.training.stages import StageTask, run_stages
+from test_stages import CONFIG
+
+def tell(event):
+    if isinstance(event, StepDone) and event.stage == "fused" and event.epoch >= 3:
+        print("in mid-training", flush=True)
+
+if __name__ == "__main__":
+    start_ray(cpus=2)
+    rows = np.arange(80)
+    fused = StageTask(
+        name="fused", training=CONFIG, dataset={dataset!r}, scorer={scorer!r}, train_rows=rows,
+        validation_rows=np.arange(80, {rows}), predict_rows=np.arange(5), after=("text",),
+    )
+    text = replace(fused, name="text", training=replace(CONFIG, epochs=2), after=())
+    run_stages([text, fused], "{folder}/run", cpus_per_worker=1, on_event=tell)
+"""
+
+
+def test_error_of_one_worker_reaches_the_driver(two_cpus, dataset, tmp_path):
+    """A picture that does not decode stops both workers with its content's id and no traceback."""
+    contents = dataset.contents.head(40).assign(image=[f"{i}.png" for i in range(40)])
+    pictures = {}
+    for i, name in enumerate(contents["image"]):
+        pictures[name] = tmp_path / name
+        Image.new("RGB", (32, 32), (6 * i, 0, 0)).save(pictures[name])
+    pictures["7.png"].write_bytes(b"not a picture")
+    manifest = replace(
+        dataset.manifest,
+        images="images",
+        columns=replace(dataset.manifest.columns, image="image"),
+    )
+    broken = write_dataset(tmp_path / "dataset", manifest, contents, pictures)
+    model = NeuralInsightsConfig(image=ImageEncoderConfig(input=ImageInput(size=32)))
+    build_scorer(model, broken, np.arange(40), seed=0).save(tmp_path / "scorer")
+    task = StageTask(
+        name="fused",
+        training=replace(CONFIG, epochs=1),
+        dataset=str(tmp_path / "dataset"),
+        scorer=str(tmp_path / "scorer"),
+        train_rows=np.arange(40),
+        validation_rows=np.arange(0),
+    )
+    content = contents["content_id"][7]
+    with pytest.raises(DatasetError, match=f"content '{content}'") as caught:
+        run_stages([task], tmp_path / "run", workers=2)
+    assert "Traceback" not in str(caught.value)
+
+
+def test_stages_are_ordered_and_divided(task):
+    """Stages wait for those they come after, and a single lane holds all of them."""
+    text, domain = replace(task, name="text"), replace(task, name="domain")
+    fused = replace(task, after=("text", "domain"))
+    waves = _waves([fused, text, domain])
+    assert [[t.name for t in wave] for wave in waves] == [["text", "domain"], ["fused"]]
+    assert _chains(waves, 1) == [[[text, domain, fused]]]
+    assert _chains(waves, 3) == [[[text], [domain]], [[fused]]]
+    with pytest.raises(ConfigError, match="wait for one another"):
+        _waves([replace(text, after=("domain",)), replace(domain, after=("text",))])
+    with pytest.raises(ConfigError, match="different names"):
+        _waves([text, text])
+
+
+def test_more_workers_than_cpus_are_refused(two_cpus, task, tmp_path):
+    """Workers that the cluster cannot hold are an error before anything starts."""
+    with pytest.raises(ConfigError, match="lower --workers"):
+        run_stages([task], tmp_path / "run", workers=64)
