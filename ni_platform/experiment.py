@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ni_platform.data.checks import CheckReport, check_dataset
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import SplitConfig, Splits, split_dataset
 from ni_platform.errors import ChecksFailedError, ConfigError
@@ -43,6 +43,9 @@ from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event
 from ni_platform.training.stages import run_stages, trained_scorer
 from ni_platform.training.worker import FUSED, StageResult, StageTask
+
+if TYPE_CHECKING:
+    from ni_platform.data.checks import CheckReport
 
 EXPERIMENTS = "experiments"
 EXAMPLE_ROWS = 3
@@ -234,7 +237,7 @@ def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
         "domain": columns.domain is not None,
         "attributes": bool(columns.categorical or columns.numeric),
     }
-    absent = {name: None for name in config.model.modalities if not present[name]}
+    absent: dict[str, Any] = {name: None for name in config.model.modalities if not present[name]}
     if len(absent) == len(config.model.modalities):
         raise ConfigError(
             f"{config.name} reads {', '.join(absent)}, but {dataset.root} has none of it; "
@@ -261,6 +264,9 @@ def _tags(config: ExperimentConfig, dataset: Dataset, splits: Splits) -> dict[st
 
 
 def _check(record: RunRecord, dataset: Dataset, splits: Splits, allow_failed: bool) -> None:
+    # Great Expectations takes seconds to import; who only lists experiments need not wait.
+    from ni_platform.data.checks import check_dataset
+
     with tempfile.TemporaryDirectory() as docs:
         report = check_dataset(dataset, splits, docs_folder=docs)
         record.log_artifacts(docs, "checks")
@@ -343,8 +349,7 @@ def _glm(
 ) -> Metrics:
     """Fit the reference GLM on the same split; it is a child run, so that it can be compared."""
     model = BinomialGLM.fit(dataset, splits.rows("train"))
-    rows = pd.Index(dataset.content_id.astype(str)).get_indexer(table["content_id"])
-    glm_table = table.assign(glm=model.predict(dataset.inputs(rows)))
+    glm_table = table.assign(glm=model.predict(dataset.inputs(_evaluated_rows(splits))))
     metrics = evaluate_slices(glm_table, config.evaluation, "glm")
     child = record.child("glm")
     for part, estimates in metrics.items():

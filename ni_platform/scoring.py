@@ -29,7 +29,8 @@ from ni_platform.tracking.run_record import RunRecord
 class OnScored(Protocol):
     """Told how many contents were scored just now, and how many there are in all."""
 
-    def __call__(self, scored: int, total: int) -> None: ...
+    def __call__(self, scored: int, total: int) -> None:
+        """Take note."""
 
 
 def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) -> FinishedRun:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ni_platform.cli.output import console, json_option, print_json, progress_console, table
+from ni_platform.cli.output import console, json_option, print_json, table
 
 
 @click.group("data")
@@ -76,11 +76,19 @@ def import_table(source: str, folder: str, **columns: Any) -> None:
 @click.option("--seed", default=0, show_default=True)
 def synthesize(folder: str, tests: int, domains: int, image_size: int, seed: int) -> None:
     """Draw marketing contents with known effects into FOLDER; the truth is written beside."""
+    from ni_platform.cli.progress import DrawingProgress
     from ni_platform.data.synthetic import make_synthetic
 
-    _print_dataset(
-        make_synthetic(folder, tests=tests, domains=domains, image_size=image_size, seed=seed)
-    )
+    with DrawingProgress() as progress:
+        dataset = make_synthetic(
+            folder,
+            tests=tests,
+            domains=domains,
+            image_size=image_size,
+            seed=seed,
+            progress=progress,
+        )
+    _print_dataset(dataset)
 
 
 @command.command("check")
@@ -89,16 +97,19 @@ def synthesize(folder: str, tests: int, domains: int, image_size: int, seed: int
 @json_option
 def check(folder: str, docs: str | None, as_json: bool) -> None:
     """Check the dataset in FOLDER; a failed check ends with exit code 2."""
+    from ni_platform.cli.progress import CheckProgress
     from ni_platform.data.checks import check_dataset
     from ni_platform.data.dataset import Dataset
     from ni_platform.data.splits import SplitConfig, split_dataset
     from ni_platform.errors import ChecksFailedError
 
     dataset = Dataset.open(folder)
-    with progress_console.status("checking"):
+    with CheckProgress() as progress:
         splits = split_dataset(dataset, SplitConfig())
-        report = check_dataset(dataset, splits, docs_folder=docs)
+        report = check_dataset(dataset, splits, docs_folder=docs, progress=progress)
     print_check_report(report)
+    for note in splits.notes:
+        console.print(f"Note: {note}", markup=False)
     if as_json:
         print_json(report.to_json())
     if not report.success:
@@ -109,18 +120,20 @@ def check(folder: str, docs: str | None, as_json: bool) -> None:
 
 
 def print_check_report(report: Any) -> None:
-    """Print one line per rule, and the sample rows of those that failed."""
+    """Print how many rules of each suite hold, and the rules that do not with sample rows."""
     table(
-        f"Data checks: {'passed' if report.success else 'FAILED'} ({report.evaluated} rules)",
-        ("suite", "rule", "result", "observed"),
+        f"Data checks: {'passed' if report.success else 'FAILED'}",
+        ("suite", "rules", "passed"),
         [
-            (rule.suite, rule.rule, "pass" if rule.success else "[red]FAIL[/red]", rule.observed)
-            for rule in report.results
+            (suite, len(rules), sum(rule.success for rule in rules))
+            for suite in report.suites
+            if (rules := [rule for rule in report.results if rule.suite == suite])
         ],
     )
     for rule in report.failures:
+        console.print(f"[red]FAIL[/red] {rule.suite}: {rule.rule} Observed: {rule.observed}.")
         for row in rule.sample_rows:
-            console.print(f"  {rule.suite}: {row}", markup=False)
+            console.print(f"       {row}", markup=False)
 
 
 def _print_dataset(dataset: Any) -> None:
@@ -136,5 +149,5 @@ def _print_dataset(dataset: Any) -> None:
         ("domain", manifest.columns.domain or "–"),
         ("attributes", ", ".join(manifest.columns.categorical + manifest.columns.numeric) or "–"),
     ]
-    table(f"{manifest.name} in {dataset.root}", ("dataset", ""), rows)
+    table(manifest.name, ("dataset", dataset.root), rows)
     console.print(f"Next: [bold]ni data check {dataset.root}[/bold]")

@@ -21,7 +21,7 @@ def command(folder: str, tests: int) -> None:
     Everything stays in the folders data and .ni; a second call uses the same data again.
     """
     from ni_platform.cli.data import print_check_report
-    from ni_platform.cli.progress import TrainingProgress
+    from ni_platform.cli.progress import DrawingProgress, TrainingProgress
     from ni_platform.cli.promote import print_promotion
     from ni_platform.cli.train import print_run
     from ni_platform.data.checks import check_dataset
@@ -35,7 +35,8 @@ def command(folder: str, tests: int) -> None:
     began = time.monotonic()
     _step(1, "Marketing contents with known effects", f"ni data synthesize {folder}")
     if not (Path(folder) / "dataset.yaml").exists():
-        make_synthetic(folder, tests=tests)
+        with DrawingProgress() as drawing:
+            make_synthetic(folder, tests=tests, image_size=96, progress=drawing)
     dataset = Dataset.open(folder)
     console.print(f"{len(dataset)} contents in {dataset.ab_test.nunique()} A/B tests")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.progress import (
     BarColumn,
@@ -37,7 +37,7 @@ class _Bars:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self):  # noqa: ANN204
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 
@@ -111,3 +111,19 @@ class ScoringProgress(_Bars):
         """Count contents that were scored just now."""
         self._done += scored
         self._update("scoring", self._done, total)
+
+
+class CheckProgress(_Bars):
+    """Follows data checks: one bar per suite."""
+
+    def __call__(self, suite: str, done: int, total: int) -> None:
+        """Show how far a suite is."""
+        self._update(suite, done, total)
+
+
+class DrawingProgress(_Bars):
+    """Counts planted A/B tests."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how many are drawn."""
+        self._update("drawing", done, total)

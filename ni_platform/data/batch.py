@@ -7,6 +7,7 @@ A encoded attributes.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -15,18 +16,18 @@ from torch import Tensor
 class _TensorGroup:
     """Moves every tensor field at once."""
 
-    def to(self, device: torch.device | str, *, non_blocking: bool = False):  # noqa: ANN201
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Return a copy whose tensors live on `device`."""
         return replace(  # type: ignore[type-var]
             self,  # type: ignore[type-var]
             **{
                 field.name: _moved(getattr(self, field.name), device, non_blocking)
-                for field in fields(self)  # type: ignore[arg-type]
+                for field in fields(self)
             },
         )
 
 
-def _moved(value, device, non_blocking):  # noqa: ANN001, ANN202
+def _moved(value: Any, device: torch.device | str, non_blocking: bool) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=non_blocking)
     if isinstance(value, list):

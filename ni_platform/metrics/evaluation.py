@@ -70,7 +70,8 @@ def evaluate(
     whole A/B tests, else whole groups (`group` [N], such as the picture), else contents.
     `inputs` [N] labels what a model may read: metrics ending in `_distinct`, given where a test
     has contents with the same inputs, leave pairs of them out. `success_rate` is clicks /
-    impressions unless given. Contents without impressions are left out. `replicates=0` gives values without intervals. Beside the metrics of `FAMILIES` come
+    impressions unless given. Contents without impressions are left out. `replicates=0` gives
+    values without intervals. Beside the metrics of `FAMILIES` come
     `n_contents`, `n_tests` (with at least two contents here), `n_pairs_within_tests` and
     `n_pairs_significant`, whose `low` and `high` are NaN. Raises EvaluationError.
     """

@@ -98,8 +98,7 @@ class NeuralInsights(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits [B] of the success rates (the argument of NI Eq. 4's sigmoid)."""
-        logits_B1: Tensor = self.output(self.regression(self.embedding(inputs)))
-        return logits_B1.squeeze(1)
+        return _logits(self.output, self.regression(self.embedding(inputs)))
 
     def stage(self, name: str) -> nn.Module:
         """What a training stage trains.
@@ -133,8 +132,7 @@ class SingleModality(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits [B] of the success rates from this modality alone."""
-        logits_B1: Tensor = self.head(embed(self.name, self.encoders[self.name], inputs))
-        return logits_B1.squeeze(1)
+        return _logits(self.head, embed(self.name, self.encoders[self.name], inputs))
 
 
 def embed(name: str, encoder: nn.Module, inputs: Inputs) -> Tensor:
@@ -185,6 +183,13 @@ def _encoder(
     if config.attributes is None or attributes_width < 1:
         raise ValueError("attributes_width must be at least 1 for a model that reads attributes")
     return MLP(attributes_width, config.attributes.mlp)
+
+
+def _logits(layer: nn.Module, x_BW: Tensor) -> Tensor:
+    """Logits [B] in float32, also under autocast: bfloat16 holds -4.1 to within 0.03 only."""
+    with torch.autocast(x_BW.device.type, enabled=False):
+        logits_B1: Tensor = layer(x_BW.float())
+    return logits_B1.squeeze(1)
 
 
 def _output_layer(width: int, initial_rate: float) -> nn.Linear:

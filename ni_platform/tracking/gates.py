@@ -30,7 +30,7 @@ class Gate:
 
     name: str
     passed: bool
-    detail: str
+    explanation: str
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -50,12 +50,16 @@ def data_checks_passed(run: RunSummary) -> Gate:
     try:
         summary = json.loads(download_artifact(run.run_id, CHECKS).read_text())
     except (TrackingError, ValueError) as error:
-        return Gate(name=name, passed=False, detail=f"There is no record of data checks: {error}")
+        return Gate(
+            name=name, passed=False, explanation=f"There is no record of data checks: {error}"
+        )
     failed = [r["rule"] for r in summary.get("results", []) if not r.get("success")]
     evaluated = int(summary.get("evaluated", 0))
     figures: dict[str, Figure] = {"rules": evaluated, "failed": len(failed)}
     if word == "passed" and summary.get("success") and evaluated and not failed:
-        return Gate(name=name, passed=True, detail=f"all {evaluated} rules passed", figures=figures)
+        return Gate(
+            name=name, passed=True, explanation=f"all {evaluated} rules passed", figures=figures
+        )
     allowed = (
         " and was trained on it with --allow-failed-checks" if word == "allowed_failed" else ""
     )
@@ -67,7 +71,7 @@ def data_checks_passed(run: RunSummary) -> Gate:
     return Gate(
         name=name,
         passed=False,
-        detail=f"{why}{allowed}. Correct the data and train again.",
+        explanation=f"{why}{allowed}. Correct the data and train again.",
         figures=figures,
     )
 
@@ -94,10 +98,10 @@ def evaluated_on_unseen_test(evaluation: RunEvaluation) -> Gate:
     ]
     found = [text for wrong, text in problems if wrong]
     if found:
-        detail = f"{'; '.join(found)}. Split the dataset anew and train again."
-        return Gate(name=name, passed=False, detail=detail, figures=figures)
-    detail = f"{len(test)} test contents, none of them trained or validated on"
-    return Gate(name=name, passed=True, detail=detail, figures=figures)
+        explanation = f"{'; '.join(found)}. Split the dataset anew and train again."
+        return Gate(name=name, passed=False, explanation=explanation, figures=figures)
+    explanation = f"{len(test)} test contents, none of them trained or validated on"
+    return Gate(name=name, passed=True, explanation=explanation, figures=figures)
 
 
 def better_than_champion(challenger: RunEvaluation, champion: Version | None) -> Gate:
@@ -109,9 +113,9 @@ def better_than_champion(challenger: RunEvaluation, champion: Version | None) ->
     """
     name = "better_than_champion"
     if champion is None:
-        return Gate(name=name, passed=True, detail="there is no champion yet")
+        return Gate(name=name, passed=True, explanation="there is no champion yet")
     if champion.run_id == challenger.run.run_id:
-        return Gate(name=name, passed=True, detail="this model is the champion")
+        return Gate(name=name, passed=True, explanation="this model is the champion")
     label = f"champion version {champion.version}"
     try:
         if not champion.run_id:
@@ -124,7 +128,7 @@ def better_than_champion(challenger: RunEvaluation, champion: Version | None) ->
         return Gate(
             name=name,
             passed=False,
-            detail=f"cannot be compared with {label}: {error}",
+            explanation=f"cannot be compared with {label}: {error}",
             figures={"champion_version": champion.version},
         )
 
@@ -149,7 +153,7 @@ def _compare(
         return Gate(
             name=name,
             passed=False,
-            detail=f"{label} learned from {left_out} of the {len(challenger.test)} test"
+            explanation=f"{label} learned from {left_out} of the {len(challenger.test)} test"
             f" contents (or from their A/B tests), {len(fair)} are left. {remedy}",
             figures=figures,
         )
@@ -186,7 +190,9 @@ def _compare(
     note = (
         f" ({left_out} contents left out: {label} learned from their A/B tests)" if left_out else ""
     )
-    return Gate(name=name, passed=passed, detail=figures_text + note + verdict, figures=figures)
+    return Gate(
+        name=name, passed=passed, explanation=figures_text + note + verdict, figures=figures
+    )
 
 
 def _spoilt(test: pd.DataFrame, known: np.ndarray) -> np.ndarray:
@@ -204,7 +210,7 @@ def _champion_predictions(
     """Return the champion's rates for `fair`: its own records, else its model on the dataset."""
     by = "content_id" if reigning.same_dataset(challenger) else "content_key"
     recorded = reigning.test.drop_duplicates(by).set_index(by)["prediction"]
-    rates = fair[by].map(recorded).to_numpy(dtype=float)
+    rates = np.array(fair[by].map(recorded), dtype=float)
     unknown = ~np.isfinite(rates)
     if unknown.any():
         rates[unknown] = _score(challenger, champion, fair.loc[unknown, "content_id"])

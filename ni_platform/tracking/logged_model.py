@@ -6,7 +6,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import mlflow.pyfunc
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
@@ -71,7 +72,8 @@ def log_scorer(
                 client.log_model_artifacts(model_id, str(path))
             client.finalize_logged_model(model_id, LoggedModelStatus.READY)
         except BaseException:
-            client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
+            with suppress(MlflowException, OSError):  # the first error is what the user must see
+                client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
             raise
     return f"models:/{model_id}"
 

@@ -91,6 +91,7 @@ def _download(model_id: str, kept: Path) -> None:
         mlflow.artifacts.download_artifacts(
             artifact_uri=f"models:/{model_id}", dst_path=str(scratch)
         )
+        os.chmod(scratch, 0o755)  # noqa: S103  mkdtemp's 0700 would lock out a team
         try:
             os.replace(scratch, kept)
         except OSError:

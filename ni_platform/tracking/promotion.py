@@ -70,7 +70,7 @@ class PromotionReport:
     def require(self) -> None:
         """Raise PromotionRefusedError, naming the gates, unless the version is champion."""
         if not self.promoted:
-            failed = "; ".join(f"{g.name}: {g.detail}" for g in self.gates if not g.passed)
+            failed = "; ".join(f"{g.name}: {g.explanation}" for g in self.gates if not g.passed)
             raise PromotionRefusedError(
                 f"{self.model_name} version {self.version} stays challenger. {failed}."
                 " `--force REASON` makes it champion all the same and records the reason."
@@ -107,7 +107,7 @@ def promote(run_id: str, model_name: str, *, force: str | None = None) -> Promot
     run = read_run(run_id)
     if run.status != "FINISHED":
         raise TrackingError(
-            f"Run {run_id} ({run.name}) is {run.status}; only a FINISHED run can be promoted."
+            f"Run {run_id} ({run.run_name}) is {run.status}; only a FINISHED run can be promoted."
             " Resume it or train again."
         )
     model_uri = model_uri_of(run_id)
@@ -191,11 +191,11 @@ def _judge(run: RunSummary, champion: registry.Version | None) -> tuple[Gate, ..
         why = f"the run's evaluation cannot be read: {error}"
         return (
             checks,
-            Gate(name="evaluated_on_unseen_test", passed=False, detail=why),
+            Gate(name="evaluated_on_unseen_test", passed=False, explanation=why),
             Gate(
                 name="better_than_champion",
                 passed=champion is None,
-                detail=("there is no champion yet" if champion is None else why),
+                explanation=("there is no champion yet" if champion is None else why),
             ),
         )
     return (
@@ -232,7 +232,7 @@ def _write(client: MlflowClient, report: PromotionReport) -> None:
     now = utc_now()
     word = "refused" if not report.promoted else "forced" if report.forced_reason else "promoted"
     tags: dict[str, str | None] = {
-        f"ni.gate.{gate.name}": f"{'passed' if gate.passed else 'failed'}: {gate.detail}"
+        f"ni.gate.{gate.name}": f"{'passed' if gate.passed else 'failed'}: {gate.explanation}"
         for gate in report.gates
     }
     tags |= {

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -16,6 +17,17 @@ from ni_platform.errors import TrackingError
 from ni_platform.tracking.store import connect, store_errors
 
 _PAGE = 1000
+_COLUMNS = (
+    "run_id",
+    "run_name",
+    "experiment",
+    "status",
+    "started",
+    "seconds",
+    "dataset",
+    "dataset_fingerprint",
+    "model_uri",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +35,7 @@ class RunSummary:
     """What is known about one run."""
 
     run_id: str
-    name: str
+    run_name: str
     experiment_name: str
     """MLflow's experiment, which groups runs."""
     status: str
@@ -37,40 +49,6 @@ class RunSummary:
     model_uri: str | None
     artifact_uri: str
 
-    @property
-    def experiment(self) -> str:
-        """Name of the experiment definition, such as `neural_insights.text_small`."""
-        return self.tags.get("ni.experiment", "")
-
-    @property
-    def dataset(self) -> str:
-        """Name of the dataset, else its folder."""
-        return self.tags.get("ni.dataset_name") or self.tags.get("ni.dataset", "")
-
-    @property
-    def dataset_fingerprint(self) -> str:
-        """SHA-256 of the dataset; empty if the run read none."""
-        return self.tags.get("ni.dataset_fingerprint", "")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "run_id": self.run_id,
-            "name": self.name,
-            "experiment": self.experiment,
-            "status": self.status,
-            "started": self.started.isoformat() if self.started else None,
-            "seconds": (
-                (self.ended - self.started).total_seconds() if self.ended and self.started else None
-            ),
-            "dataset": self.dataset,
-            "dataset_fingerprint": self.dataset_fingerprint,
-            "model_uri": self.model_uri,
-            "error": self.tags.get("ni.error"),
-            "parameters": self.parameters,
-            "metrics": self.metrics,
-        }
-
 
 def read_run(run_id: str) -> RunSummary:
     """Return what is known about `run_id`.
@@ -83,28 +61,30 @@ def read_run(run_id: str) -> RunSummary:
 
 
 def list_runs(
-    *,
-    run_ids: Sequence[str] = (),
     experiment: str | None = None,
+    *,
     limit: int | None = None,
     stages: bool = False,
-) -> list[RunSummary]:
-    """Return the runs `run_ids` in that order, else all runs, newest first.
+    parameters: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Return one row per run, newest first.
+
+    Columns: run_id, run_name, experiment, status, started, seconds, dataset,
+    dataset_fingerprint, model_uri, then one per name in `parameters`, then one per metric under
+    its own name (`test/rmse`).
 
     Args:
-        run_ids: Runs or stages to read; all runs if empty.
         experiment: Only runs of this experiment definition (`neural_insights.text_small`) or of
-            all definitions in its file (`neural_insights`).
+            all definitions in its file (`neural_insights`, which is MLflow's experiment).
         limit: How many runs at most.
         stages: Include child runs.
+        parameters: Parameters to show, such as `training.learning_rate`.
 
     Raises:
-        TrackingError: There is no such run, or no run of such an experiment.
+        TrackingError: There is no run of such an experiment.
     """
     client = connect()
     names = _experiment_names(client)
-    if run_ids:
-        return [_summary(get_run(client, run_id), names) for run_id in run_ids]
     conditions = ["tags.`ni.level` LIKE '%'" if stages else "tags.`ni.level` = 'run'"]
     searched = list(names)
     if experiment is not None:
@@ -132,7 +112,12 @@ def list_runs(
             f"There is no run of the experiment '{experiment}'. `ni experiments` lists the"
             " definitions, `ni compare` all runs."
         )
-    return [_summary(run, names) for run in runs]
+    summaries = [_summary(run, names) for run in runs]
+    rows = pd.DataFrame(
+        [_row(summary, parameters) for summary in summaries], columns=[*_COLUMNS, *parameters]
+    )
+    metrics = pd.DataFrame([summary.metrics for summary in summaries], index=rows.index)
+    return pd.concat([rows, metrics[sorted(metrics.columns)]], axis=1)
 
 
 def download_artifact(run_id: str, path: str, to: str | Path | None = None) -> Path:
@@ -185,7 +170,7 @@ def logged_model_uri(run: Run) -> str | None:
 def _summary(run: Run, experiment_names: dict[str, str]) -> RunSummary:
     return RunSummary(
         run_id=run.info.run_id,
-        name=run.info.run_name,
+        run_name=run.info.run_name,
         experiment_name=experiment_names.get(run.info.experiment_id, ""),
         status=run.info.status,
         started=_time(run.info.start_time),
@@ -196,6 +181,23 @@ def _summary(run: Run, experiment_names: dict[str, str]) -> RunSummary:
         model_uri=logged_model_uri(run),
         artifact_uri=run.info.artifact_uri,
     )
+
+
+def _row(summary: RunSummary, parameters: Sequence[str]) -> dict[str, Any]:
+    tags = summary.tags
+    took = summary.ended - summary.started if summary.ended and summary.started else None
+    return {
+        "run_id": summary.run_id,
+        "run_name": summary.run_name,
+        "experiment": tags.get("ni.experiment", summary.experiment_name),
+        "status": summary.status,
+        "started": summary.started,
+        "seconds": took.total_seconds() if took else None,
+        "dataset": tags.get("ni.dataset_name", tags.get("ni.dataset")),
+        "dataset_fingerprint": tags.get("ni.dataset_fingerprint"),
+        "model_uri": summary.model_uri,
+        **{name: summary.parameters.get(name) for name in parameters},
+    }
 
 
 def _experiment_names(client: MlflowClient) -> dict[str, str]:

@@ -50,14 +50,14 @@ def tracking_uri() -> str:
     return f"sqlite:///{state_folder() / 'mlflow.db'}"
 
 
-def ui_command(port: int = 5000) -> str:
+def ui_command() -> str:
     """Return the one shell command that opens the MLflow UI on the runs of `tracking_uri()`."""
     uri = tracking_uri()
     if urlsplit(uri).scheme in ("http", "https"):
         return shlex.join([sys.executable, "-m", "webbrowser", uri])
     beside = Path(sys.executable).with_name("mlflow")
     words = [str(beside) if beside.exists() else "mlflow", "ui", "--backend-store-uri", uri]
-    words += ["--default-artifact-root", _artifact_root(uri) or "", "--port", str(port)]
+    words += ["--default-artifact-root", _artifact_root(uri) or ""]
     return shlex.join(words)
 
 

@@ -52,7 +52,7 @@ class TrainingConfig:
     checkpoint_every: int | None = None
     """Steps between checkpoints, besides one after each epoch."""
     loader_threads: int | None = None
-    """Threads that read and decode contents on a worker (None: one per CPU, four at most)."""
+    """Threads that read and decode contents on a worker (None: one per CPU, eight at most)."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):

@@ -51,8 +51,8 @@ class EpochDone(Event):
     """Epochs done."""
     epochs: int
     metrics: dict[str, float] = field(default_factory=dict)
-    """train_loss, seconds, samples_per_second and, with validation contents, loss, rmse,
-    pairwise_accuracy and pairwise_accuracy_within_tests on them."""
+    """epoch, train_loss, samples_per_second and, of validation contents, loss, rmse,
+    pairwise_accuracy and, if any are from A/B tests, pairwise_accuracy_within_tests."""
     improved: bool
 
 

@@ -18,16 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ni_platform.data.batch import Batch
-from ni_platform.data.loading import (
-    BatchSource,
-    Loader,
-    Request,
-    Rows,
-    divide,
-    plan_batches,
-    whole_groups,
-)
-from ni_platform.errors import TrainingError
+from ni_platform.data.loading import Loader, Request, Rows
+from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.models.losses import Loss
 from ni_platform.training import checkpoint as states
 from ni_platform.training.checkpoint import Checkpoint, Progress
@@ -35,21 +27,10 @@ from ni_platform.training.config import LOWER_IS_BETTER, TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone
 from ni_platform.training.optimization import adam, parameter_groups, set_learning_rate
 from ni_platform.training.prediction import Predictor, on_device, validation_metrics
+from ni_platform.training.stage_data import StageData
 from ni_platform.training.workers import FlatGradients, Workers, precision_on
 
 SECONDS_BETWEEN_EVENTS = 0.25
-NAMED_CONTENTS = 40
-"""Contents that an error message names at most."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageData:
-    """Where the contents come from and which are for what; row numbers of the dataset."""
-
-    source: BatchSource
-    train_rows: Rows
-    validation_rows: Rows
-    """May be empty: then nothing is monitored and the last epoch's weights are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +38,7 @@ class StageOutcome:
     """How the training of a stage went; the module holds the kept weights."""
 
     history: tuple[dict[str, float], ...]
-    """One dict per epoch: epoch, train_loss, seconds, samples_per_second, validation metrics."""
+    """One dict per epoch: epoch, train_loss, samples_per_second, validation metrics."""
     best_epoch: int
     """Epoch whose weights are kept, from one."""
     samples_per_second: float
@@ -104,7 +85,7 @@ class StageTraining:
         self._optimizer = adam(groups, config)
         self._loss = Loss(config.loss)
         self._loader = Loader(
-            data.source, threads=config.loader_threads or min(4, torch.get_num_threads())
+            data.source, threads=config.loader_threads or min(8, torch.get_num_threads())
         )
         self._forward = torch.compile(module) if config.compile else module
         self._predictor = Predictor(self._loader, workers, self._dtype)
@@ -112,9 +93,6 @@ class StageTraining:
         self._unbooked: tuple[Tensor, Rows] | None = None
         self._last = (math.nan, math.nan)
         self._best: dict[str, Tensor] = {}
-        self._groups: np.ndarray | None = None
-        if config.loss.needs_whole_tests:
-            self._groups = data.source.ab_test_codes[data.train_rows]
 
     def run(self, resume: Checkpoint | None = None) -> StageOutcome:
         """Train, from the start or from a checkpoint of this stage."""
@@ -138,34 +116,16 @@ class StageTraining:
         """Logits of dataset rows, float32 [len(rows)]; the same on every worker."""
         return self._predictor.logits(self.module, rows, self._rows_per_pass())
 
-    def _plan(self, epoch: int) -> list[list[list[Rows]]]:
-        """Positions to train on, by step, worker and micro-batch."""
-        config = self.config
-        steps = plan_batches(
-            self._groups,
-            len(self.data.train_rows),
-            config.batch_size,
-            self.workers.size,
-            self._seed,
-            epoch,
-        )
-        if config.micro_batch_size is None:
-            return [[[share] for share in shares] for shares in steps]
-        plan = []
-        for shares in steps:
-            # As many on each worker: BatchNorm talks to all of them in every forward pass.
-            passes = -(-max(map(len, shares)) // config.micro_batch_size)
-            passes = min(passes, *map(len, shares))
-            plan.append([divide(whole_groups(share, self._groups), passes) for share in shares])
-        return plan
+    def _plan(self) -> list[list[list[Rows]]]:
+        """Rows of the epoch under way, by step, worker and micro-batch."""
+        return self.data.plan(self.config, self.workers.size, self._seed, self._progress.epoch)
 
     def _train_epoch(self) -> None:
         progress, rank = self._progress, self.workers.rank
         clock = last_event = time.perf_counter()
-        plan = self._plan(progress.epoch)
-        rows = self.data.train_rows
+        plan = self._plan()
         requests = [
-            Request(rows=rows[part], seed=(*self._entropy(step), number))
+            Request(rows=part, seed=(*self._entropy(step), number))
             for step in range(progress.step, len(plan))
             for number, part in enumerate(plan[step][rank])
         ]
@@ -173,7 +133,7 @@ class StageTraining:
         contents_then = progress.contents
         with closing(self._loader.iterate(requests)) as batches:
             for step in range(progress.step, len(plan)):
-                parts = [rows[part] for part in plan[step][rank]]
+                parts = plan[step][rank]
                 done = self._take_step(batches, parts, len(plan))
                 # One step late, so that a GPU is not waited for in every step.
                 self._book()
@@ -239,31 +199,28 @@ class StageTraining:
             self._last = (loss, norm)
             return
         # The loss is the same on all workers, so all of them come here in the same step.
-        ids = [name for part in self.workers.gather(rows) for name in self._content_ids(part)]
-        more = f" and {len(ids) - NAMED_CONTENTS} more" if len(ids) > NAMED_CONTENTS else ""
+        contents = self.data.names(np.concatenate(self.workers.gather(rows)))
         what = f"loss became {loss}" if not math.isfinite(loss) else f"gradient became {norm}"
         raise TrainingError(
             f"training stopped: the {what} in epoch {self._progress.epoch + 1} of stage "
-            f"{self.name!r} on the batch of contents {', '.join(ids[:NAMED_CONTENTS])}{more}; "
+            f"{self.name!r} on the batch of contents {contents}; "
             "check the values of these contents, lower training.learning_rate, or set "
             "training.clip_norm"
         )
-
-    def _content_ids(self, rows: Rows) -> list[str]:
-        return self.data.source.content_ids(rows)
 
     def _finish_epoch(self) -> None:
         """Validate, note the epoch in the history and keep its weights if they are the best."""
         progress, config = self._progress, self.config
         steps = progress.step
+        validation = self._validate()
         metrics = {
             "epoch": float(progress.epoch + 1),
             "train_loss": progress.loss_sum / steps,
             "samples_per_second": progress.contents / max(progress.seconds, 1e-9),
-            **self._validate(),
+            **validation,
         }
         progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
-        value = metrics.get(config.monitor) if config.monitor else None
+        value = self._monitored(validation)
         improved = value is not None and self._improves(value)
         if improved:
             progress.best_epoch, progress.best_value = progress.epoch, value
@@ -291,6 +248,17 @@ class StageTraining:
             metrics = validation_metrics(logits, self.data.source, rows, self._loss)
         result: dict[str, float] = self.workers.first(metrics)
         return result
+
+    def _monitored(self, metrics: dict[str, float]) -> float | None:
+        name = self.config.monitor
+        if name is None or not len(self.data.validation_rows):
+            return None
+        if name not in metrics:
+            raise ConfigError(
+                f"training.monitor is {name!r}, but there is no such metric of these validation "
+                f"contents, only {', '.join(metrics)}; set it to one of these or to null"
+            )
+        return metrics[name]
 
     def _improves(self, value: float) -> bool:
         best = self._progress.best_value
@@ -354,7 +322,7 @@ class StageTraining:
                 epochs=self.config.epochs,
                 epoch=progress.epoch,
                 step=progress.step,
-                steps=len(self._plan(progress.epoch)),
+                steps=len(self._plan()),
                 contents=len(self.data.train_rows),
                 workers=self.workers.size,
                 device=str(self.workers.device),

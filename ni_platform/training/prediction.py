@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import nn
 
 from ni_platform.data.batch import Inputs
@@ -72,7 +73,7 @@ def validation_metrics(
 ) -> dict[str, float]:
     """Return loss, rmse and pairwise accuracies of predicted logits [N] for dataset rows."""
     outcomes = source.outcomes(rows)
-    rates = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    rates = expit(logits.astype(np.float64))
     truth = outcomes.success_rate_B.double().numpy()
     codes = source.ab_test_codes[rows]
     metrics = {

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+from scipy.special import expit
 from torch import nn
 
 from ni_platform.data.dataset import Dataset
@@ -22,7 +23,8 @@ from ni_platform.models.scorer import Scorer
 from ni_platform.training.checkpoint import Checkpoint, stage_seed
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import Event, StageDone
-from ni_platform.training.loop import StageData, StageTraining
+from ni_platform.training.loop import StageTraining
+from ni_platform.training.stage_data import StageData
 from ni_platform.training.workers import Workers
 
 FUSED = "fused"
@@ -136,7 +138,7 @@ def train_stage(
     predictions = None
     if task.predict_rows is not None:
         logits = training.predict(np.asarray(task.predict_rows, dtype=np.int64))
-        predictions = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+        predictions = expit(logits.astype(np.float64))
     if workers.rank == 0:
         content = {"name": task.name, **asdict(outcome)}
         _write_result(folder, module, predictions, content)

@@ -53,7 +53,7 @@ def test_tests_stay_whole_on_one_worker():
     """All contents of an A/B test are in one share."""
     steps = plan_batches(GROUPS, 21, 8, 2, seed=0, epoch=0)
     for group in range(7):
-        members = set(np.flatnonzero(GROUPS == group).tolist())
+        members = set(np.flatnonzero(group == GROUPS).tolist())
         homes = [s for step in steps for s in step if members & set(s.tolist())]
         assert len(homes) == 1
         assert members <= set(homes[0].tolist())

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from transformers import BertConfig, BertModel
 
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
@@ -15,7 +16,11 @@ from ni_platform.models.encoders.domain import DomainEncoderConfig, domain_count
 from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
 from ni_platform.models.encoders.mlp import MLP, MLPConfig
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
-from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
+from ni_platform.models.encoders.text import (
+    ScratchTransformerConfig,
+    TextEncoder,
+    TextEncoderConfig,
+)
 from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
 
 SMALL = NeuralInsightsConfig(
@@ -176,6 +181,16 @@ def test_stage_predicts_from_one_modality():
     assert stage.head.bias.item() == pytest.approx(math.log(0.02 / 0.98))
 
 
+def test_logits_are_not_rounded():
+    """Under bfloat16 autocast logits are still float32, and every weight gets a gradient."""
+    for module in (small_model(), small_model().stage("text")):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = module(some_inputs())
+        assert logits.dtype == torch.float32
+        logits.sum().backward()
+        assert all(parameter.grad is not None for parameter in module.parameters())
+
+
 def test_fused_stage_is_the_whole_network():
     """The last stage trains everything."""
     model = small_model()
@@ -220,3 +235,24 @@ def test_domains_share_their_parts():
     parts = sum(domain_counts(part, 64) for part in ("de", "homepage", "top"))
     assert whole.tolist() == parts.tolist()
     assert whole.sum() == 3
+
+
+def test_equal_texts_are_encoded_once():
+    """Arms with the same text cost one pass through the backbone and get the same embedding."""
+    backbone = BertModel(
+        BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2),
+        add_pooling_layer=False,
+    ).eval()
+    encoder = TextEncoder(backbone, "mean")
+    seen = []
+    backbone.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    tokens = torch.tensor([[3, 4, 0], [5, 6, 7], [3, 4, 0], [5, 6, 7]])
+    mask = (tokens > 0).long()
+
+    together = encoder(tokens, mask)
+    alone = torch.cat([encoder(tokens[i : i + 1], mask[i : i + 1]) for i in range(4)])
+
+    assert seen[0] == 2
+    torch.testing.assert_close(together, alone)

@@ -165,7 +165,7 @@ def test_missing_evaluation_is_a_failed_gate(finished_run: Record, path: str) ->
     """A run without the record of its evaluation cannot pass; the gate names what is missing."""
     report = promote(finished_run(RIGHT, skip=(path,)), MODEL)
     assert gates(report)["evaluated_on_unseen_test"] is False
-    assert path in report.gates[1].detail
+    assert path in report.gates[1].explanation
 
 
 def test_predictions_that_are_not_finite(finished_run: Record) -> None:
@@ -173,7 +173,7 @@ def test_predictions_that_are_not_finite(finished_run: Record) -> None:
     broken = RIGHT.copy()
     broken[70] = math.nan
     report = promote(finished_run(broken), MODEL)
-    assert "1 predictions are not finite" in report.gates[1].detail
+    assert "1 predictions are not finite" in report.gates[1].explanation
 
 
 def test_champion_that_learned_from_the_test(finished_run: Record) -> None:
@@ -184,8 +184,8 @@ def test_champion_that_learned_from_the_test(finished_run: Record) -> None:
     gate = report.gates[2]
     assert not gate.passed
     assert gate.figures["left_out"] == 30
-    assert "learned from 30 of the 30 test contents" in gate.detail
-    assert "same split seed" in gate.detail
+    assert "learned from 30 of the 30 test contents" in gate.explanation
+    assert "same split seed" in gate.explanation
 
 
 def test_only_what_the_champion_has_not_seen_counts(finished_run: Record) -> None:
@@ -224,11 +224,11 @@ def test_dataset_that_is_gone(finished_run: Record, dataset: Dataset, tmp_path: 
     client = connect()
     client.set_tag(run_id, "ni.dataset", str(moved))
     client.set_tag(run_id, "ni.dataset_fingerprint", "changed since")
-    detail = promote(run_id, MODEL).gates[2].detail
-    assert "has changed since the challenger was trained" in detail
+    explanation = promote(run_id, MODEL).gates[2].explanation
+    assert "has changed since the challenger was trained" in explanation
     shutil.rmtree(moved)
-    detail = promote(run_id, MODEL).gates[2].detail
-    assert f"Put it back at {moved}" in detail
+    explanation = promote(run_id, MODEL).gates[2].explanation
+    assert f"Put it back at {moved}" in explanation
 
 
 def test_champion_whose_run_is_incomplete(finished_run: Record) -> None:
@@ -236,8 +236,8 @@ def test_champion_whose_run_is_incomplete(finished_run: Record) -> None:
     promote(finished_run(HALF, skip=("splits.parquet",)), MODEL, force="first")
     run_id = finished_run(RIGHT)
     report = promote(run_id, MODEL)
-    assert "cannot be compared with champion version 1" in report.gates[2].detail
-    assert "splits.parquet" in report.gates[2].detail
+    assert "cannot be compared with champion version 1" in report.gates[2].explanation
+    assert "splits.parquet" in report.gates[2].explanation
     assert promote(run_id, MODEL, force="the old one has no record").promoted
 
 

@@ -9,12 +9,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 
+from ni_platform.data.dataset import Dataset
 from ni_platform.errors import TrackingError
+from ni_platform.models.scorer import Scorer
+from ni_platform.tracking.model_source import resolve_model
+from ni_platform.tracking.promotion import promote
 from ni_platform.tracking.run_record import RunRecord, read_run
 from ni_platform.tracking.store import connect, state_folder, tracking_uri, ui_command
 
@@ -139,6 +145,9 @@ _FILL = """
 import os, pathlib, sys
 os.environ["NI_HOME"] = sys.argv[1] + "/ni"
 from ni_platform.errors import TrackingError
+from ni_platform.models.scorer import Scorer
+from ni_platform.tracking.model_source import resolve_model
+from ni_platform.tracking.promotion import promote
 from ni_platform.tracking.run_record import RunRecord, read_run
 from ni_platform.tracking.store import connect
 record = RunRecord.start("planted")
@@ -194,9 +203,16 @@ def test_full_disk(tmp_path: Path, state: Path) -> None:
 
 
 def test_run_on_a_real_server(
-    serve, port: int, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[[list[str], str], None],
+    port: int,
+    state: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    finished_run: Callable[..., str],
+    dataset: Dataset,
+    scorer: Scorer,
 ) -> None:
-    """Run, artifact and metrics go through a real MLflow server and come back."""
+    """Runs, models and promotion work through a real MLflow server; a model is fetched once."""
     monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     serve(
         [
@@ -216,14 +232,19 @@ def test_run_on_a_real_server(
         f"http://127.0.0.1:{port}/health",
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    with RunRecord.start("planted", "over http", {"a": 1}) as record:
-        record.log_metrics({"test/rmse": 0.5})
-        record.log_json({"a": 1}, "config.json")
-    summary = read_run(record.run_id)
-    assert (summary.status, summary.metrics, summary.parameters) == (
-        "FINISHED",
-        {"test/rmse": 0.5},
-        {"a": "1"},
-    )
-    assert [p.name for p in (tmp_path / "served").rglob("config.json")] == ["config.json"]
+    run_id = finished_run(np.tile([0.1, 0.2, 0.3], 40))
+    report = promote(run_id, "served")
+    assert (report.version, report.promoted) == ("1", True)
+    assert promote(run_id, "served").already_champion
+    assert not promote(finished_run(np.tile([0.3, 0.2, 0.1], 40)), "served").promoted
+    assert read_run(run_id).status == "FINISHED"
+    assert len(list((tmp_path / "served").rglob("test.parquet"))) == 2
+    assert not (state / "artifacts").exists()
+
+    folder = resolve_model("models:/served@champion")
+    assert folder.is_relative_to(state / "models")
+    assert resolve_model(run_id) == folder
+    frame = dataset.inputs([0, 1])
+    np.testing.assert_allclose(Scorer.load(folder).predict(frame), scorer.predict(frame), rtol=1e-6)
+    assert [path.name for path in (state / "models").iterdir()] == [folder.parents[1].name]
     assert str(port) in ui_command()

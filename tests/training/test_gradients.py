@@ -17,7 +17,8 @@ from ni_platform.data.loading import BatchSource
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.scorer import Scorer
 from ni_platform.training.config import TrainingConfig
-from ni_platform.training.loop import StageData, StageTraining
+from ni_platform.training.loop import StageTraining
+from ni_platform.training.stage_data import StageData
 from ni_platform.training.workers import Workers
 
 LOSS = LossConfig(mse=1.0, binomial=0.5, pairwise=0.3, within_test_likelihood=0.2)

@@ -19,7 +19,8 @@ from ni_platform.models.scorer import Scorer
 from ni_platform.training.checkpoint import Checkpoint
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone
-from ni_platform.training.loop import StageData, StageTraining
+from ni_platform.training.loop import StageTraining
+from ni_platform.training.stage_data import StageData
 from ni_platform.training.workers import Workers
 
 CONFIG = TrainingConfig(

@@ -72,13 +72,18 @@ class TextEncoder(nn.Module):
         self.width: int = backbone.config.hidden_size
 
     def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
-        """Embed B texts."""
+        """Embed B texts; equal ones once, since arms of an A/B test often share their text."""
         texts = len(tokens_BT)
         if not texts:  # transformers' attention refuses an empty batch
             tokens_BT = tokens_BT.new_zeros(1, max(1, tokens_BT.shape[1]))
             mask_BT = torch.ones_like(tokens_BT)
-        hidden_BTW = self.backbone(input_ids=tokens_BT, attention_mask=mask_BT).last_hidden_state
-        return self._pool(hidden_BTW, mask_BT)[:texts]
+        tokens_and_mask, text_of_B = torch.unique(
+            torch.stack([tokens_BT, mask_BT], dim=1), dim=0, return_inverse=True
+        )
+        tokens_UT, mask_UT = tokens_and_mask.unbind(dim=1)
+        hidden_UTW = self.backbone(input_ids=tokens_UT, attention_mask=mask_UT).last_hidden_state
+        embedding_BW: Tensor = self._pool(hidden_UTW, mask_UT)[text_of_B]
+        return embedding_BW[:texts]
 
     def _pool(self, hidden_BTW: Tensor, mask_BT: Tensor) -> Tensor:
         if self.pooling == "cls":

@@ -1,0 +1,237 @@
+"""The journey through the command line, on small planted data: real Ray, real MLflow store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.synthetic import make_synthetic
+from ni_platform.metrics.evaluation import evaluate
+
+SMALL = [
+    "--set=model.image.input.size=32",
+    "--set=training.epochs=2",
+    *(
+        f"--set=pretraining.{modality}.epochs=1"
+        for modality in ("image", "text", "domain", "attributes")
+    ),
+    "--set=evaluation.replicates=50",
+]
+
+
+def ni(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user would."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("ni")), *words],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+def last_json(result: subprocess.CompletedProcess[str]) -> dict:
+    """The JSON object that --json makes of the last line of standard output."""
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a planted dataset, as a user's project."""
+    folder = tmp_path_factory.mktemp("project")
+    make_synthetic(folder / "data", tests=60, image_size=48, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(home):
+    """A run trained in stages by two workers."""
+    result = ni(
+        "train",
+        "neural_insights.quickstart",
+        "--data=data",
+        "--workers=2",
+        "--json",
+        *SMALL,
+        cwd=home,
+    )
+    return last_json(result)
+
+
+def test_a_run_reports_metrics_that_follow_from_its_predictions(run, home):
+    """Recorded metrics are recomputed from the predictions that `ni predict` writes."""
+    result = ni("predict", run["run_id"], "--data=data", "--output=out/scores.parquet", cwd=home)
+    assert result.returncode == 0, result.stderr
+    scores = pd.read_parquet(home / "out/scores.parquet")
+    dataset = Dataset.open(home / "data")
+    assert scores.columns.tolist() == ["content_id", "prediction"]
+    assert scores["content_id"].tolist() == dataset.content_id.tolist()
+    assert scores["prediction"].between(0, 1).all()
+
+    splits = pd.read_parquet(_artifact(home, run["run_id"], "splits.parquet"))
+    test = splits["part"].isin(["in_domain", "out_of_domain"]).to_numpy()
+    again = evaluate(
+        scores["prediction"][test],
+        dataset.clicks[test],
+        dataset.impressions[test],
+        ab_test=dataset.ab_test[test],
+        replicates=0,
+    )
+    for name in ("rmse", "spearman", "pairwise_accuracy_within_tests"):
+        recorded = run["metrics"][f"test/{name}"]
+        # Workers predict in bfloat16 where the processor gains from it, the scorer in float32.
+        assert recorded["value"] == pytest.approx(again[name].value, abs=0.03)
+        assert recorded["low"] <= recorded["value"] <= recorded["high"]
+
+
+def test_every_stage_and_the_glm_are_child_runs(run, home):
+    """The four encoders, the fused model and the GLM can be compared under their run."""
+    assert set(run["stages"]) == {"image", "text", "domain", "attributes", "fused"}
+    children = _query(
+        home,
+        "SELECT r.name FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid "
+        "WHERE t.key = 'mlflow.parentRunId' AND t.value = ?",
+        run["run_id"],
+    )
+    assert {name for (name,) in children} == {*run["stages"], "glm"}
+
+
+def test_the_run_holds_what_it_was_made_from(run, home):
+    """Config, checks, splits, predictions and plots are artifacts; where it came from is tags."""
+    for path in (
+        "config.json",
+        "checks/summary.json",
+        "checks/index.html",
+        "predictions/test.parquet",
+        "tables/by_domain.csv",
+        "plots/calibration.png",
+    ):
+        assert _artifact(home, run["run_id"], path).exists(), path
+    tags = dict(_query(home, "SELECT key, value FROM tags WHERE run_uuid = ?", run["run_id"]))
+    assert tags["ni.dataset_fingerprint"] == Dataset.open(home / "data").fingerprint()
+    assert tags["ni.checks"] == "passed"
+    assert "torch==" in tags["ni.versions"]
+
+
+def test_a_run_is_repeated_from_its_record(run, home):
+    """--from-run prints the same config that the run was trained with."""
+    config = last_json(ni("train", "--from-run", run["run_id"], "--print-config", cwd=home))
+
+    recorded = json.loads(_artifact(home, run["run_id"], "config.json").read_text())
+    assert config == recorded
+    assert config["training"]["epochs"] == 2
+
+
+def test_compare_evaluate_promote_and_roll_back(run, home):
+    """The run is listed, evaluated on its unseen part, promoted, and cannot be rolled back."""
+    listed = last_json(ni("compare", "--json", cwd=home))
+    assert run["run_id"] in [row["run_id"] for row in listed["runs"]]
+
+    promoted = last_json(ni("promote", run["run_id"], "--model=planted", "--json", cwd=home))
+    assert promoted["promoted"]
+    assert [gate["passed"] for gate in promoted["gates"]] == [True, True, True]
+
+    evaluated = last_json(
+        ni("evaluate", "models:/planted@champion", "--data=data", "--json", cwd=home)
+    )
+    test = run["metrics"]["test/n_contents"]["value"]
+    assert evaluated["metrics"]["test/n_contents"]["value"] == test
+
+    back = ni("rollback", "planted", cwd=home)
+    assert back.returncode == 1
+    assert "first champion" in back.stderr
+
+
+def test_failed_checks_stop_training_unless_allowed(run, home, tmp_path):
+    """Clicks above impressions end with exit code 2 and name the row; allowing bars promotion."""
+    broken = tmp_path / "broken"
+    dataset = Dataset.open(home / "data")
+    _copy(dataset, broken)
+    table = pd.read_parquet(broken / "contents.parquet")
+    target = dataset.manifest.target
+    table.loc[7, target.clicks] = table.loc[7, target.impressions] + 1
+    table.to_parquet(broken / "contents.parquet")
+    words = ("train", "neural_insights.quickstart", f"--data={broken}", *SMALL)
+    environment = {"NI_HOME": str(home / ".ni")}
+
+    stopped = ni(*words, cwd=tmp_path, **environment)
+    assert stopped.returncode == 2
+    assert str(dataset.content_id[7]) in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+
+    only_attributes = ["--set=model.image=null", "--set=model.text=null", "--set=model.domain=null"]
+    only_attributes += [f"--set=pretraining.{m}=null" for m in ("image", "text", "domain")]
+    allowed = last_json(
+        ni(*words[:3], "--allow-failed-checks", "--json", "--set=training.epochs=1",
+           *[f"--set=pretraining.{m}=null" for m in ("image", "text", "domain", "attributes")],
+           *only_attributes[:3], cwd=tmp_path, **environment)
+    )  # fmt: skip
+    refused = ni("promote", allowed["run_id"], "--model=other", cwd=tmp_path, **environment)
+    assert refused.returncode == 1
+    assert "--allow-failed-checks" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "neural_insights.quikstart", "--data=data"], "neural_insights.quickstart"),
+        (
+            ["train", "neural_insights.quickstart", "--data=data", "--set=training.epoch=1"],
+            "did you mean training.epochs",
+        ),
+        (["train", "neural_insights.quickstart", "--data=nowhere"], "not a dataset folder"),
+        (["train", "neural_insights.quickstart"], "--data"),
+        (["predict", "0" * 32, "--data=data", "--output=x.parquet"], "no run"),
+        (["predict", "models:/nothing@champion", "--data=data", "--output=x.txt"], ".parquet"),
+        (["promote", "0" * 32, "--model=planted"], "no run"),
+    ],
+)
+def test_a_users_mistake_is_one_message(words, message, home):
+    """A wrong name, path, override or id ends with exit code 1 and no traceback."""
+    result = ni(*words, cwd=home)
+
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (home / "x.parquet").exists()
+
+
+def test_an_unreachable_tracking_server_stops_before_training(home):
+    """Nothing is trained for a run that could not be recorded."""
+    result = ni(
+        "train",
+        "neural_insights.quickstart",
+        "--data=data",
+        cwd=home,
+        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
+    )
+
+    assert result.returncode == 1
+    assert "127.0.0.1:9" in result.stderr
+    assert "stage" not in result.stderr
+
+
+def _artifact(home: Path, run_id: str, path: str) -> Path:
+    (uri,) = _query(home, "SELECT artifact_uri FROM runs WHERE run_uuid = ?", run_id)[0]
+    return Path(uri.removeprefix("file://")) / path
+
+
+def _query(home: Path, statement: str, *values: str) -> list[tuple]:
+    with sqlite3.connect(home / ".ni/mlflow.db") as connection:
+        return connection.execute(statement, values).fetchall()
+
+
+def _copy(dataset: Dataset, folder: Path) -> None:
+    shutil.copytree(dataset.root, folder)
