@@ -17,9 +17,11 @@ def command(port: int, print_command: bool) -> None:
 
     from ni_platform.tracking.store import ui_command
 
-    words = [*shlex.split(ui_command()), "--host", "127.0.0.1", "--port", str(port)]
+    words = shlex.split(ui_command())
+    if "ui" in words:  # else it opens a server's own page
+        words += ["--host", "127.0.0.1", "--port", str(port)]
+        console.print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
     if print_command:
         click.echo(shlex.join(words))
         return
-    console.print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
     os.execvp(words[0], words)  # noqa: S606  # the UI takes this process over, signals included

@@ -13,18 +13,17 @@ import torch
 from torch import Tensor
 
 
+@dataclass(frozen=True, kw_only=True)
 class _TensorGroup:
     """Moves every tensor field at once."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Return a copy whose tensors live on `device`."""
-        return replace(  # type: ignore[type-var]
-            self,  # type: ignore[type-var]
-            **{
-                field.name: _moved(getattr(self, field.name), device, non_blocking)
-                for field in fields(self)
-            },
-        )
+        moved = {
+            field.name: _moved(getattr(self, field.name), device, non_blocking)
+            for field in fields(self)
+        }
+        return replace(self, **moved)
 
 
 def _moved(value: Any, device: torch.device | str, non_blocking: bool) -> Any:

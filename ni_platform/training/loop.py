@@ -28,7 +28,7 @@ from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone
 from ni_platform.training.optimization import adam, parameter_groups, set_learning_rate
 from ni_platform.training.prediction import Predictor, on_device, validation_metrics
 from ni_platform.training.stage_data import StageData
-from ni_platform.training.workers import FlatGradients, Workers, precision_on
+from ni_platform.training.workers import Gradients, Workers, precision_on
 
 SECONDS_BETWEEN_EVENTS = 0.25
 
@@ -81,7 +81,7 @@ class StageTraining:
         self._seed = states.stage_seed(config.seed, name)
         self._dtype = precision_on(workers.device, config)
         groups = parameter_groups(module, config, pretrained)
-        self._gradients = FlatGradients([p for g in groups for p in g["params"]], workers.device)
+        self._gradients = Gradients([p for g in groups for p in g["params"]], workers.device)
         self._optimizer = adam(groups, config)
         self._loss = Loss(config.loss)
         self._loader = Loader(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from ni_platform.training.config import TrainingConfig
 
@@ -44,40 +44,65 @@ class Workers:
         return values[0]
 
 
-class FlatGradients:
-    """The gradients of all parameters in one buffer, so that one call adds up the workers'.
+class Gradients:
+    """The loss and the gradients of one step, added up over all workers.
 
-    The buffer ends with one more number, the loss, which is added up on the way. A parameter
-    that a worker did not use, for want of its modality, simply contributes zeros. The sum over
-    workers, not the mean, is the gradient of the whole batch, because the losses are divided by
-    totals over all workers.
+    The sum over workers, not the mean, is the gradient of the whole batch, because the losses
+    are divided by totals over all workers. A parameter that a worker did not use, for want of
+    its modality, contributes zeros.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], device: torch.device) -> None:
-        total = sum(parameter.numel() for parameter in parameters)
-        self._buffer = torch.zeros(total + 1, dtype=torch.float32, device=device)
-        start = 0
-        for parameter in parameters:
-            part = self._buffer[start : start + parameter.numel()]
-            # The strides of the parameter: fused optimizers walk both in memory order.
-            parameter.grad = part.as_strided(parameter.size(), parameter.stride(), start)
-            start += parameter.numel()
+    def __init__(self, parameters: Sequence[nn.Parameter], device: torch.device) -> None:
+        self._parameters = parameters
+        self._device = device
+        self._loss = torch.zeros((), device=device)
+        self._buffer: Tensor | None = None
+        self._parts: list[Tensor] = []
 
     def zero(self) -> None:
         """Start a new step."""
-        self._buffer.zero_()
+        for parameter in self._parameters:
+            parameter.grad = None
+        self._loss = torch.zeros((), device=self._device)
 
     def add_loss(self, loss: Tensor) -> None:
         """Add a worker's part of the loss."""
-        self._buffer[-1] += loss
+        self._loss += loss
 
     def total(self, workers: Workers, clip_norm: float | None) -> Tensor:
         """Add up over workers, clip, and return the loss and the norm before clipping, [2]."""
-        workers.sum_(self._buffer)
-        norm = torch.linalg.vector_norm(self._buffer[:-1])
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if workers.size > 1:
+            self._add_up(workers)
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
         if clip_norm is not None:
-            self._buffer[:-1] *= (clip_norm / (norm + 1e-6)).clamp(max=1.0)
-        return torch.stack([self._buffer[-1], norm])
+            nn.utils.clip_grads_with_norm_(self._parameters, clip_norm, norm)
+        return torch.stack([self._loss, norm])
+
+    def _add_up(self, workers: Workers) -> None:
+        """Add up all gradients and the loss in one call, through one buffer."""
+        if self._buffer is None:
+            self._allocate()
+        assert self._buffer is not None  # noqa: S101  # allocated above
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        torch._foreach_copy_(self._parts, gradients)
+        self._buffer[-1] = self._loss
+        workers.sum_(self._buffer)
+        self._loss = self._buffer[-1].clone()
+        for parameter, part in zip(self._parameters, self._parts):
+            parameter.grad = part
+
+    def _allocate(self) -> None:
+        total = sum(parameter.numel() for parameter in self._parameters)
+        self._buffer = torch.zeros(total + 1, device=self._device)
+        start = 0
+        for parameter in self._parameters:
+            # The strides of the parameter: fused optimizers walk both in memory order.
+            self._parts.append(self._buffer.as_strided(parameter.size(), parameter.stride(), start))
+            start += parameter.numel()
 
 
 def precision_on(device: torch.device, config: TrainingConfig) -> torch.dtype:

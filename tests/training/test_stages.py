@@ -206,6 +206,7 @@ def test_killed_driver_resumes_with_identical_weights(two_cpus, task, tmp_path):
         replace(task, name="text", training=replace(CONFIG, epochs=2)),
         replace(task, training=frozen, after=("text",)),
     ]
+    script = tmp_path / "driver.py"
     rows = len(Dataset.open(task.dataset))
     script.write_text(
         DRIVER.format(dataset=task.dataset, scorer=task.scorer, folder=tmp_path, rows=rows)
@@ -263,7 +264,7 @@ if __name__ == "__main__":
     start_ray(cpus=2)
     rows = np.arange(80)
     fused = StageTask(
-        name="fused", training=replace(CONFIG, frozen=("text",)), 
+        name="fused", training=replace(CONFIG, frozen=("text",)),
         dataset={dataset!r}, scorer={scorer!r}, train_rows=rows,
         validation_rows=np.arange(80, {rows}), predict_rows=np.arange(5), after=("text",),
     )
