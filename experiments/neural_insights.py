@@ -6,7 +6,7 @@ one it comes from and replaces what differs.
 
 from dataclasses import replace
 
-from ni_platform.experiment import ExperimentConfig, Pretraining
+from ni_platform.experiment_config import ExperimentConfig, Pretraining
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.encoders.domain import DomainEncoderConfig
 from ni_platform.models.encoders.image import ImageEncoderConfig

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
-import pkgutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import SplitConfig, Splits, split_dataset
+from ni_platform.data.splits import Splits, split_dataset
 from ni_platform.errors import ChecksFailedError, ConfigError
 from ni_platform.evaluation import (
-    EvaluationConfig,
     FinishedRun,
     Metrics,
     changes_versus_glm,
@@ -31,15 +24,14 @@ from ni_platform.evaluation import (
     record_evaluation,
     split_table,
 )
+from ni_platform.experiment_config import ExperimentConfig, fitted_to, load_experiment
 from ni_platform.models.baselines.glm import BinomialGLM
-from ni_platform.models.neural_insights import MODALITIES, NeuralInsightsConfig
 from ni_platform.models.scorer import build_scorer
 from ni_platform.overrides import from_dict, set_values, to_dict
 from ni_platform.provenance import provenance
 from ni_platform.tracking.run_queries import download_artifact, read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect, state_folder
-from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event
 from ni_platform.training.stages import run_stages, trained_scorer
 from ni_platform.training.worker import FUSED, StageResult, StageTask
@@ -47,7 +39,6 @@ from ni_platform.training.worker import FUSED, StageResult, StageTask
 if TYPE_CHECKING:
     from ni_platform.data.checks import CheckReport
 
-EXPERIMENTS = "experiments"
 EXAMPLE_ROWS = 3
 """Contents in the input example of a logged model."""
 
@@ -63,69 +54,12 @@ class Workers:
     cpus_each: int | None = None
     """CPUs and torch threads of each; the machine's CPUs divided among them if None."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Pretraining:
-    """How each encoder is trained alone before fusion (NI Section 3); None: it is not."""
-
-    image: TrainingConfig | None = None
-    text: TrainingConfig | None = None
-    domain: TrainingConfig | None = None
-    attributes: TrainingConfig | None = None
-
-    @property
-    def stages(self) -> dict[str, TrainingConfig]:
-        """The modalities that are pretrained, and how."""
-        found = {modality: getattr(self, modality) for modality in MODALITIES}
-        return {modality: training for modality, training in found.items() if training}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
-    """Everything that decides a run's result, besides the dataset."""
-
-    name: str
-    model: NeuralInsightsConfig
-    training: TrainingConfig
-    """The last stage: the whole model."""
-    pretraining: Pretraining = field(default_factory=Pretraining)
-    splits: SplitConfig = field(default_factory=SplitConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-
-    def __post_init__(self) -> None:
-        for modality in self.pretraining.stages:
-            if modality not in self.model.modalities:
-                raise ConfigError(
-                    f"pretraining.{modality} is set, but the model reads no {modality}; set it to "
-                    f"null, or give the model one with model.{modality}={{}}"
-                )
-
-
-def list_experiments() -> list[tuple[str, str]]:
-    """Return each experiment's name and the first line of its docstring."""
-    found = []
-    for module in _modules():
-        for name, function in inspect.getmembers(module, inspect.isfunction):
-            if function.__module__ == module.__name__ and not name.startswith("_"):
-                summary = (inspect.getdoc(function) or "").partition("\n")[0]
-                found.append((f"{module.__name__.removeprefix(EXPERIMENTS + '.')}.{name}", summary))
-    return found
-
-
-def load_experiment(name: str) -> ExperimentConfig:
-    """Return the config that the function `FILE.FUNCTION` of `experiments` defines.
-
-    Raises:
-        ConfigError: There is no such experiment; names the nearest.
-
-    """
-    module_name, _, function_name = name.rpartition(".")
-    known = [known for known, _ in list_experiments()]
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.3) or known
-        raise ConfigError(f"there is no experiment {name!r}; did you mean {' or '.join(near)}?")
-    module = importlib.import_module(f"{EXPERIMENTS}.{module_name}")
-    return getattr(module, function_name)()
+    def to_tags(self) -> dict[str, str]:
+        """Return what `_workers_of` reads back."""
+        tags = {"ni.workers": str(self.count)}
+        return (
+            tags if self.cpus_each is None else tags | {"ni.cpus_per_worker": str(self.cpus_each)}
+        )
 
 
 def resolve(
@@ -167,7 +101,7 @@ def train(
     Args:
         config: What to train; modalities that the dataset does not have are left out of it.
         data: Dataset folder, local or `s3://`.
-        workers: Processes that train a stage together; one if None.
+        workers: Processes that train a stage together; if None one, or what the resumed run had.
         storage: Folder for checkpoints, shared by the cluster's machines; `.ni/training` if None.
         name: Name of the run; the experiment's if None.
         allow_failed_checks: Train although data checks failed; the run cannot be promoted.
@@ -180,6 +114,7 @@ def train(
 
     """
     connect()
+    workers = workers or _workers_of(resume)
     dataset = Dataset.open(data)
     config = fitted_to(config, dataset)
     splits = split_dataset(dataset, config.splits)
@@ -187,7 +122,7 @@ def train(
         config.name.partition(".")[0],
         run_name=name or config.name,
         parameters=to_dict(config),
-        tags=_tags(config, dataset, splits),
+        tags=_tags(config, dataset, splits) | workers.to_tags(),
         resume=resume,
     ) as record:
         record.log_json(to_dict(config), "config.json")
@@ -197,7 +132,7 @@ def train(
         _check(record, dataset, splits, allow_failed_checks)
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
         tasks, results = _train_stages(
-            config, dataset, splits, record, workspace, workers or Workers(), on_event
+            config, dataset, splits, record, workspace, workers, on_event
         )
         on_event("evaluating")
         rows = _evaluated_rows(splits)
@@ -223,32 +158,14 @@ def train(
     )
 
 
-def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
-    """Return the config without the modalities that the dataset does not have.
-
-    Raises:
-        ConfigError: None of the model's modalities is left.
-
-    """
-    columns = dataset.manifest.columns
-    present = {
-        "image": columns.image is not None,
-        "text": bool(columns.text),
-        "domain": columns.domain is not None,
-        "attributes": bool(columns.categorical or columns.numeric),
-    }
-    absent: dict[str, Any] = {name: None for name in config.model.modalities if not present[name]}
-    if len(absent) == len(config.model.modalities):
-        raise ConfigError(
-            f"{config.name} reads {', '.join(absent)}, but {dataset.root} has none of it; "
-            f"it has {', '.join(name for name in present if present[name]) or 'no inputs at all'}"
-        )
-    frozen = tuple(name for name in config.training.frozen if name not in absent)
-    return replace(
-        config,
-        model=replace(config.model, **absent),
-        pretraining=replace(config.pretraining, **absent),
-        training=replace(config.training, frozen=frozen),
+def _workers_of(run_id: str | None) -> Workers:
+    """Return the workers that a run was started with: only as many can go on with it."""
+    if run_id is None:
+        return Workers()
+    tags = read_run(run_id).tags
+    cpus_each = tags.get("ni.cpus_per_worker")
+    return Workers(
+        count=int(tags.get("ni.workers", 1)), cpus_each=int(cpus_each) if cpus_each else None
     )
 
 
@@ -355,17 +272,3 @@ def _glm(
     for part, estimates in metrics.items():
         child.log_estimates(part, estimates)
     return metrics
-
-
-def _modules() -> list[ModuleType]:
-    """Import every file of the folders named `experiments`: the user's own, and this package's."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        # The user's folder and the installed one are one namespace package.
-        sys.path.insert(0, here)
-        importlib.invalidate_caches()
-    package = importlib.import_module(EXPERIMENTS)
-    return [
-        importlib.import_module(f"{EXPERIMENTS}.{module.name}")
-        for module in pkgutil.iter_modules(package.__path__)
-    ]

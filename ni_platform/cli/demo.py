@@ -28,7 +28,8 @@ def command(folder: str, tests: int) -> None:
     from ni_platform.data.dataset import Dataset
     from ni_platform.data.splits import SplitConfig, split_dataset
     from ni_platform.data.synthetic import make_synthetic
-    from ni_platform.experiment import load_experiment, train
+    from ni_platform.experiment import train
+    from ni_platform.experiment_config import load_experiment
     from ni_platform.tracking.promotion import promote
     from ni_platform.tracking.store import ui_command
 

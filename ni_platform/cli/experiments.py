@@ -10,6 +10,6 @@ from ni_platform.cli.output import table
 @click.command("experiments")
 def command() -> None:
     """List the experiment definitions of this package and of ./experiments."""
-    from ni_platform.experiment import list_experiments
+    from ni_platform.experiment_config import list_experiments
 
     table("Experiments", ("name", "what it is"), list_experiments())

@@ -12,7 +12,7 @@ from ni_platform.cli.output import console, data_option, json_option, print_json
 @click.command("train")
 @click.argument("experiment", required=False)
 @data_option(required=False)
-@click.option("--workers", default=1, show_default=True, help="Ray Train workers.")
+@click.option("--workers", type=int, help="Ray Train workers; one if not given.")
 @click.option("--cpus-per-worker", type=int, help="CPUs of each; all, divided, if not given.")
 @click.option("--storage", metavar="DIR", help="Checkpoints; shared by a cluster's machines.")
 @click.option(
@@ -40,7 +40,7 @@ def command(
     resume: str | None,
     print_config: bool,
     as_json: bool,
-    workers: int,
+    workers: int | None,
     cpus_per_worker: int | None,
     **options: Any,
 ) -> None:
@@ -55,8 +55,10 @@ def command(
 
     if (experiment is None) == (from_run is None and resume is None):
         raise click.UsageError("name an EXPERIMENT, or a run by --from-run or --resume")
-    if resume and overrides:
-        raise click.UsageError("--resume goes on with the run's own config; it takes no --set")
+    if resume and (overrides or workers):
+        raise click.UsageError("--resume goes on as the run was started; no --set, no --workers")
+    if cpus_per_worker and not workers:
+        raise click.UsageError("--cpus-per-worker needs --workers")
     config, data = resolve(experiment, data, from_run=from_run or resume, overrides=overrides)
     if print_config:
         print_json(to_dict(config))
@@ -65,7 +67,7 @@ def command(
         run = train(
             config,
             data,
-            workers=Workers(count=workers, cpus_each=cpus_per_worker),
+            workers=Workers(count=workers, cpus_each=cpus_per_worker) if workers else None,
             resume=resume,
             on_event=progress,
             **options,

@@ -47,7 +47,7 @@ def measure(folder: Path, sender: object) -> None:
     """Train one epoch and send how many pictures and the peak memory in MiB."""
     from ni_platform.data.dataset import Dataset
     from ni_platform.data.splits import split_dataset
-    from ni_platform.experiment import load_experiment
+    from ni_platform.experiment_config import load_experiment
     from ni_platform.overrides import set_values
 
     config = set_values(load_experiment("neural_insights.quickstart"), ["training.epochs=1"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits, split_dataset
 from ni_platform.data.synthetic import make_synthetic
-from ni_platform.experiment import ExperimentConfig, load_experiment
+from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.training.stages import StageTask
 from ni_platform.training.worker import FUSED

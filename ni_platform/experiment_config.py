@@ -1,0 +1,129 @@
+"""What an experiment is: a frozen config that a function of the folder `experiments` returns."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.splits import SplitConfig
+from ni_platform.errors import ConfigError
+from ni_platform.evaluation import EvaluationConfig
+from ni_platform.models.neural_insights import MODALITIES, NeuralInsightsConfig
+from ni_platform.training.config import TrainingConfig
+
+EXPERIMENTS = "experiments"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """How each encoder is trained alone before fusion (NI Section 3); None: it is not."""
+
+    image: TrainingConfig | None = None
+    text: TrainingConfig | None = None
+    domain: TrainingConfig | None = None
+    attributes: TrainingConfig | None = None
+
+    @property
+    def stages(self) -> dict[str, TrainingConfig]:
+        """The modalities that are pretrained, and how."""
+        found = {modality: getattr(self, modality) for modality in MODALITIES}
+        return {modality: training for modality, training in found.items() if training}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """Everything that decides a run's result, besides the dataset."""
+
+    name: str
+    model: NeuralInsightsConfig
+    training: TrainingConfig
+    """The last stage: the whole model."""
+    pretraining: Pretraining = field(default_factory=Pretraining)
+    splits: SplitConfig = field(default_factory=SplitConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        for modality in self.pretraining.stages:
+            if modality not in self.model.modalities:
+                raise ConfigError(
+                    f"pretraining.{modality} is set, but the model reads no {modality}; set it to "
+                    f"null, or give the model one with model.{modality}={{}}"
+                )
+
+
+def list_experiments() -> list[tuple[str, str]]:
+    """Return each experiment's name and the first line of its docstring."""
+    found = []
+    for module in _modules():
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if function.__module__ == module.__name__ and not name.startswith("_"):
+                summary = (inspect.getdoc(function) or "").partition("\n")[0]
+                found.append((f"{module.__name__.removeprefix(EXPERIMENTS + '.')}.{name}", summary))
+    return found
+
+
+def load_experiment(name: str) -> ExperimentConfig:
+    """Return the config that the function `FILE.FUNCTION` of `experiments` defines.
+
+    Raises:
+        ConfigError: There is no such experiment; names the nearest.
+
+    """
+    module_name, _, function_name = name.rpartition(".")
+    known = [known for known, _ in list_experiments()]
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.3) or known
+        raise ConfigError(f"there is no experiment {name!r}; did you mean {' or '.join(near)}?")
+    module = importlib.import_module(f"{EXPERIMENTS}.{module_name}")
+    return getattr(module, function_name)()
+
+
+def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
+    """Return the config without the modalities that the dataset does not have.
+
+    Raises:
+        ConfigError: None of the model's modalities is left.
+
+    """
+    columns = dataset.manifest.columns
+    present = {
+        "image": columns.image is not None,
+        "text": bool(columns.text),
+        "domain": columns.domain is not None,
+        "attributes": bool(columns.categorical or columns.numeric),
+    }
+    absent: dict[str, Any] = {name: None for name in config.model.modalities if not present[name]}
+    if len(absent) == len(config.model.modalities):
+        raise ConfigError(
+            f"{config.name} reads {', '.join(absent)}, but {dataset.root} has none of it; "
+            f"it has {', '.join(name for name in present if present[name]) or 'no inputs at all'}"
+        )
+    frozen = tuple(name for name in config.training.frozen if name not in absent)
+    return replace(
+        config,
+        model=replace(config.model, **absent),
+        pretraining=replace(config.pretraining, **absent),
+        training=replace(config.training, frozen=frozen),
+    )
+
+
+def _modules() -> list[ModuleType]:
+    """Import every file of the folders named `experiments`: the user's own, and this package's."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        # The user's folder and the installed one are one namespace package.
+        sys.path.insert(0, here)
+        importlib.invalidate_caches()
+    package = importlib.import_module(EXPERIMENTS)
+    return [
+        importlib.import_module(f"{EXPERIMENTS}.{module.name}")
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
