@@ -58,7 +58,7 @@ def test_binomial():
 
 
 def test_pairwise():
-    """A pair of one test is compared with Phi(z), weighted by |2 Phi(z) - 1|; others are not."""
+    """A pair's logit difference over its noise is compared with Phi(z), weighted by certainty."""
     clicks, impressions = [30, 50, 40, 7], [1000, 1000, 800, 100]
     observed = outcomes(clicks, impressions, [3, 3, 3, -1])
     logits = torch.tensor([0.3, -0.2, 0.1, 2.0])
@@ -66,10 +66,30 @@ def test_pairwise():
     for i, j in ((0, 1), (0, 2), (1, 2)):
         z, _ = proportions_ztest([clicks[i], clicks[j]], [impressions[i], impressions[j]])
         target, certainty = norm.cdf(z), abs(2 * norm.cdf(z) - 1)
-        better = 1 / (1 + math.exp(-(logits[i] - logits[j])))
+        pooled = (clicks[i] + clicks[j]) / (impressions[i] + impressions[j])
+        inverse = 1 / impressions[i] + 1 / impressions[j]
+        noise = math.sqrt(inverse / (pooled * (1 - pooled)))
+        better = 1 / (1 + math.exp(-1.702 * (logits[i] - logits[j]) / noise))
         entropy = -(target * math.log(better) + (1 - target) * math.log(1 - better))
         total, weight = total + certainty * entropy, weight + certainty
     assert only("pairwise")(logits, observed).item() == pytest.approx(total / weight, rel=1e-5)
+
+
+def test_pairwise_agrees_with_the_observed_difference():
+    """Two arms fit best when their logits differ as their observed log-odds do."""
+    observed = outcomes([80, 66], [1000, 1000], [0, 0])
+    difference = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.LBFGS([difference], max_iter=100)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = only("pairwise")(torch.cat([difference, torch.zeros(1)]), observed)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    # The logistic curve stands in for Phi and the pooled rate for both, hence the tolerance.
+    assert difference.item() == pytest.approx(logit(0.08) - logit(0.066), rel=0.1)
 
 
 def test_pairwise_without_information():
