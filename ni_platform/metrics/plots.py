@@ -88,7 +88,7 @@ def pairwise_figure(models: Mapping[str, Mapping[str, Estimate]]) -> Figure:
     axes.axhline(0.5, color="grey", linestyle="--", label="chance")
     axes.set_xticks(range(len(forms)), [PAIRWISE[form] for form in forms])
     axes.set(ylabel="pairwise accuracy", ylim=(0, 1.02))
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 

@@ -1,0 +1,51 @@
+"""The command line's own promises: documented, quick to start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from ni_platform.cli.main import COMMANDS, group
+
+README = Path(__file__).parents[2] / "README.md"
+HEAVY = ("torch", "ray", "mlflow", "pandas", "numpy", "great_expectations", "transformers", "boto3")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_stands_in_the_readme(name):
+    """A command that the README does not mention, or without help, is not finished."""
+    command = group.get_command(click.Context(group), name)
+
+    assert command is not None
+    assert command.help
+    assert f"`ni {name}" in README.read_text()
+
+
+def test_help_imports_nothing_heavy():
+    """`ni --help` must not pay for libraries that only commands need."""
+    script = (
+        "import sys\n"
+        "from ni_platform.cli.main import group\n"
+        "group.main(['--help'], standalone_mode=False)\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert printed.splitlines()[-1] == "[]"
+
+
+def test_an_unknown_command_is_a_usage_error():
+    """Click names what is wrong and exits with 2."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ni")), "trian"], capture_output=True, text=True
+    )
+
+    assert done.returncode == 2
+    assert "trian" in done.stderr
