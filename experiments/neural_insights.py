@@ -76,7 +76,7 @@ def text_small() -> ExperimentConfig:
             regression=None,
         ),
         training=TrainingConfig(
-            epochs=4,
+            epochs=2,
             batch_size=64,
             learning_rate=5e-4,
             encoder_learning_rate=5e-5,
@@ -117,7 +117,7 @@ def full_small() -> ExperimentConfig:
             image=fine_tuning, text=fine_tuning, domain=from_scratch, attributes=from_scratch
         ),
         training=replace(
-            fine_tuning, epochs=6, batch_size=64, learning_rate=1e-3, frozen=("image", "text")
+            fine_tuning, epochs=4, batch_size=64, learning_rate=1e-3, frozen=("image", "text")
         ),
     )
 
