@@ -31,23 +31,23 @@ SLICES: Mapping[str, tuple[str, ...]] = {
 }
 """The slices that a run reports, and the parts of the split that make up each."""
 
-HEADLINE = (
-    "rmse",
-    "mae",
-    "r2",
-    "spearman",
-    "pairwise_accuracy",
-    "pairwise_accuracy_within_tests",
-    "noise_ceiling_within_tests",
-    "pairwise_accuracy_within_tests_distinct",
-    "noise_ceiling_within_tests_distinct",
-    "pairwise_accuracy_significant",
-    "noise_ceiling_significant",
-    "pairwise_accuracy_significant_distinct",
-    "noise_ceiling_significant_distinct",
-    "calibration_slope",
-)
-"""The metrics that a person is shown first, in this order."""
+HEADLINE = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "spearman": "Spearman",
+    "pairwise_accuracy": "pairwise, all pairs",
+    "pairwise_accuracy_within_tests": "pairwise, within tests",
+    "noise_ceiling_within_tests": "  its noise ceiling",
+    "pairwise_accuracy_significant": "pairwise, significant",
+    "noise_ceiling_significant": "  its noise ceiling",
+    "pairwise_accuracy_within_tests_distinct": "within tests, inputs differ",
+    "noise_ceiling_within_tests_distinct": "  its noise ceiling",
+    "pairwise_accuracy_significant_distinct": "significant, inputs differ",
+    "noise_ceiling_significant_distinct": "  its noise ceiling",
+    "calibration_slope": "calibration slope",
+}
+"""The metrics that a person is shown first, in this order, and what they are called there."""
 
 Metrics = dict[str, dict[str, Estimate]]
 """Slice -> metric -> estimate."""

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from ni_platform.cli.output import console, json_option, print_json, table
+
+COMPARED = {
+    "test/rmse": "RMSE",
+    "test/spearman": "Spear.",
+    "test/pairwise_accuracy": "pairs",
+    "test/pairwise_accuracy_within_tests": "tests",
+    "test/pairwise_accuracy_significant": "signif",
+    "test/pairwise_accuracy_within_tests_distinct": "tests*",
+    "test/pairwise_accuracy_significant_distinct": "signif*",
+}
+"""The metrics that are shown unless others are asked for, under headings that fit a terminal."""
 
 
 @click.command("compare")
@@ -26,21 +38,38 @@ def command(
 
     Metrics of runs on different data cannot be compared; the column `data` tells them apart.
     """
-    from ni_platform.evaluation import HEADLINE
     from ni_platform.tracking.run_queries import list_runs
 
     found = list_runs(experiment, limit=None if runs else limit)
     if runs:
         found = found[found["run_id"].isin(runs)]
-    wanted = metrics or tuple(f"test/{name}" for name in HEADLINE)
-    shown = [name for name in wanted if name in found and found[name].notna().any()]
+    labels = {name: name for name in metrics} or COMPARED
+    shown = [name for name in labels if name in found and found[name].notna().any()]
     if found.empty:
         console.print("no runs yet; [bold]ni train[/bold] records one")
     else:
         table(
-            "Runs, newest first (metrics on the test slice unless named otherwise)",
-            ("run", "name", "status", "data", *(name.removeprefix("test/") for name in shown)),
-            found[["run_id", "run_name", "status", "dataset", *shown]].to_numpy(object).tolist(),
+            "Runs, newest first; metrics on the test part",
+            ("name, data, status, run", *(labels[name] for name in shown)),
+            [
+                (
+                    f"{run['run_name']}\n{Path(run['dataset'] or '').name}, "
+                    f"{run['status'].lower()}\n[dim]{run['run_id']}[/dim]",
+                    *(_figure(run[name]) for name in shown),
+                )
+                for _, run in found.iterrows()
+            ],
         )
+        if not metrics:
+            console.print(
+                "Pairwise accuracy of all pairs, of pairs within A/B tests, of significant pairs;\n"
+                "* of those whose inputs differ. Compare only runs on the same data.",
+                style="dim",
+            )
     if as_json:
         print_json({"runs": json.loads(found.to_json(orient="records", date_format="iso"))})
+
+
+def _figure(value: float | None) -> str:
+    """Three digits, or a dash for a run that does not have the metric."""
+    return "–" if value is None or value != value else f"{value:.3f}"

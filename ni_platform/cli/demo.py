@@ -60,7 +60,7 @@ def command(folder: str, tests: int) -> None:
         ("what", "result"),
         [
             ("pairwise accuracy within A/B tests", test["pairwise_accuracy_within_tests"].value),
-            ("what an oracle could reach", test["noise_ceiling_within_tests"].value),
+            ("what an oracle would reach", test["noise_ceiling_within_tests"].value),
             ("Spearman correlation on the test part", test["spearman"].value),
             ("run", run.run_id),
             ("model", f"models:/{MODEL}@champion" if report.promoted else run.model_uri),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-console = Console()
+# A log has no width of its own; 80 columns would fold the tables.
+console = Console(width=None if sys.stdout.isatty() else 110)
 progress_console = Console(stderr=True)
 
 json_option = click.option(
@@ -36,13 +39,20 @@ def print_json(payload: Mapping[str, Any]) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows as a table; numbers are aligned right and rounded for reading."""
-    drawn = Table(title=title, title_justify="left", title_style="bold")
+    drawn = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
-        numeric = any(isinstance(row[index], int | float) for row in rows)
-        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        numeric = index > 0 and all(_is_figure(row[index]) for row in rows)
+        # The first column holds what the user copies: names and ids must stay whole.
+        drawn.add_column(
+            column, justify="right" if numeric else "left", overflow="fold", no_wrap=not index
+        )
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))
     console.print(drawn)
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or str(value).lstrip("+-")[:1].isdigit() or str(value) in ("nan", "–")
 
 
 def _cell(value: Any) -> str:

@@ -78,26 +78,26 @@ def command(
 
 
 def print_run(run: Any) -> None:
-    """Print a finished run's headline metrics and what to do next."""
+    """Print a finished run's metrics on the test part and what to do next."""
     from ni_platform.evaluation import HEADLINE
 
-    names = [name for name in HEADLINE if any(name in found for found in run.metrics.values())]
+    slices = {name: found for name, found in run.metrics.items() if name != "validation"}
+    names = [name for name in HEADLINE if any(name in found for found in slices.values())]
     table(
-        f"{run.name}  (run {run.run_id})",
-        ("metric", *run.metrics),
-        [(name, *(_interval(found.get(name)) for found in run.metrics.values())) for name in names],
+        run.name,
+        ("metric, with 95 % interval", *slices),
+        [(HEADLINE[name], *(_interval(s.get(name)) for s in slices.values())) for name in names],
     )
-    if run.changes_versus_glm:
-        table(
-            "Change against a GLM on the same split, in percent (NI Table 1; errors: lower is "
-            "better)",
-            ("metric", "change"),
-            sorted(run.changes_versus_glm.items()),
-        )
+    changes = [
+        (label, f"{run.changes_versus_glm[key]:+.1f} %")
+        for name, label in HEADLINE.items()
+        if (key := f"test/{name}_change_vs_glm") in run.changes_versus_glm
+    ]
+    if changes:
+        table("Against a GLM on the same split (NI Table 1)", ("metric", "change"), changes)
     console.print(f"Run:   {run.run_id}\nModel: {run.model_uri}", highlight=False)
     console.print(
-        f"Next:  [bold]ni compare[/bold], [bold]ni promote {run.run_id} --model NAME[/bold] "
-        "or [bold]ni ui[/bold]",
+        f"Next:  ni promote {run.run_id} --model NAME\n       ni compare, or ni ui",
         highlight=False,
     )
 
@@ -107,4 +107,4 @@ def _interval(estimate: Any) -> str:
         return "–"
     if estimate.low != estimate.low:
         return f"{estimate.value:.4g}"
-    return f"{estimate.value:.4g}  [{estimate.low:.4g}, {estimate.high:.4g}]"
+    return f"{estimate.value:.4g}\n[dim]{estimate.low:.4g} – {estimate.high:.4g}[/dim]"
