@@ -79,4 +79,6 @@ def test_two_workers_compute_the_gradient_of_the_batch(dataset, scorer_folder, t
         assert (tmp_path / f"{rank}.pt").exists(), (tmp_path / f"{rank}.txt").read_text()
         found, loss = torch.load(tmp_path / f"{rank}.pt")
         assert loss == pytest.approx(expected_loss, rel=1e-5)
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+        # Sums in another order differ by rounding, which goes with the largest terms.
+        rounding = 1e-5 * float(expected.abs().max())
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=rounding)
