@@ -145,9 +145,9 @@ def quickstart() -> ExperimentConfig:
         ),
         pretraining=Pretraining(
             image=stage,
-            text=replace(stage, epochs=10),
-            domain=replace(stage, batch_size=128),
-            attributes=replace(stage, batch_size=128),
+            text=stage,
+            domain=replace(stage, epochs=3, batch_size=128),
+            attributes=replace(stage, epochs=3, batch_size=128),
         ),
-        training=replace(stage, epochs=8),
+        training=stage,
     )

@@ -14,7 +14,7 @@ MODEL = "demo"
 
 @click.command("demo")
 @click.option("--folder", default="data/demo", show_default=True, help="Where the data goes.")
-@click.option("--tests", default=300, show_default=True, help="Number of planted A/B tests.")
+@click.option("--tests", default=240, show_default=True, help="Number of planted A/B tests.")
 def command(folder: str, tests: int) -> None:
     """Make planted data, check it, train in stages, evaluate, register and promote.
 
