@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -31,7 +32,6 @@ def command(folder: str, tests: int) -> None:
     from ni_platform.experiment import train
     from ni_platform.experiment_config import load_experiment
     from ni_platform.tracking.promotion import promote
-    from ni_platform.tracking.store import ui_command
 
     began = time.monotonic()
     _step(1, "Marketing contents with known effects", f"ni data synthesize {folder}")
@@ -66,9 +66,7 @@ def command(folder: str, tests: int) -> None:
             ("model", f"models:/{MODEL}@champion" if report.promoted else run.model_uri),
         ],
     )
-    console.print(
-        f"Open the MLflow UI:  [bold]{ui_command()}[/bold]   (or: ni ui)", highlight=False
-    )
+    console.print(f"Open the MLflow UI:  [bold]{sys.argv[0]} ui[/bold]", highlight=False)
 
 
 def _step(number: int, title: str, equivalent: str) -> None:
