@@ -44,18 +44,6 @@ def from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Config:
     return config
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested dictionaries into one level with dotted keys, as MLflow parameters need."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{path}."))
-        else:
-            flat[path] = value
-    return flat
-
-
 def set_values(config: Config, assignments: Iterable[str]) -> Config:
     """Return a copy of `config` with every `path=value` of `assignments` applied in order.
 

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from ni_platform.errors import ConfigError
-from ni_platform.overrides import flatten, from_dict, set_values, to_dict
+from ni_platform.overrides import from_dict, set_values, to_dict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,3 @@ def test_a_wrong_override_names_the_remedy(assignment, message):
     """Unknown paths, wrong types and switched-off parts each get one clear message."""
     with pytest.raises(ConfigError, match=message):
         set_values(Outer(), [assignment])
-
-
-def test_parameters_are_flat():
-    """Nested keys are joined by dots."""
-    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": []}) == {"a.b": 1, "a.c.d": 2, "e": []}
