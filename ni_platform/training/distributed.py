@@ -39,11 +39,6 @@ _DEFAULT_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-_WORKER_ENVIRONMENT = {
-    # Threads of GNU OpenMP wait in a loop for one another, by default for milliseconds. With as
-    # many threads as CPUs, anything else that runs (even our loader) makes that the usual case.
-    "GOMP_SPINCOUNT": "1000",
-}
 _SECONDS_FOR_PEERS_TO_FAIL = 3.0
 
 
@@ -146,9 +141,6 @@ def train_chain(
             storage_path=str(folder),
             failure_config=ray.train.FailureConfig(max_failures=max_restarts),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
-            worker_runtime_env={
-                "env_vars": {k: os.environ.get(k, v) for k, v in _WORKER_ENVIRONMENT.items()}
-            },
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
