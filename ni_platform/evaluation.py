@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
@@ -21,7 +20,11 @@ from ni_platform.errors import DatasetError
 from ni_platform.metrics import plots
 from ni_platform.metrics.evaluation import change_versus, evaluate, evaluate_by_domain
 from ni_platform.metrics.intervals import Estimate
-from ni_platform.tracking.run_record import RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ni_platform.tracking.run_record import RunRecord
 
 SLICES: Mapping[str, tuple[str, ...]] = {
     "validation": ("validation",),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import pandas as pd
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits, split_dataset
-from ni_platform.errors import ChecksFailedError, ConfigError
+from ni_platform.errors import ChecksFailedError
 from ni_platform.evaluation import (
     FinishedRun,
     Metrics,
@@ -24,12 +23,12 @@ from ni_platform.evaluation import (
     record_evaluation,
     split_table,
 )
-from ni_platform.experiment_config import ExperimentConfig, fitted_to, load_experiment
+from ni_platform.experiment_config import ExperimentConfig, fitted_to
 from ni_platform.models.baselines.glm import BinomialGLM
 from ni_platform.models.scorer import build_scorer
-from ni_platform.overrides import from_dict, set_values, to_dict
+from ni_platform.overrides import to_dict
 from ni_platform.provenance import provenance
-from ni_platform.tracking.run_queries import download_artifact, read_run
+from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect, state_folder
 from ni_platform.training.events import EpochDone, Event
@@ -60,27 +59,6 @@ class Workers:
         return (
             tags if self.cpus_each is None else tags | {"ni.cpus_per_worker": str(self.cpus_each)}
         )
-
-
-def resolve(
-    experiment: str | None,
-    data: str | None,
-    *,
-    from_run: str | None = None,
-    overrides: Iterable[str] = (),
-) -> tuple[ExperimentConfig, str]:
-    """Return the config and dataset of an experiment, or those that a run was made with."""
-    if from_run is not None:
-        values = json.loads(download_artifact(from_run, "config.json").read_text())
-        config = from_dict(ExperimentConfig, values)
-        data = data or read_run(from_run).tags["ni.dataset"]
-    elif experiment is not None:
-        config = load_experiment(experiment)
-    else:
-        raise ConfigError("name an experiment or a run")
-    if data is None:
-        raise ConfigError("a dataset is needed; name its folder with --data DIR")
-    return set_values(config, overrides), data
 
 
 def train(

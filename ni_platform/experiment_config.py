@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +19,7 @@ from ni_platform.data.splits import SplitConfig
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.models.neural_insights import MODALITIES, NeuralInsightsConfig
+from ni_platform.overrides import from_dict, set_values
 from ni_platform.training.config import TrainingConfig
 
 EXPERIMENTS = "experiments"
@@ -84,6 +87,30 @@ def load_experiment(name: str) -> ExperimentConfig:
         raise ConfigError(f"there is no experiment {name!r}; did you mean {' or '.join(near)}?")
     module = importlib.import_module(f"{EXPERIMENTS}.{module_name}")
     return getattr(module, function_name)()
+
+
+def resolve(
+    experiment: str | None,
+    data: str | None,
+    *,
+    from_run: str | None = None,
+    overrides: Iterable[str] = (),
+) -> tuple[ExperimentConfig, str]:
+    """Return the config and dataset of an experiment, or those that a run was made with."""
+    if from_run is not None:
+        # MLflow takes seconds to import; a mistyped experiment is told at once.
+        from ni_platform.tracking.run_queries import download_artifact, read_run
+
+        values = json.loads(download_artifact(from_run, "config.json").read_text())
+        config = from_dict(ExperimentConfig, values)
+        data = data or read_run(from_run).tags["ni.dataset"]
+    elif experiment is not None:
+        config = load_experiment(experiment)
+    else:
+        raise ConfigError("name an experiment or a run")
+    if data is None:
+        raise ConfigError("a dataset is needed; name its folder with --data DIR")
+    return set_values(config, overrides), data
 
 
 def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:

@@ -47,6 +47,7 @@ def from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Config:
 def set_values(config: Config, assignments: Iterable[str]) -> Config:
     """Return a copy of `config` with every `path=value` of `assignments` applied in order.
 
+    Only the result of all of them has to be valid: two that belong together may come in any order.
     Values are JSON (`3e-4`, `true`, `null`, `[1, 2]`, `{"epochs": 3}`), else YAML, so that plain
     words need no quotes.
 
@@ -54,6 +55,8 @@ def set_values(config: Config, assignments: Iterable[str]) -> Config:
         ConfigError: for a missing `=`, an unknown path or a value that does not fit its field.
 
     """
+    values = to_dict(config)
+    problem: ConfigError | None = None
     for assignment in assignments:
         path, separator, text = assignment.partition("=")
         if not separator or not path:
@@ -61,9 +64,15 @@ def set_values(config: Config, assignments: Iterable[str]) -> Config:
                 f"an override must have the form path=value, but got {assignment!r}; "
                 "for example training.learning_rate=3e-4"
             )
-        values = to_dict(config)
         _assign(values, path.strip(), _parse(text.strip()))
-        config = from_dict(type(config), values)
+        try:
+            config = from_dict(type(config), values)
+        except ConfigError as error:
+            problem = error
+        else:
+            values, problem = to_dict(config), None
+    if problem is not None:
+        raise problem
     return config
 
 

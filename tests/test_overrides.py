@@ -29,10 +29,14 @@ class Outer:
     training: Inner = field(default_factory=Inner)
     pretraining: Inner | None = None
 
+    def __post_init__(self) -> None:
+        if self.pretraining and self.pretraining.epochs > self.training.epochs:
+            raise ConfigError("pretraining.epochs must be at most training.epochs")
+
 
 def test_a_config_survives_the_way_through_json():
     """from_dict undoes to_dict, tuples and nested configs included."""
-    config = Outer(training=Inner(betas=(0.5, 0.6)), pretraining=Inner(epochs=7))
+    config = Outer(training=Inner(betas=(0.5, 0.6), epochs=8), pretraining=Inner(epochs=7))
 
     assert from_dict(Outer, to_dict(config)) == config
 
@@ -45,13 +49,22 @@ def test_values_are_set_by_path():
             "training.learning_rate=3e-4",
             "training.decay=cosine",
             "training.betas=[0.8, 0.9]",
-            'pretraining={"epochs": 9}',
+            'pretraining={"epochs": 2}',
             "pretraining.learning_rate=1",
         ],
     )
 
     assert config.training == Inner(learning_rate=3e-4, decay="cosine", betas=(0.8, 0.9))
-    assert config.pretraining == Inner(epochs=9, learning_rate=1.0)
+    assert config.pretraining == Inner(epochs=2, learning_rate=1.0)
+
+
+def test_only_the_result_of_all_overrides_must_be_valid():
+    """What one override breaks, a later one may mend; else its own message is given."""
+    config = set_values(Outer(), ["pretraining={}", "pretraining.epochs=9", "training.epochs=9"])
+
+    assert (config.pretraining.epochs, config.training.epochs) == (9, 9)
+    with pytest.raises(ConfigError, match="at most training"):
+        set_values(Outer(), ["pretraining={}", "pretraining.epochs=9", "training.decay=cosine"])
 
 
 @pytest.mark.parametrize(

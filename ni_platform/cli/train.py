@@ -49,8 +49,7 @@ def command(
     Runs on this machine, or on the Ray cluster that $RAY_ADDRESS names. Each worker gets a GPU
     where there are any.
     """
-    from ni_platform.cli.progress import TrainingProgress
-    from ni_platform.experiment import Workers, resolve, train
+    from ni_platform.experiment_config import resolve
     from ni_platform.overrides import to_dict
 
     if (experiment is None) == (from_run is None and resume is None):
@@ -63,6 +62,9 @@ def command(
     if print_config:
         print_json(to_dict(config))
         return
+    from ni_platform.cli.progress import TrainingProgress
+    from ni_platform.experiment import Workers, train
+
     with TrainingProgress() as progress:
         run = train(
             config,

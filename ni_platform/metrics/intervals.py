@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 from ni_platform.metrics.scored import Codes, Floats
 
@@ -83,7 +83,7 @@ class Draws:
             return None
         tail = (1 - COVERAGE) / 2
         widening = np.sqrt(self.clusters / (self.clusters - 1))
-        level = stats.norm.cdf(widening * stats.t.ppf(tail, self.clusters - 1))
+        level = ndtr(widening * stdtrit(self.clusters - 1, tail))
         return np.array([level, 1 - level])
 
 

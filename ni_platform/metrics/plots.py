@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from ni_platform.metrics.calibration import calibration_curve
 from ni_platform.metrics.intervals import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PAIRWISE = {
     "pairwise_accuracy": "all pairs",
@@ -33,7 +36,7 @@ def calibration_figure(prediction: ArrayLike, success_rate: ArrayLike) -> Figure
     predicted, observed = calibration_curve(
         np.asarray(prediction, dtype=np.float64), np.asarray(success_rate, dtype=np.float64)
     )
-    figure, axes = _square()
+    figure, axes = _empty(5, 5)
     ends = [0.0, float(max(predicted.max(), observed.max())) * 1.05]
     axes.plot(ends, ends, color="grey", linestyle="--", label="perfectly calibrated")
     axes.plot(predicted, observed, marker="o", label="tenths of the contents")
@@ -51,7 +54,7 @@ def predicted_observed_figure(
     if len(predicted) > MAX_POINTS:
         rows = np.random.default_rng(seed).choice(len(predicted), MAX_POINTS, replace=False)
         predicted, observed = predicted[rows], observed[rows]
-    figure, axes = _square()
+    figure, axes = _empty(5, 5)
     axes.scatter(predicted, observed, s=6, alpha=0.3, linewidths=0)
     ends = [0.0, float(max(predicted.max(), observed.max())) * 1.05]
     axes.plot(ends, ends, color="grey", linestyle="--")
@@ -69,8 +72,7 @@ def pairwise_figure(models: Mapping[str, Mapping[str, Estimate]]) -> Figure:
         for form in PAIRWISE
         if any(form in e and np.isfinite(e[form].value) for e in models.values())
     ]
-    figure = Figure(figsize=(1.5 + 2 * max(len(forms), 1), 4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _empty(1.5 + 2 * max(len(forms), 1), 4)
     width = 0.8 / max(len(models), 1)
     for index, (model, estimates) in enumerate(models.items()):
         places = np.arange(len(forms)) - 0.4 + width * (index + 0.5)
@@ -92,6 +94,8 @@ def pairwise_figure(models: Mapping[str, Mapping[str, Estimate]]) -> Figure:
     return figure
 
 
-def _square() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5, 5), layout="constrained")
+def _empty(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure  # takes a second
+
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()

@@ -61,11 +61,11 @@ class _Peers:
     def _connect(self, listener: Listener, addresses: list[str]) -> dict[int, Connection]:
         connections: dict[int, Connection] = {}
         for peer in range(self._rank):
-            connections[peer] = Client(addresses[peer], "AF_UNIX")  # type: ignore[assignment]
+            connections[peer] = Client(addresses[peer], "AF_UNIX")
             connections[peer].send(self._rank)
         for _ in range(self._rank + 1, len(addresses)):
             connection = listener.accept()
-            connections[connection.recv()] = connection  # type: ignore[assignment]
+            connections[connection.recv()] = connection
         return connections
 
     def all_gather(self, values_N: Tensor) -> Tensor:

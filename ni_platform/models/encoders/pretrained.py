@@ -1,4 +1,7 @@
-"""Pretrained weights: from a model hub, a local folder or an installed package."""
+"""Pretrained weights: from a model hub, a local folder or an installed package.
+
+transformers takes seconds to import, so it is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from ni_platform.errors import WeightsError
 from ni_platform.models.encoders.efficientnet_lite import (
@@ -76,6 +76,8 @@ def load_backbone(weights: str, *, dropout: float | None = None) -> Any:
     Raises:
         WeightsError: the weights cannot be reached, or do not fit the architecture they name.
     """
+    from transformers import AutoConfig, AutoModel
+
     folder = locate(weights)
     with _explained(weights), _quiet():
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -101,6 +103,8 @@ def load_backbone(weights: str, *, dropout: float | None = None) -> Any:
 
 def restore_backbone(folder: Path) -> Any:
     """The transformers encoder whose config lies in `folder`, with weights still to be loaded."""
+    from transformers import AutoConfig, AutoModel
+
     with _quiet():
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         return _without_pooler(AutoModel.from_config(config, dtype=torch.float32)).train()
@@ -108,6 +112,8 @@ def restore_backbone(folder: Path) -> Any:
 
 def load_tokenizer(weights: str) -> Any:
     """The transformers tokenizer that belongs to the named weights."""
+    from transformers import AutoTokenizer
+
     folder = locate(weights)
     with _explained(weights), _quiet():
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -163,6 +169,8 @@ def _in_package(weights: str) -> Path | None:
 
 
 def _from_hub(weights: str, hub_id: str) -> Path:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, snapshot_download
+
     files = ["*.json", "*.txt", "*.model", "model*.safetensors"]
     try:
         folder = Path(snapshot_download(hub_id, allow_patterns=files, local_files_only=True))
@@ -223,6 +231,8 @@ def _explained(weights: str) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars or load reports of transformers, which would mix with ours."""
+    from transformers.utils import logging as transformers_logging
+
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
 
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders.pretrained import (
@@ -128,7 +127,9 @@ def text_tokenizer(config: TextEncoderConfig, texts: Iterable[str]) -> TextToken
     return TextTokenizer.from_transformers(load_tokenizer(config.weights), config.max_tokens)
 
 
-def _small_transformer(config: TextEncoderConfig, vocabulary_size: int) -> BertModel:
+def _small_transformer(config: TextEncoderConfig, vocabulary_size: int) -> Any:
+    from transformers import BertConfig, BertModel  # takes seconds
+
     size = config.scratch
     dropout = 0.1 if config.dropout is None else config.dropout
     return BertModel(
