@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -152,6 +153,33 @@ def test_compare_evaluate_promote_and_roll_back(run, home):
     back = ni("rollback", "planted", cwd=home)
     assert back.returncode == 1
     assert "first champion" in back.stderr
+
+
+def test_a_run_told_to_stop_is_marked_and_goes_on(run, home):
+    """SIGTERM in training leaves a KILLED run; --resume finishes the same run."""
+    words = ("train", "neural_insights.quickstart", "--data=data", *SMALL, "--json")
+    words += ("--set=training.epochs=1000", "--set=training.early_stopping=1")
+    words += tuple(f"--set=pretraining.{name}=null" for name in ("image", "domain", "attributes"))
+    with subprocess.Popen(
+        [str(Path(sys.executable).with_name("ni")), *words],
+        cwd=home,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        for line in process.stderr:
+            if "epoch 1/" in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        process.communicate(timeout=120)
+    newest = "SELECT run_uuid, status FROM runs WHERE name = ? ORDER BY start_time DESC"
+    run_id, status = _query(home, newest, "neural_insights.quickstart")[0]
+    assert run_id != run["run_id"]
+    assert (process.returncode != 0, status) == (True, "KILLED")
+
+    resumed = last_json(ni("train", "--resume", run_id, "--json", cwd=home))
+    assert resumed["run_id"] == run_id
+    assert _query(home, "SELECT status FROM runs WHERE run_uuid = ?", run_id) == [("FINISHED",)]
 
 
 def test_failed_checks_stop_training_unless_allowed(run, home, tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,7 +27,10 @@ _LOGISTIC_WIDTH = 1.702
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
-    """Weight of each loss in the sum that is minimised; a loss of weight 0 is not computed."""
+    """Weight of each loss in the sum that is minimised; a loss of weight 0 is not computed.
+
+    Where contents differ much in exposure, `overdispersion` keeps a few of them from deciding all.
+    """
 
     mse: float = 1.0
     """NI Eq. 4: squared error of the rate, mean over contents."""
@@ -39,14 +42,25 @@ class LossConfig:
     """Cross entropy of which arm of an A/B test is better, weighted by how sure that is."""
     within_test_likelihood: float = 0.0
     """Negative log-likelihood of how a test's clicks divide over its arms, per click."""
+    overdispersion: float = 0.0
+    """Variance of true rates that no model explains, as a share of p (1 - p) in [0, 1]: n
+    impressions then count as n / (1 + (n - 1) overdispersion) (Williams 1982, Applied Statistics).
+    """
 
     def __post_init__(self) -> None:
-        weights = asdict(self)
+        weights = self.weights
         wrong = {name: w for name, w in weights.items() if not (math.isfinite(w) and w >= 0)}
         if wrong:
             raise ConfigError(f"Loss weights must be finite and not negative, but {wrong} is.")
         if not any(weights.values()):
             raise ConfigError(f"At least one loss of {', '.join(weights)} needs a weight above 0.")
+        if not 0 <= self.overdispersion <= 1:
+            raise ConfigError(f"overdispersion must be in [0, 1], but is {self.overdispersion}.")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of every loss, 0 included."""
+        return {name: getattr(self, name) for name in _TERMS}
 
     @property
     def needs_whole_tests(self) -> bool:
@@ -58,11 +72,14 @@ class Loss:
     """Weighted sum of losses."""
 
     def __init__(self, config: LossConfig) -> None:
-        self.weights = {name: w for name, w in asdict(config).items() if w > 0}
+        self.weights = {name: w for name, w in config.weights.items() if w > 0}
+        self._overdispersion = config.overdispersion
 
     def terms(self, logits_B: Tensor, outcomes: Outcomes) -> Terms:
         """Numerator and denominator of every loss with a weight, for these B contents."""
         logits_B = logits_B.float()
+        if self._overdispersion:
+            outcomes = _effective(outcomes, self._overdispersion)
         return {name: _TERMS[name](logits_B, outcomes) for name in self.weights}
 
     def combine(self, terms: Terms, denominators: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -154,6 +171,15 @@ def within_test_likelihood(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor
     )
     clicks_B = torch.where(counts_B, outcomes.clicks_B, 0.0)
     return (clicks_B * (total_B - expected_B)).sum(), clicks_B.sum()
+
+
+def _effective(outcomes: Outcomes, overdispersion: float) -> Outcomes:
+    """Outcomes with as many impressions as the binomial noise of their rates alone would need."""
+    impressions_B = outcomes.impressions_B
+    share_B = 1 / (1 + (impressions_B - 1).clamp(min=0) * overdispersion)
+    return replace(
+        outcomes, impressions_B=impressions_B * share_B, clicks_B=outcomes.clicks_B * share_B
+    )
 
 
 def _same_test(ab_test_B: Tensor) -> Tensor:

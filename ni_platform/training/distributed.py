@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,13 +65,16 @@ def start_ray(cpus: int | None = None) -> None:
         return
     for name, value in _DEFAULT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**quiet)
-        return
-    # Nodes of one machine are not reclaimed with notice; the watcher is one more process.
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    ray.init(include_dashboard=False, num_cpus=cpus, **quiet)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not os.environ.get("RAY_ADDRESS"):
+        # Nodes of one machine are not reclaimed with notice; the watcher is one more process.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        options |= {"include_dashboard": False, "num_cpus": cpus}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    ray.init(**options)
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler ends the process before a run record can be closed as interrupted.
+        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def share_resources(workers: int, cpus_per_worker: int | None) -> Resources:

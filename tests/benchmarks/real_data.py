@@ -42,7 +42,8 @@ VARIANTS = {
     "youtube": {
         "text": (FULL, [*without("image", "attributes"), "training.frozen=['text']"]),
         "image": (FULL, [*without("text", "attributes"), "training.frozen=['image']"]),
-        "image + text (full_small)": (FULL, []),
+        "image + text": (FULL, [*without("attributes"), "training.frozen=['image', 'text']"]),
+        "image + text + attributes (full_small)": (FULL, []),
     },
 }
 METRICS = {

@@ -57,6 +57,18 @@ def test_binomial():
     assert loss.item() == pytest.approx(entropy / 20)
 
 
+def test_overdispersion_keeps_the_rate_and_bounds_the_weight():
+    """With rho 0.1, 10 impressions count as 10 / 1.9 and a million as just under 10."""
+    observed = outcomes([5, 100_000], [10, 1_000_000], [-1, -1])
+    config = LossConfig(mse=0.0, binomial=1.0, overdispersion=0.1)
+    loss = Loss(config)(torch.tensor([logit(0.2), logit(0.2)]), observed)
+
+    few, many = 10 / 1.9, 1e6 / (1 + 999_999 * 0.1)
+    few_loss = -(0.5 * math.log(0.2) + 0.5 * math.log(0.8))
+    many_loss = -(0.1 * math.log(0.2) + 0.9 * math.log(0.8))
+    assert loss.item() == pytest.approx((few * few_loss + many * many_loss) / (few + many))
+
+
 def test_pairwise():
     """A pair's logit difference over its noise is compared with Phi(z), weighted by certainty."""
     clicks, impressions = [30, 50, 40, 7], [1000, 1000, 800, 100]
@@ -154,10 +166,13 @@ def test_terms_of_shards_add_up():
     torch.testing.assert_close(total, loss(logits, whole))
 
 
-@pytest.mark.parametrize("weights", [{"mse": 0.0}, {"mse": -1.0}, {"binomial": math.nan}])
+@pytest.mark.parametrize(
+    "weights",
+    [{"mse": 0.0}, {"mse": -1.0}, {"binomial": math.nan}, {"overdispersion": 1.5}],
+)
 def test_weights_that_make_no_loss(weights):
     """Weights must be finite, not negative, and not all zero."""
-    with pytest.raises(ConfigError, match=r"Loss weights|At least one"):
+    with pytest.raises(ConfigError, match=r"Loss weights|At least one|overdispersion"):
         LossConfig(**weights)
 
 
