@@ -127,3 +127,11 @@ class DrawingProgress(_Bars):
     def __call__(self, done: int, total: int) -> None:
         """Show how many are drawn."""
         self._update("drawing", done, total)
+
+
+class CountingProgress(_Bars):
+    """Counts files of a log."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how many are counted."""
+        self._update("files", done, total)

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import boto3
@@ -66,6 +66,22 @@ def read_bytes(uri: str | Path) -> bytes:
         bucket, key = _split(str(uri))
         body: bytes = _client().get_object(Bucket=bucket, Key=key)["Body"].read()
         return body
+
+
+@contextmanager
+def local_copy(uri: str | Path) -> Iterator[Path]:
+    """Give a path with the file's content: itself if local, else a copy for the time of use."""
+    if not is_remote(uri):
+        if not os.path.isfile(uri):
+            raise MissingFileError(f"{uri} is not a file: check the path.")
+        yield Path(uri)
+        return
+    bucket, key = _split(str(uri))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PurePosixPath(key).name
+        with _explained(str(uri)):
+            _client().download_file(bucket, key, str(path))
+        yield path
 
 
 def write_bytes(uri: str | Path, data: bytes) -> None:

@@ -7,11 +7,7 @@ therefore trained by one run, one after the other: a chain.
 
 from __future__ import annotations
 
-import logging
-import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,15 +28,6 @@ from ni_platform.training.mailbox import Mailbox
 from ni_platform.training.worker import StageResult, StageTask, train_stage
 from ni_platform.training.workers import Workers
 
-_DEFAULT_ENVIRONMENT = {
-    # How often the controller looks at its workers: the default of 2 s would be waited for at
-    # the end of every run, and at every second checkpoint that follows soon after the last.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 _SECONDS_FOR_PEERS_TO_FAIL = 3.0
 
 
@@ -53,28 +40,6 @@ class Resources:
     gpu: bool
     lanes: int
     """Chains that the cluster has room for side by side."""
-
-
-def start_ray(cpus: int | None = None) -> None:
-    """Connect to the cluster of RAY_ADDRESS, or start a quiet one on this machine.
-
-    The latter offers `cpus` CPUs (None: the machine's). Does nothing where Ray runs already. May
-    be called early, from a thread, to hide the seconds that it takes.
-    """
-    if ray.is_initialized():
-        return
-    for name, value in _DEFAULT_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not os.environ.get("RAY_ADDRESS"):
-        # Nodes of one machine are not reclaimed with notice; the watcher is one more process.
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-        options |= {"include_dashboard": False, "num_cpus": cpus}
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    ray.init(**options)
-    if threading.current_thread() is threading.main_thread():
-        # Ray's own handler ends the process before a run record can be closed as interrupted.
-        signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def share_resources(workers: int, cpus_per_worker: int | None) -> Resources:

@@ -17,11 +17,11 @@ from ray.actor import ActorHandle
 from ni_platform.data.storage import is_remote
 from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.models.scorer import Scorer
+from ni_platform.ray_cluster import start_ray
 from ni_platform.training.distributed import (
     Resources,
     open_mailbox,
     share_resources,
-    start_ray,
     train_chain,
 )
 from ni_platform.training.events import Event

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import pickle
 import resource
 import tempfile
 from pathlib import Path
@@ -39,22 +40,17 @@ def main() -> None:
 
 
 def draw(folder: Path, tests: int) -> None:
-    """Draw the data in a process whose memory is not measured."""
-    planted(folder, tests)
+    """Draw and split the data in a process whose memory is not measured."""
+    config, dataset, splits, _ = planted(folder, tests, epochs=1)
+    with (folder / "task.pickle").open("wb") as file:
+        pickle.dump(fused_task(folder, config, dataset, splits), file)
 
 
 def measure(folder: Path, sender: object) -> None:
     """Train one epoch and send how many pictures and the peak memory in MiB."""
-    from ni_platform.data.dataset import Dataset
-    from ni_platform.data.splits import split_dataset
-    from ni_platform.experiment_config import load_experiment
-    from ni_platform.overrides import set_values
-
-    config = set_values(load_experiment("neural_insights.quickstart"), ["training.epochs=1"])
-    dataset = Dataset.open(folder / "data")
-    splits = split_dataset(dataset, config.splits)
+    task = pickle.loads((folder / "task.pickle").read_bytes())
     train_stage(
-        fused_task(folder, config, dataset, splits),
+        task,
         folder / "stage",
         states={},
         workers=Workers(),
@@ -63,7 +59,7 @@ def measure(folder: Path, sender: object) -> None:
         save=lambda checkpoint: None,
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sender.send((len(splits.rows("train")), peak))
+    sender.send((len(task.train_rows), peak))
 
 
 if __name__ == "__main__":

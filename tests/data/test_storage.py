@@ -1,10 +1,8 @@
 import os
 import time
 
-import boto3
 import pandas as pd
 import pytest
-from moto.server import ThreadedMotoServer
 
 from ni_platform.data import storage
 from ni_platform.data.dataset import Dataset, write_dataset
@@ -12,31 +10,6 @@ from ni_platform.data.images import decode, probe
 from ni_platform.data.importers.table import import_table
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import DatasetError, ImageError
-
-
-@pytest.fixture(scope="module")
-def server():
-    """An S3 server that speaks real HTTP, on a free port."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(server, monkeypatch, request):
-    """An empty bucket of its own for each test, reached through AWS_ENDPOINT_URL."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    name = f"bucket{abs(hash(request.node.name)) % 10**9}"
-    boto3.client("s3").create_bucket(Bucket=name)
-    return f"s3://{name}"
 
 
 def test_bytes_come_back_from_s3(bucket):

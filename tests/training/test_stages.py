@@ -28,8 +28,8 @@ from ni_platform.models.inputs import ImageInput
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.ray_cluster import start_ray
 from ni_platform.training.config import TrainingConfig
-from ni_platform.training.distributed import start_ray
 from ni_platform.training.events import Event, StageStarted, StepDone
 from ni_platform.training.stages import StageTask, _chains, _waves, run_stages, trained_scorer
 from ni_platform.training.worker import STATE_FILE, StageResult, train_stage
@@ -251,7 +251,7 @@ def test_killed_driver_resumes_with_identical_weights(two_cpus, task, tmp_path):
 DRIVER = """
 from dataclasses import replace
 import numpy as np
-from ni_platform.training.distributed import start_ray
+from ni_platform.ray_cluster import start_ray
 from ni_platform.training.events import StepDone
 from ni_platform.training.stages import StageTask, run_stages
 from test_stages import CONFIG

@@ -1,0 +1,54 @@
+"""Impressions and clicks per unique combination of content and attributes (M2FN Eq. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from ni_platform.data.click_log.events import CLICKED
+
+IMPRESSIONS, CLICKS = "impressions", "clicks"
+_ROWS_BEFORE_MERGING = 1 << 20
+
+
+class Counts:
+    """Adds up events or other counts; memory follows the number of combinations."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = list(keys)
+        self._merged: pa.Table | None = None
+        self._waiting: list[pa.Table] = []
+        self._rows_waiting = 0
+
+    def add_events(self, events: pa.Table) -> None:
+        """Count events: the keys and `clicked`."""
+        counted = events.group_by(self._keys, use_threads=False).aggregate(
+            [(CLICKED, "count"), (CLICKED, "sum")]
+        )
+        names = {f"{CLICKED}_count": IMPRESSIONS, f"{CLICKED}_sum": CLICKS}
+        self.add(counted.rename_columns([names.get(n, n) for n in counted.column_names]))
+
+    def add(self, counts: pa.Table) -> None:
+        """Add counts: the keys, `impressions` and `clicks`."""
+        self._waiting.append(counts.select([*self._keys, IMPRESSIONS, CLICKS]))
+        self._rows_waiting += len(counts)
+        merged = 0 if self._merged is None else len(self._merged)
+        if self._rows_waiting > max(_ROWS_BEFORE_MERGING, merged):
+            self._merge()
+
+    def table(self) -> pa.Table | None:
+        """All counts, each combination once; None if nothing was added."""
+        if self._waiting:
+            self._merge()
+        return self._merged
+
+    def _merge(self) -> None:
+        parts = [*([] if self._merged is None else [self._merged]), *self._waiting]
+        sums = (
+            pa.concat_tables(parts)
+            .group_by(self._keys, use_threads=False)
+            .aggregate([(IMPRESSIONS, "sum"), (CLICKS, "sum")])
+        )
+        self._merged = sums.rename_columns([n.removesuffix("_sum") for n in sums.column_names])
+        self._waiting, self._rows_waiting = [], 0

@@ -1,0 +1,217 @@
+"""Files of a click log as tables of clean events; rows that cannot be used are set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from ni_platform.data.click_log.spec import DropRule, LogSpec
+from ni_platform.data.manifest import nearest
+from ni_platform.errors import DatasetError
+
+CLICKED = "clicked"
+_ROWS_AT_ONCE = 1 << 18
+_BYTES_AT_ONCE = 16 << 20
+_NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+_WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+_CLICKED_WORDS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clean:
+    """A piece of a log."""
+
+    events: pa.Table
+    """The keys of the spec as text and `clicked` as 0 or 1."""
+    rows: int
+    dropped: dict[str, int]
+    """Events left out by each drop rule; one that several rules name counts for the first."""
+    rejects: list[tuple[int, str]]
+    """Line (CSV, from 1) or row (Parquet, from 1) and what is wrong with it."""
+
+
+def read_events(path: Path, spec: LogSpec, name: str | None = None) -> Iterator[Clean]:
+    """Read a CSV (optionally compressed) or Parquet file piece by piece.
+
+    Raises DatasetError for a file that is neither, or that lacks a column of the spec; `name`
+    stands for the file in messages.
+    """
+    name = name or str(path)
+    pieces = _parquet(path, spec) if _is_parquet(name) else _csv(path, spec)
+    try:
+        for table, lines, broken in pieces:
+            yield _clean(table, lines, broken, spec)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise DatasetError(
+            f"{name} is not a readable log ({reason}): give Parquet, or CSV in UTF-8 with a header."
+        ) from error
+    except _MissingColumnError as error:
+        raise DatasetError(f"{name} has no column {error}") from error
+
+
+class _MissingColumnError(Exception):
+    """A column of the spec is not in the file."""
+
+
+def _is_parquet(name: str) -> bool:
+    return name.lower().endswith((".parquet", ".pq"))
+
+
+def _check_columns(known: list[str], spec: LogSpec) -> None:
+    for column in spec.columns:
+        if column not in known:
+            raise _MissingColumnError(f"{column!r}{nearest(column, known)}; it has {known}.")
+
+
+_Pieces = Iterator[tuple[pa.Table, np.ndarray, list[tuple[int, str]]]]
+"""Rows, their line numbers, and lines that did not parse."""
+
+
+def _parquet(path: Path, spec: LogSpec) -> _Pieces:
+    with pq.ParquetFile(path) as file:
+        _check_columns(file.schema_arrow.names, spec)
+        start = 1
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(spec.columns)):
+            yield pa.table(batch), np.arange(start, start + len(batch)), []
+            start += len(batch)
+
+
+def _csv(path: Path, spec: LogSpec) -> _Pieces:
+    broken: list[tuple[int, str]] = []
+
+    def skip(row: pa.csv.InvalidRow) -> str:
+        broken.append((row.number, f"has {row.actual_columns} columns, not {row.expected_columns}"))
+        return "skip"
+
+    with pa.csv.open_csv(
+        path,
+        # One thread, as only then the number of a broken line is known.
+        read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BYTES_AT_ONCE),
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        convert_options=pa.csv.ConvertOptions(
+            column_types={column: pa.string() for column in spec.columns},
+            strings_can_be_null=True,
+            null_values=[""],
+        ),
+    ) as reader:
+        _check_columns(reader.schema.names, spec)
+        line, told = 2, 0  # the header is line 1
+        for batch in reader:
+            ahead = np.array([number for number, _ in broken], dtype=np.int64)
+            lines = np.arange(line, line + len(batch) + int((ahead >= line).sum()))
+            lines = lines[~np.isin(lines, ahead)][: len(batch)]
+            if len(lines):
+                line = int(lines[-1]) + 1
+            yield pa.table(batch).select(list(spec.columns)), lines, broken[told:]
+            told = len(broken)
+        if told < len(broken):
+            empty = reader.schema.empty_table().select(list(spec.columns))
+            yield empty, np.zeros(0, dtype=np.int64), broken[told:]
+
+
+def _clean(
+    table: pa.Table, lines: np.ndarray, broken: list[tuple[int, str]], spec: LogSpec
+) -> Clean:
+    rows = len(table) + len(broken)
+    clicked = _clicked(table[spec.clicked])
+    wrong = {
+        f"{spec.content} is empty": pc.is_null(table[spec.content]),
+        f"{spec.clicked} must be 0 or 1": pc.is_null(clicked),
+    }
+    if spec.time is not None:
+        seconds = _seconds(table[spec.time])
+        wrong[f"{spec.time} is no time"] = pc.is_null(seconds)
+        wrong[f"{spec.time} is negative"] = pc.fill_null(pc.less(seconds, 0), False)
+        table = _with_time_parts(table, seconds, spec)
+    rejects, good = list(broken), np.ones(len(table), dtype=bool)
+    for reason, mask in wrong.items():
+        found = mask.to_numpy(zero_copy_only=False).astype(bool) & good
+        rejects += [(int(line), reason) for line in lines[found]]
+        good &= ~found
+    dropped: dict[str, int] = {}
+    for rule in spec.drop:
+        found = _matches(table[rule.column], rule) & good
+        dropped[f"{rule.column} {rule.conditions}"] = int(found.sum())
+        good &= ~found
+    events = pa.table({key: _text(table[key]) for key in spec.keys} | {CLICKED: clicked})
+    if not good.all():
+        events = events.filter(pa.array(good))
+    return Clean(events=events, rows=rows, dropped=dropped, rejects=rejects)
+
+
+def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+
+
+def _clicked(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """0 or 1 as int64, null where it is neither."""
+    if pa.types.is_boolean(column.type):
+        return column.cast(pa.int64())
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        valid = pc.is_in(column, pa.array([0, 1], column.type))
+        return pc.if_else(valid, column, None).cast(pa.int64())
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(_text(column)))
+    place = pc.index_in(words, pa.array(list(_CLICKED_WORDS)))
+    return pc.take(pa.array(list(_CLICKED_WORDS.values()), pa.int64()), place)
+
+
+def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values as float64, null where they are no numbers."""
+    if not pa.types.is_string(column.type):
+        return column.cast(pa.float64())
+    is_number = pc.fill_null(pc.match_substring_regex(column, _NUMBER), False)
+    return pc.utf8_trim_whitespace(pc.if_else(is_number, column, None)).cast(pa.float64())
+
+
+def _seconds(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Seconds since 1970, null where the value is no time."""
+    if pa.types.is_timestamp(column.type):
+        microseconds = column.cast(pa.timestamp("us")).cast(pa.int64())
+        return pc.divide(microseconds.cast(pa.float64()), 1e6)
+    seconds = _numbers(column)
+    if pa.types.is_string(column.type) and seconds.null_count > column.null_count:
+        texts = pc.if_else(pc.is_null(seconds), column, None).to_pandas()
+        times = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").dt.as_unit("us")
+        parsed = (times - pd.Timestamp(0, tz="UTC").as_unit("us")).dt.total_seconds()
+        seconds = pc.coalesce(seconds, pa.chunked_array([pa.array(parsed, from_pandas=True)]))
+    return seconds
+
+
+def _with_time_parts(table: pa.Table, seconds: pa.ChunkedArray, spec: LogSpec) -> pa.Table:
+    # Far outside of what a timestamp holds there is no weekday; such rows are times all the same.
+    whole = pc.if_else(pc.less(pc.abs(seconds), 1e11), pc.floor(seconds), None)
+    moments = whole.cast(pa.int64()).cast(pa.timestamp("s"))
+    parts = {
+        "weekday": lambda: pc.take(pa.array(_WEEKDAYS), pc.day_of_week(moments)),
+        "hour": lambda: pc.hour(moments).cast(pa.string()),
+    }
+    for part in spec.time_parts:
+        table = table.append_column(part, parts[part]())
+    return table
+
+
+def _matches(column: pa.ChunkedArray, rule: DropRule) -> np.ndarray:
+    """Bool [rows]: which rows a rule leaves out; a null value never matches."""
+    text = _text(column)
+    found = []
+    if rule.equals is not None:
+        found.append(pc.equal(text, rule.equals))
+    if rule.one_of:
+        found.append(pc.is_in(text, pa.array(rule.one_of)))
+    if rule.matches is not None:
+        found.append(pc.match_substring_regex(text, rule.matches))
+    if rule.below is not None:
+        found.append(pc.less(_numbers(column), rule.below))
+    if rule.above is not None:
+        found.append(pc.greater(_numbers(column), rule.above))
+    masks = [pc.fill_null(mask, False).to_numpy(zero_copy_only=False) for mask in found]
+    return np.logical_and.reduce(masks).astype(bool)

@@ -1,0 +1,145 @@
+"""What the columns of a click log mean, and which events and combinations to keep: `log.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import ConfigDict
+
+from ni_platform.data import storage
+from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.overrides import from_dict
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropRule:
+    """Events to leave out, such as those of robots: all conditions that are given must hold."""
+
+    __pydantic_config__ = _STRICT
+
+    column: str
+    equals: str | None = None
+    one_of: tuple[str, ...] = ()
+    matches: str | None = None
+    """A regular expression (RE2), found anywhere in the value."""
+    below: float | None = None
+    above: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.conditions == "":
+            raise ConfigError(
+                f"The drop rule on {self.column!r} needs a condition: equals, one_of, matches, "
+                "below or above."
+            )
+
+    @property
+    def conditions(self) -> str:
+        """The rule in words, for the report."""
+        said = {
+            "=": self.equals,
+            "one of": list(self.one_of) or None,
+            "matches": self.matches,
+            "<": self.below,
+            ">": self.above,
+        }
+        return " and ".join(f"{word} {value}" for word, value in said.items() if value is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Creatives:
+    """A table with a row per creative, joined to the counts by its key."""
+
+    __pydantic_config__ = _STRICT
+
+    table: str
+    """CSV or Parquet; relative to the folder of the spec."""
+    key: str
+    """Column that holds what the log's `content` column holds."""
+    image: str | None = None
+    images: str | None = None
+    """Folder of the pictures, relative to the folder of the spec, or an `s3://` prefix."""
+    text: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogSpec:
+    """How a log becomes a dataset. Every event is one exposure of one content."""
+
+    __pydantic_config__ = _STRICT
+
+    name: str
+    content: str
+    """Column that names the creative."""
+    clicked: str
+    """Column that holds 0 or 1 (or false or true)."""
+    time: str | None = None
+    """Column with seconds since 1970 or ISO 8601; checked, and the source of `time_parts`."""
+    time_parts: tuple[Literal["weekday", "hour"], ...] = ()
+    """Attributes made from the time, in UTC."""
+    domain: str | None = None
+    ab_test: str | None = None
+    categorical: tuple[str, ...] = ()
+    """Attributes of audience and context."""
+    ordered: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Categorical attributes whose levels have an order, with their levels from first to last."""
+    drop: tuple[DropRule, ...] = ()
+    min_impressions: int = 100
+    """Combinations with fewer are left out; M2FN has datasets of 100 and of 500."""
+    min_level_impressions: int = 50_000
+    """Levels of an attribute with fewer are merged with the closest level."""
+    max_rejected: float = 0.01
+    """Largest share of rows that cannot be read; above it nothing is written."""
+    creatives: Creatives | None = None
+
+    def __post_init__(self) -> None:
+        if self.time_parts and self.time is None:
+            raise ConfigError("time_parts are made from the time: name its column with time.")
+        repeated = {name for name in self.keys if self.keys.count(name) > 1}
+        if repeated or self.clicked in self.keys:
+            raise ConfigError(
+                f"A column has one role, but {sorted(repeated) or self.clicked!r} has several: "
+                "declare it once."
+            )
+        if not 0 <= self.max_rejected <= 1:
+            raise ConfigError(f"max_rejected must be in [0, 1], but is {self.max_rejected}.")
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Categorical attributes of the dataset, those made from the time included."""
+        return (*self.categorical, *self.ordered, *self.time_parts)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What makes a combination: events that agree in all of these are counted together."""
+        optional = tuple(name for name in (self.domain, self.ab_test) if name is not None)
+        return (self.content, *optional, *self.attributes)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that are read from the log."""
+        read = [name for name in self.keys if name not in self.time_parts]
+        read += [self.clicked, *([self.time] if self.time else []), *(r.column for r in self.drop)]
+        return tuple(dict.fromkeys(read))
+
+    @classmethod
+    def load(cls, path: str | Path) -> LogSpec:
+        """Read a YAML file. Raises DatasetError or ConfigError that names file and key."""
+        try:
+            values = yaml.safe_load(storage.read_bytes(path))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise DatasetError(
+                f"{path} is not valid YAML: {' '.join(str(error).split())}"
+            ) from error
+        if not isinstance(values, dict):
+            raise DatasetError(f"{path} must be a mapping such as `content: ad_id`.")
+        try:
+            return from_dict(cls, values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error

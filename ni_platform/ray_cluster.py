@@ -1,0 +1,43 @@
+"""The Ray cluster that this process works with: one that runs already, or a quiet local one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+import ray
+
+_DEFAULT_ENVIRONMENT = {
+    # How often the controller looks at its workers: the default of 2 s would be waited for at
+    # the end of every run, and at every second checkpoint that follows soon after the last.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def start_ray(cpus: int | None = None) -> None:
+    """Connect to the cluster of RAY_ADDRESS, or start a quiet one on this machine.
+
+    The latter offers `cpus` CPUs (None: the machine's). Does nothing where Ray runs already. May
+    be called early, from a thread, to hide the seconds that it takes.
+    """
+    if ray.is_initialized():
+        return
+    for name, value in _DEFAULT_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not os.environ.get("RAY_ADDRESS"):
+        # Nodes of one machine are not reclaimed with notice; the watcher is one more process.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+        options |= {"include_dashboard": False, "num_cpus": cpus}
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    ray.init(**options)
+    if threading.current_thread() is threading.main_thread():
+        # Ray's own handler ends the process before a run record can be closed as interrupted.
+        signal.signal(signal.SIGTERM, on_sigterm)

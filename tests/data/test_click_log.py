@@ -1,0 +1,279 @@
+"""Click logs to dataset folders: counts against pandas, rejects by line, merges worked by hand."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+import yaml
+from click.testing import CliRunner
+from PIL import Image
+
+from ni_platform.cli.data import command
+from ni_platform.data import storage
+from ni_platform.data.click_log import LogSpec, aggregate
+from ni_platform.data.click_log.levels import merge_rare_levels
+from ni_platform.data.click_log.spec import DropRule
+from ni_platform.data.dataset import Dataset
+from ni_platform.errors import ConfigError, DatasetError, NiError
+
+SPEC = LogSpec(
+    name="ads",
+    content="ad",
+    clicked="clicked",
+    categorical=("device",),
+    min_impressions=1,
+    min_level_impressions=0,
+)
+
+
+def events(rows: int, seed: int = 0) -> pd.DataFrame:
+    """Exposures of four ads on two devices; ad 3 is clicked most."""
+    rng = np.random.default_rng(seed)
+    ad = rng.integers(0, 4, rows)
+    return pd.DataFrame(
+        {
+            "ad": [f"ad{number}" for number in ad],
+            "device": rng.choice(["phone", "desk"], rows),
+            "bot": rng.choice(["no", "yes"], rows, p=[0.9, 0.1]),
+            "seconds": 1_700_000_000 + rng.integers(0, 10**6, rows),
+            "clicked": (rng.random(rows) < 0.1 * (1 + ad)).astype(int),
+        }
+    )
+
+
+def spec(**changes: object) -> LogSpec:
+    """SPEC with changes."""
+    return LogSpec(**{**vars(SPEC), **changes})
+
+
+def test_many_files_of_both_kinds_count_as_pandas_does(tmp_path):
+    """A folder of Parquet, CSV and compressed CSV is counted side by side, robots left out."""
+    parts = [events(500, seed) for seed in range(4)]
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    parts[0].to_parquet(logs / "0.parquet")
+    parts[1].to_csv(logs / "1.csv", index=False)
+    parts[2].to_csv(logs / "2.csv.gz", index=False)
+    parts[3].assign(clicked=parts[3]["clicked"].astype(bool)).to_parquet(logs / "3.parquet")
+    made = spec(
+        time="seconds",
+        time_parts=("weekday", "hour"),
+        drop=(DropRule(column="bot", equals="yes"),),
+    )
+
+    dataset, report = aggregate([str(logs)], str(tmp_path / "out"), made)
+
+    everything = pd.concat(parts)
+    people = everything[everything["bot"] == "no"]
+    moment = pd.to_datetime(people["seconds"], unit="s")
+    expected = (
+        people.assign(weekday=moment.dt.strftime("%a"), hour=moment.dt.hour.astype(str))
+        .groupby(["ad", "device", "weekday", "hour"])["clicked"]
+        .agg(["size", "sum"])
+    )
+    found = dataset.contents.set_index(["ad", "device", "weekday", "hour"]).sort_index()
+    assert found["impressions"].tolist() == expected["size"].tolist()
+    assert found["clicks"].tolist() == expected["sum"].tolist()
+    assert dataset.content_id.is_unique
+    assert report.rows == 2000
+    assert report.dropped == {"bot = yes": int((everything["bot"] == "yes").sum())}
+
+
+def test_a_log_and_its_dataset_in_a_bucket(bucket, tmp_path):
+    """An `s3://` prefix of logs becomes an `s3://` dataset with the same counts."""
+    parts = [events(300, seed) for seed in range(2)]
+    for number, part in enumerate(parts):
+        storage.write_bytes(f"{bucket}/log/{number}.csv", part.to_csv(index=False).encode())
+    ray.shutdown()  # workers take their environment, and so the bucket's place, from their start
+
+    dataset, _ = aggregate([f"{bucket}/log"], f"{bucket}/out", SPEC)
+
+    expected = pd.concat(parts).groupby(["ad", "device"])["clicked"].agg(["size", "sum"])
+    assert dataset.contents[["impressions", "clicks"]].values.tolist() == expected.values.tolist()
+    assert storage.exists(f"{bucket}/out/aggregation.json")
+
+
+def test_bad_rows_are_set_aside_with_file_and_line(tmp_path):
+    """Each kind of bad row is told by its line in the file, and the others count."""
+    log = tmp_path / "log.csv"
+    log.write_text(
+        "ad,device,clicked,time\n"  # 1
+        "a,phone,1,2024-01-01T10:00:00\n"  # 2
+        "a,phone,2,0\n"  # 3: clicked
+        "a,phone\n"  # 4: columns
+        ",phone,0,5\n"  # 5: no ad
+        "a,phone,0,-1\n"  # 6: negative
+        "a,phone,0,yesterday\n"  # 7: no time
+        "a,phone,x,1\n"  # 8: clicked
+        "a,phone,0,1700000000.5\n"  # 9
+    )
+    dataset, report = aggregate(
+        [str(log)], str(tmp_path / "out"), spec(time="time", max_rejected=0.8)
+    )
+
+    rejects = pd.read_csv(tmp_path / "out/rejects.csv").sort_values("line")
+    assert rejects["line"].tolist() == [3, 4, 5, 6, 7, 8]
+    assert rejects["reason"].tolist() == [
+        "clicked must be 0 or 1",
+        "has 2 columns, not 4",
+        "ad is empty",
+        "time is negative",
+        "time is no time",
+        "clicked must be 0 or 1",
+    ]
+    assert set(rejects["file"]) == {str(log)}
+    assert (report.rows, report.rejected) == (8, 6)
+    assert dataset.contents[["impressions", "clicks"]].values.tolist() == [[2, 1]]
+    assert json.loads((tmp_path / "out/aggregation.json").read_text())["rejected"] == 6
+
+
+def test_too_many_bad_rows_stop_and_leave_only_the_rejects(tmp_path):
+    """Above the declared share nothing is written but the list of bad rows."""
+    log = tmp_path / "log.csv"
+    log.write_text("ad,device,clicked\na,phone,1\na,phone,7\n")
+
+    with pytest.raises(DatasetError, match=r"1 of 2 are, such as line 3"):
+        aggregate([str(log)], str(tmp_path / "out"), SPEC)
+
+    assert not (tmp_path / "out").exists()
+    assert "clicked must be 0 or 1" in (tmp_path / "out.rejects.csv").read_text()
+
+
+def test_lines_stay_right_over_blocks(tmp_path, monkeypatch):
+    """Broken lines in a block before do not shift the numbers of later ones."""
+    from ni_platform.data.click_log import events as module
+
+    monkeypatch.setattr(module, "_BYTES_AT_ONCE", 64)
+    lines = ["ad,device,clicked"] + ["a,phone,0"] * 100
+    for broken in (7, 8, 40, 41, 42, 99):
+        lines[broken - 1] = "a,phone"
+    for wrong in (6, 9, 43, 98, 101):
+        lines[wrong - 1] = "a,phone,9"
+    log = tmp_path / "log.csv"
+    log.write_text("\n".join(lines) + "\n")
+
+    aggregate([str(log)], str(tmp_path / "out"), spec(max_rejected=1.0))
+
+    found = pd.read_csv(tmp_path / "out/rejects.csv").sort_values("line")["line"].tolist()
+    assert found == [6, 7, 8, 9, 40, 41, 42, 43, 98, 99, 101]
+
+
+COUNTS = pd.DataFrame(
+    {
+        "age": ["10s", "20s", "30s", "40s"],
+        "impressions": [10, 100, 20, 200],
+        "clicks": [5, 10, 9, 20],
+    }
+)
+
+
+def test_rare_levels_join_the_nearest_success_rate():
+    """10s (0.5) is nearest to 30s (0.45); together 30 impressions at 0.47 join 20s (0.1)."""
+    merged, merges = merge_rare_levels(COUNTS, "age", 50)
+
+    assert [(merge.level, merge.into) for merge in merges] == [
+        ("10s", "30s"),
+        ("10s + 30s", "40s"),
+    ]
+    assert merged.tolist() == ["10s + 30s + 40s", "20s", "10s + 30s + 40s", "10s + 30s + 40s"]
+
+
+def test_ordered_levels_join_a_neighbour():
+    """10s can only join 20s; then 30s (0.45) joins the nearer of 10s + 20s (0.14) and 40s (0.1)."""
+    order = ("10s", "20s", "30s", "40s")
+    merged, merges = merge_rare_levels(COUNTS, "age", 50, order)
+
+    assert [(merge.level, merge.into) for merge in merges] == [("10s", "20s"), ("30s", "10s + 20s")]
+    assert merged.tolist() == ["10s + 20s + 30s"] * 3 + ["40s"]
+    with pytest.raises(DatasetError, match="40s"):
+        merge_rare_levels(COUNTS, "age", 50, order[:3])
+
+
+def test_creatives_and_pictures_make_a_checked_dataset(tmp_path):
+    """The command writes a dataset with pictures and texts; unknown creatives are left out."""
+    events(800).to_parquet(tmp_path / "log.parquet")
+    (tmp_path / "pictures").mkdir()
+    for number in range(3):
+        Image.new("RGB", (8, 8), (80 * number, 0, 0)).save(tmp_path / f"pictures/{number}.png")
+    pd.DataFrame(
+        {
+            "id": ["ad0", "ad1", "ad2"],
+            "file": ["0.png", "1.png", "2.png"],
+            "slogan": ["one", "two", None],
+        }
+    ).to_csv(tmp_path / "creatives.csv", index=False)
+    (tmp_path / "log.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "name": "ads",
+                "content": "ad",
+                "clicked": "clicked",
+                "categorical": ["device"],
+                "min_impressions": 10,
+                "min_level_impressions": 0,
+                "creatives": {
+                    "table": "creatives.csv",
+                    "key": "id",
+                    "image": "file",
+                    "images": "pictures",
+                    "text": ["slogan"],
+                },
+            }
+        )
+    )
+    words = ["aggregate", str(tmp_path / "log.parquet"), str(tmp_path / "out")]
+    result = CliRunner().invoke(
+        command, [*words, "--spec", str(tmp_path / "log.yaml"), "--json"], catch_exceptions=False
+    )
+
+    assert result.exit_code == 0
+    report = json.loads(result.stdout.strip().splitlines()[-1])
+    assert (report["contents"], report["without_creative"]) == (6, 2)
+    dataset = Dataset.open(tmp_path / "out")
+    assert set(dataset.contents["slogan"].dropna()) == {"one", "two"}
+    assert all(uri.endswith(".png") for uri in dataset.image_uri)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("content: ad", "name"),
+        ("{name: x, content: ad, clicked: c, drops: []}", "drops"),
+        ("{name: x, content: ad, clicked: c, drop: [{column: b}]}", "needs a condition"),
+        ("{name: x, content: ad, clicked: c, drop: [{column: b, equal: z}]}", "equal"),
+        ("{name: x, content: ad, clicked: c, time_parts: [hour]}", "name its column"),
+        ("{name: x, content: ad, clicked: ad}", "one role"),
+        ("[1, 2]", "mapping"),
+    ],
+)
+def test_a_wrong_spec_is_one_message(text, message, tmp_path):
+    """Unknown keys, missing ones and contradictions are named."""
+    path = tmp_path / "log.yaml"
+    path.write_text(text)
+
+    with pytest.raises(NiError, match=message):
+        LogSpec.load(path)
+
+
+def test_files_that_are_no_log(tmp_path):
+    """A missing column, a broken file and an empty folder each get one message."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match="holds no log"):
+        aggregate([str(tmp_path / "empty")], str(tmp_path / "out"), SPEC)
+    (tmp_path / "log.parquet").write_bytes(b"not parquet")
+    with pytest.raises(DatasetError, match="not a readable log"):
+        aggregate([str(tmp_path / "log.parquet")], str(tmp_path / "out"), SPEC)
+    (tmp_path / "log.csv").write_text("ad,devise,clicked\na,b,1\n")
+    with pytest.raises(DatasetError, match="did you mean 'devise'"):
+        aggregate([str(tmp_path / "log.csv")], str(tmp_path / "out"), SPEC)
+    with gzip.open(tmp_path / "log.csv.gz", "wt") as file:
+        file.write("ad,device,clicked\n")
+    with pytest.raises(DatasetError, match="no event left"):
+        aggregate([str(tmp_path / "log.csv.gz")], str(tmp_path / "out"), SPEC)
+    with pytest.raises(ConfigError, match="several"):
+        spec(categorical=("device", "device"))
