@@ -20,19 +20,23 @@ from ni_platform.training.config import TrainingConfig
 IMAGE_STAGE = TrainingConfig(epochs=50, batch_size=32, learning_rate=1e-3, image_crop=512)
 TEXT_STAGE = TrainingConfig(epochs=50, batch_size=8, learning_rate=1e-3)
 """NI Section 6.1. BERT as published, at 1e-3; `encoder_learning_rate` gives it a gentler one."""
+MINILM = TextEncoderConfig(weights="minilm-l6", pooling="mean", max_tokens=64)
+
+FULL = NeuralInsightsConfig(
+    image=ImageEncoderConfig(architecture="table3", input=ImageInput(size=None)),
+    text=TextEncoderConfig(weights="bert-base-uncased", pooling="cls"),
+    domain=DomainEncoderConfig(),
+    attributes=AttributesEncoderConfig(),
+    regression=MLPConfig(hidden=(512, 1024, 1024)),
+)
+"""All modalities as published (Table 3)."""
 
 
 def full() -> ExperimentConfig:
     """All modalities as published: Table 3's networks, Section 6.1's stages and settings."""
     return ExperimentConfig(
         name="neural_insights.full",
-        model=NeuralInsightsConfig(
-            image=ImageEncoderConfig(architecture="table3", input=ImageInput(size=None)),
-            text=TextEncoderConfig(weights="bert-base-uncased", pooling="cls"),
-            domain=DomainEncoderConfig(),
-            attributes=AttributesEncoderConfig(),
-            regression=MLPConfig(hidden=(512, 1024, 1024)),
-        ),
+        model=FULL,
         pretraining=Pretraining(
             image=IMAGE_STAGE,
             text=TEXT_STAGE,
@@ -49,7 +53,7 @@ def text() -> ExperimentConfig:
     return replace(
         base,
         name="neural_insights.text",
-        model=replace(base.model, image=None, domain=None, attributes=None, regression=None),
+        model=replace(FULL, image=None, domain=None, attributes=None, regression=None),
         pretraining=Pretraining(),
         training=TEXT_STAGE,
     )
@@ -61,7 +65,7 @@ def image() -> ExperimentConfig:
     return replace(
         base,
         name="neural_insights.image",
-        model=replace(base.model, text=None, domain=None, attributes=None, regression=None),
+        model=replace(FULL, text=None, domain=None, attributes=None, regression=None),
         pretraining=Pretraining(),
         training=IMAGE_STAGE,
     )
@@ -71,10 +75,7 @@ def text_small() -> ExperimentConfig:
     """A MiniLM fine-tuned to rank the arms of each A/B test; minutes on two cores."""
     return ExperimentConfig(
         name="neural_insights.text_small",
-        model=NeuralInsightsConfig(
-            text=TextEncoderConfig(weights="minilm-l6", pooling="mean", max_tokens=64),
-            regression=None,
-        ),
+        model=NeuralInsightsConfig(text=MINILM),
         training=TrainingConfig(
             epochs=2,
             batch_size=64,
@@ -112,13 +113,11 @@ def full_small() -> ExperimentConfig:
         base,
         name="neural_insights.full_small",
         model=replace(
-            base.model,
+            FULL,
             image=ImageEncoderConfig(
                 architecture="efficientnet_lite0", weights="efficientnet-lite0"
             ),
-            domain=DomainEncoderConfig(),
-            attributes=AttributesEncoderConfig(),
-            regression=MLPConfig(hidden=(512, 1024, 1024)),
+            text=MINILM,
         ),
         # The image network stays ImageNet's: an epoch of fine-tuning takes minutes on two cores.
         pretraining=Pretraining(text=fine_tuning, domain=from_scratch, attributes=from_scratch),
@@ -142,12 +141,10 @@ def quickstart() -> ExperimentConfig:
     )
     return ExperimentConfig(
         name="neural_insights.quickstart",
-        model=NeuralInsightsConfig(
+        model=replace(
+            FULL,
             image=ImageEncoderConfig(architecture="table3", input=ImageInput(size=96)),
             text=TextEncoderConfig(architecture="scratch", max_tokens=32),
-            domain=DomainEncoderConfig(),
-            attributes=AttributesEncoderConfig(),
-            regression=MLPConfig(hidden=(512, 1024, 1024)),
         ),
         pretraining=Pretraining(
             image=stage,

@@ -18,7 +18,8 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import SplitConfig
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
-from ni_platform.models.neural_insights import MODALITIES, NeuralInsightsConfig
+from ni_platform.models.neural_insights import MODALITIES
+from ni_platform.models.scorer import RegressorConfig
 from ni_platform.overrides import from_dict, set_values
 from ni_platform.training.config import TrainingConfig
 
@@ -46,7 +47,7 @@ class ExperimentConfig:
     """Everything that decides a run's result, besides the dataset."""
 
     name: str
-    model: NeuralInsightsConfig
+    model: RegressorConfig
     training: TrainingConfig
     """The last stage: the whole model."""
     pretraining: Pretraining = field(default_factory=Pretraining)

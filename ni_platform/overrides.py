@@ -37,7 +37,7 @@ def from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Config:
     try:
         config = adapter.validate_json(json.dumps(values), strict=True)
     except pydantic.ValidationError as error:
-        raise ConfigError(_first_problem(error)) from error
+        raise ConfigError(_first_problem(error, values)) from error
     unknown = sorted(set(_keys(values)) - set(_keys(to_dict(config))))
     if unknown:
         raise ConfigError(_unknown_path(unknown[0], to_dict(config)))
@@ -122,8 +122,17 @@ def _unknown_path(path: str, values: Mapping[str, Any]) -> str:
     return f"the config has no {path!r}; {remedy}"
 
 
-def _first_problem(error: pydantic.ValidationError) -> str:
+def _first_problem(error: pydantic.ValidationError, values: Mapping[str, Any]) -> str:
     problem = error.errors()[0]
-    # Pydantic puts the name of a tagged union's member into the path; only field names help.
-    path = ".".join(str(part) for part in problem["loc"])
-    return f"config value {path} does not fit: {problem['msg']}, but got {problem['input']!r}"
+    # Pydantic puts the name of a union's member into the path; only field names help.
+    path, node = [], values
+    for number, part in enumerate(problem["loc"], start=1):
+        inside = part in node if isinstance(node, Mapping) else isinstance(part, int)
+        if inside or number == len(problem["loc"]):
+            path.append(str(part))
+        if inside:
+            node = node[part]
+    return (
+        f"config value {'.'.join(path)} does not fit: {problem['msg']}, "
+        f"but got {problem['input']!r}"
+    )

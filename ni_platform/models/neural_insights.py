@@ -89,7 +89,7 @@ class NeuralInsights(nn.Module):
         if config.regression is not None:
             self.regression = MLP(width, config.regression)
             width = config.regression.hidden[-1]
-        self.output = _output_layer(width, initial_rate)
+        self.output = output_layer(width, initial_rate)
 
     def embedding(self, inputs: Inputs) -> Tensor:
         """Concatenated embeddings [B, sum of widths]; zeros for a missing modality."""
@@ -98,7 +98,7 @@ class NeuralInsights(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits [B] of the success rates (the argument of NI Eq. 4's sigmoid)."""
-        return _logits(self.output, self.regression(self.embedding(inputs)))
+        return output_logits(self.output, self.regression(self.embedding(inputs)))
 
     def stage(self, name: str) -> nn.Module:
         """What a training stage trains.
@@ -128,11 +128,11 @@ class SingleModality(nn.Module):
         super().__init__()
         self.name = name
         self.encoders = nn.ModuleDict({name: encoder})
-        self.head = _output_layer(encoder.width, initial_rate)  # type: ignore[arg-type]
+        self.head = output_layer(encoder.width, initial_rate)  # type: ignore[arg-type]
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits [B] of the success rates from this modality alone."""
-        return _logits(self.head, embed(self.name, self.encoders[self.name], inputs))
+        return output_logits(self.head, embed(self.name, self.encoders[self.name], inputs))
 
 
 def embed(name: str, encoder: nn.Module, inputs: Inputs) -> Tensor:
@@ -185,14 +185,14 @@ def _encoder(
     return MLP(attributes_width, config.attributes.mlp)
 
 
-def _logits(layer: nn.Module, x_BW: Tensor) -> Tensor:
+def output_logits(layer: nn.Module, x_BW: Tensor) -> Tensor:
     """Logits [B] in float32, also under autocast: bfloat16 holds -4.1 to within 0.03 only."""
     with torch.autocast(x_BW.device.type, enabled=False):
         logits_B1: Tensor = layer(x_BW.float())
     return logits_B1.squeeze(1)
 
 
-def _output_layer(width: int, initial_rate: float) -> nn.Linear:
+def output_layer(width: int, initial_rate: float) -> nn.Linear:
     """fc-1 whose bias starts at the usual rate: marketing rates are far from one half."""
     layer = nn.Linear(width, 1)
     nn.init.constant_(layer.bias, math.log(initial_rate / (1 - initial_rate)))

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 import ni_platform
 from ni_platform.data.batch import Inputs
@@ -26,10 +26,14 @@ from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.models.encoders.text import text_tokenizer
 from ni_platform.models.encoders.tokenization import TextTokenizer
 from ni_platform.models.inputs import ImageInput, InputEncoder, InputSchema, joined_texts
+from ni_platform.models.m2fn.network import M2FN, M2FNConfig
 from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
 
-REGRESSORS: dict[str, tuple[type[NeuralInsightsConfig], type[NeuralInsights]]] = {
+Regressor = NeuralInsights | M2FN
+RegressorConfig = Annotated[NeuralInsightsConfig | M2FNConfig, Field(discriminator="kind")]
+REGRESSORS: dict[str, tuple[type[RegressorConfig], Callable[..., Regressor]]] = {
     "neural_insights": (NeuralInsightsConfig, NeuralInsights),
+    "m2fn": (M2FNConfig, M2FN),
 }
 """Config and network of each kind of regressor; a saved regressor names its kind."""
 
@@ -48,9 +52,7 @@ _LOGIT_LIMIT = 30.0
 class Scorer:
     """Network and input encoder of one regressor; `build_scorer` or `Scorer.load` makes it."""
 
-    def __init__(
-        self, config: NeuralInsightsConfig, model: NeuralInsights, inputs: InputEncoder
-    ) -> None:
+    def __init__(self, config: RegressorConfig, model: Regressor, inputs: InputEncoder) -> None:
         self.config = config
         self.model = model
         self.inputs = inputs
@@ -177,7 +179,7 @@ class Scorer:
 
 
 def build_scorer(
-    config: NeuralInsightsConfig,
+    config: RegressorConfig,
     dataset: Dataset,
     train_rows: Sequence[int] | np.ndarray,
     seed: int,
@@ -226,7 +228,7 @@ def _mean_rate(rates: np.ndarray) -> float:
 
 
 def _input_encoder(
-    config: NeuralInsightsConfig, schema: InputSchema, tokenizer: TextTokenizer | None
+    config: RegressorConfig, schema: InputSchema, tokenizer: TextTokenizer | None
 ) -> InputEncoder:
     return InputEncoder(
         schema,
@@ -236,7 +238,7 @@ def _input_encoder(
     )
 
 
-def _read_description(folder: Path) -> tuple[NeuralInsightsConfig, InputSchema, float]:
+def _read_description(folder: Path) -> tuple[RegressorConfig, InputSchema, float]:
     path = folder / _DESCRIPTION
     try:
         description: dict[str, Any] = json.loads(path.read_text())

@@ -148,6 +148,20 @@ def load_efficientnet_lite0(network: EfficientNetLite0, weights: str) -> None:
         )
 
 
+def load_vgg19(network: nn.Module, weights: str) -> None:
+    """Load torchvision's state dict of VGG-19, or one with its names, into `network.features`.
+
+    Raises:
+        WeightsError: the weights cannot be reached, or are not VGG-19's.
+    """
+    path = locate(weights)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    with _explained(weights):
+        state = _read_state(path)
+        network.load_state_dict({k: v for k, v in state.items() if k.startswith("features.")})
+
+
 def _read_state(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return safetensors.torch.load_file(path)

@@ -1,0 +1,243 @@
+"""M2FN: an image network that auxiliary attributes steer in up to four steps (Section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ni_platform.data.batch import Inputs
+from ni_platform.errors import ConfigError
+from ni_platform.models.encoders.pretrained import load_vgg19
+from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
+from ni_platform.models.inputs import ImageInput
+from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
+from ni_platform.models.m2fn.vgg import BLOCKS, STRIDE, VGG19, WIDTH
+from ni_platform.models.neural_insights import embed, output_layer, output_logits
+
+_MEAN = (123.675, 116.28, 103.53)
+_STD = (58.395, 57.12, 57.375)
+"""ImageNet's pixel statistics, which the published weights expect."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGGConfig:
+    """Where the image network's weights come from, and how pictures are read."""
+
+    architecture: Literal["vgg19"] = "vgg19"
+    weights: str | None = None
+    """A file or folder with torchvision's state dict, or a hub id; None: random."""
+    input: ImageInput = field(default_factory=ImageInput)
+
+    def __post_init__(self) -> None:
+        if self.input.size is None or self.input.size % STRIDE:
+            raise ConfigError(
+                f"M2FN needs pictures of one size that {STRIDE} divides, but image.input.size is "
+                f"{self.input.size}. Set it to 224, for instance."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneHotAttributes:
+    """Attributes enter as they are encoded: one-hot categorical, standardised numeric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashedDomain:
+    """The domain enters as counts of its hashed tokens."""
+
+    buckets: int = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class M2FNConfig:
+    """Which modules are there (Tables 6 and 7) and how wide they are (Section 7.1).
+
+    text, domain and attributes are the auxiliary vector, the input step. Without any of them the
+    other modules must be off: that is plain VGG-19. Where the high-level fusion is off, the
+    auxiliary vector is concatenated before the last layer (Section 7.3).
+    """
+
+    kind: Literal["m2fn"] = "m2fn"
+    image: VGGConfig = field(default_factory=VGGConfig)
+    text: TextEncoderConfig | None = None
+    domain: HashedDomain | None = None
+    attributes: OneHotAttributes | None = None
+    low_level: tuple[bool, bool, bool, bool, bool] = (True, False, False, False, False)
+    """Conditional batch normalization after the first convolution of each VGG block (Table 5)."""
+    low_level_width: int = 256
+    attention: Literal["flattened", "per_location"] | None = "flattened"
+    attention_width: int = 512
+    high_level: bool = True
+    high_level_width: int = 512
+    head: tuple[int, ...] = (4096, 4096)
+    """Widths of the fully connected layers before the output."""
+    dropout: float = 0.5
+    """After each of them, as in VGG."""
+
+    def __post_init__(self) -> None:
+        if self.image is None:
+            raise ConfigError(
+                "M2FN reads a picture, but there is none; declare an image column, or train "
+                "another model."
+            )
+        on = [name for name in ("attention", "high_level") if getattr(self, name)]
+        on += ["low_level"] if any(self.low_level) else []
+        if on and not self.auxiliary:
+            raise ConfigError(
+                f"The modules {', '.join(on)} fuse auxiliary attributes, but text, domain and "
+                "attributes are all null; switch one of these on, or the modules off."
+            )
+        widths = (self.low_level_width, self.attention_width, self.high_level_width, *self.head)
+        if min(widths) < 1 or not self.head:
+            raise ConfigError(f"Widths must be positive and head not empty, but got {widths}.")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must be in [0, 1), but is {self.dropout}.")
+
+    @property
+    def auxiliary(self) -> tuple[str, ...]:
+        """Modalities that make up the auxiliary vector, in its order."""
+        return tuple(n for n in ("text", "domain", "attributes") if getattr(self, n) is not None)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities that are read."""
+        return ("image", *self.auxiliary)
+
+
+class M2FN(nn.Module):
+    """Picture and auxiliary attributes of B contents to logits [B] of their success rates."""
+
+    mean_311: Tensor
+    std_311: Tensor
+
+    def __init__(
+        self,
+        config: M2FNConfig,
+        *,
+        attributes_width: int = 0,
+        vocabulary_size: int = 0,
+        skeleton: Path | None = None,
+        initial_rate: float = 0.5,
+    ) -> None:
+        """Build the network; arguments as those of `NeuralInsights`."""
+        super().__init__()
+        self.config = config
+        self.initial_rate = initial_rate
+        vgg = VGG19()
+        if config.image.weights is not None and skeleton is None:
+            load_vgg19(vgg, config.image.weights)
+        self.encoders = nn.ModuleDict({"image": vgg})
+        aux = 0
+        if config.text is not None:
+            encoder = text_encoder(config.text, vocabulary_size, skeleton)
+            self.encoders["text"] = encoder
+            aux += encoder.width
+        if config.domain is not None:
+            self.encoders["domain"] = nn.Identity()
+            aux += config.domain.buckets
+        if config.attributes is not None:
+            self.encoders["attributes"] = nn.Identity()
+            aux += attributes_width
+        self.aux_width = aux
+        assert config.image.input.size is not None  # checked by the config  # noqa: S101
+        locations = (config.image.input.size // STRIDE) ** 2
+        self.low_level = nn.ModuleDict(
+            {
+                str(block): ConditionalBatchNorm(BLOCKS[block][0], aux, config.low_level_width)
+                for block, on in enumerate(config.low_level)
+                if on
+            }
+        )
+        self.attention: SpatialAttention | None = None
+        if config.attention is not None:
+            self.attention = SpatialAttention(
+                WIDTH, locations, aux, config.attention_width, config.attention
+            )
+        self.high_level: HighLevelFusion | None = None
+        width = WIDTH * locations
+        if config.high_level:
+            self.high_level = HighLevelFusion(width, aux, config.high_level_width)
+            width = config.high_level_width
+        layers: list[nn.Module] = []
+        for width_out in config.head:
+            layers += [nn.Linear(width, width_out), nn.ReLU(), nn.Dropout(config.dropout)]
+            width = width_out
+        self.head = nn.Sequential(*layers)
+        self.output = output_layer(width + (0 if config.high_level else aux), initial_rate)
+        self.register_buffer("mean_311", torch.tensor(_MEAN).view(3, 1, 1))
+        self.register_buffer("std_311", torch.tensor(_STD).view(3, 1, 1))
+
+    def auxiliary(self, inputs: Inputs) -> Tensor | None:
+        """The auxiliary vectors [B, X], zeros where a modality is missing; None if there are none.
+
+        M2FN Table 1's one-hot attributes and text embeddings; a hashed domain beyond the paper.
+        """
+        parts = [embed(name, self.encoders[name], inputs) for name in self.config.auxiliary]
+        return torch.cat([part.float() for part in parts], dim=1) if parts else None
+
+    def features(self, inputs: Inputs, aux_BX: Tensor | None) -> Tensor:
+        """The last feature map [B, 512, H / 32, W / 32], low-level fusion and attention applied.
+
+        A missing picture is zeros, as in Table 7's rows without image.
+        """
+        pixels, present_B = inputs.image_B3HW, inputs.image_present_B
+        if not isinstance(pixels, Tensor) or present_B is None:
+            raise ValueError("M2FN reads pictures of one size, but the inputs do not hold them")
+        normalized = (pixels.float() - self.mean_311) / self.std_311
+        normalized = normalized * present_B.view(-1, 1, 1, 1)
+        changes = {
+            int(block): partial(norm, aux_BX=aux_BX) for block, norm in self.low_level.items()
+        }
+        x_BCHW: Tensor = self.encoders["image"](normalized, changes)
+        if self.attention is not None:
+            x_BCHW = self.attention(x_BCHW, aux_BX)
+        return x_BCHW
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits [B] of the success rates."""
+        aux_BX = self.auxiliary(inputs)
+        x_BW = self.features(inputs, aux_BX).flatten(1)
+        if self.high_level is not None:
+            x_BW = self.high_level(x_BW, aux_BX)
+        x_BW = self.head(x_BW)
+        if aux_BX is not None and self.high_level is None:
+            x_BW = torch.cat([x_BW, aux_BX.to(x_BW.dtype)], dim=1)
+        return output_logits(self.output, x_BW)
+
+    def stage(self, name: str) -> nn.Module:
+        """What a training stage trains: "fused", the whole network; M2FN is trained at once."""
+        if name != "fused":
+            raise ConfigError(
+                f"M2FN is trained as a whole, but pretraining.{name} is set. Set it to null."
+            )
+        return self
+
+    def save_skeleton(self, folder: Path) -> None:
+        """Write what rebuilds the text encoder without its pretrained source."""
+        if "text" in self.encoders:
+            encoder = self.encoders["text"]
+            assert isinstance(encoder, TextEncoder)  # noqa: S101
+            encoder.save_skeleton(folder)
+
+    def parameter_table(self) -> list[tuple[str, int]]:
+        """Layer and number of trained parameters, as the rows of Table 3."""
+        rows: list[tuple[str, nn.Module | None]] = []
+        for block, norm in self.low_level.items():
+            assert isinstance(norm, ConditionalBatchNorm)  # noqa: S101
+            rows += [(f"CBN {block} scale", norm.scale), (f"CBN {block} shift", norm.shift)]
+        rows.append(("VGG19 without classifier", self.encoders["image"]))
+        rows.append(("attention", self.attention))
+        if self.high_level is not None:
+            rows.append(("high-level fusion, image", self.high_level.image))
+            rows.append(("high-level fusion, aux", self.high_level.aux))
+        rows += [("fully connected layers", self.head), ("output", self.output)]
+        return [(name, _count(module)) for name, module in rows if module is not None]
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,0 +1,219 @@
+"""M2FN against Table 3's counts, arithmetic done plainly, and the registry of regressors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ni_platform.data.batch import Inputs
+from ni_platform.data.synthetic import make_synthetic
+from ni_platform.errors import ConfigError, WeightsError
+from ni_platform.experiment_config import load_experiment
+from ni_platform.models.encoders.pretrained import load_vgg19
+from ni_platform.models.inputs import ImageInput
+from ni_platform.models.m2fn.network import M2FN, M2FNConfig, OneHotAttributes, VGGConfig
+from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
+from ni_platform.models.m2fn.vgg import VGG19
+from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.overrides import set_values
+
+AUX = 6
+SMALL = M2FNConfig(
+    image=VGGConfig(input=ImageInput(size=64)),
+    attributes=OneHotAttributes(),
+    low_level_width=8,
+    attention_width=8,
+    high_level_width=8,
+    head=(16, 16),
+    dropout=0.0,
+)
+OFF = {"low_level": (False,) * 5, "attention": None, "high_level": False}
+
+
+def inputs(contents: int = 4, seed: int = 0) -> Inputs:
+    """Random pictures of 64 pixels and six attributes."""
+    draw = torch.Generator().manual_seed(seed)
+    present_B = torch.ones(contents, dtype=torch.bool)
+    return Inputs(
+        size=contents,
+        image_B3HW=torch.randint(0, 256, (contents, 3, 64, 64), generator=draw).to(torch.uint8),
+        image_present_B=present_B,
+        attributes_BA=torch.randn(contents, AUX, generator=draw),
+        attributes_present_B=present_B,
+    )
+
+
+def network(config: M2FNConfig = SMALL) -> M2FN:
+    """A seeded network, in evaluation."""
+    torch.manual_seed(0)
+    return M2FN(config, attributes_width=AUX, initial_rate=0.02).eval()
+
+
+def test_parameters_are_those_of_table_3():
+    """Counts worked out from Table 3's shapes; VGG-19's are torchvision's, not the table's."""
+    with torch.device("meta"):
+        published = M2FN(M2FNConfig(attributes=OneHotAttributes()), attributes_width=2385)
+    counts = dict(published.parameter_table())
+
+    conditional = 2385 * 512 + 512 + 512 * 256 + 256 + 256 * 64 + 64
+    assert counts == {
+        "CBN 0 scale": conditional,
+        "CBN 0 shift": conditional,
+        "VGG19 without classifier": 20_024_384,
+        "attention": (25088 + 2385) * 512 + 512 + 512 * 49 + 49,
+        "high-level fusion, image": 25088 * 512 + 512,
+        "high-level fusion, aux": 2385 * 512 + 512,
+        "fully connected layers": 512 * 4096 + 4096 + 4096 * 4096 + 4096,
+        "output": 4097,
+    }
+    printed = {"attention": 14e6, "high-level fusion, image": 13e6, "fully connected layers": 19e6}
+    for layer, millions in printed.items():
+        assert counts[layer] == pytest.approx(millions, rel=0.03)
+    assert sum(counts.values()) == sum(p.numel() for p in published.parameters())
+
+
+def test_vgg_has_torchvisions_keys(tmp_path):
+    """Sixteen convolutions where torchvision has them; only its file loads."""
+    places = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
+    vgg = VGG19()
+    assert list(vgg.state_dict()) == [
+        f"features.{place}.{kind}" for place in places for kind in ("weight", "bias")
+    ]
+    assert vgg.first_convolutions == (0, 5, 10, 19, 28)
+
+    state = {name: torch.full_like(value, 0.5) for name, value in vgg.state_dict().items()}
+    torch.save(state | {"classifier.0.weight": torch.zeros(1)}, tmp_path / "vgg19.pth")
+    load_vgg19(vgg, str(tmp_path / "vgg19.pth"))
+    assert all(torch.equal(vgg.state_dict()[name], value) for name, value in state.items())
+
+    torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"other\.pth"):
+        load_vgg19(vgg, str(tmp_path / "other.pth"))
+
+
+def test_conditional_batch_norm():
+    """It starts as batch normalization; then scale and shift are what the two networks say."""
+    torch.manual_seed(1)
+    norm = ConditionalBatchNorm(3, AUX, 5)
+    x, aux = torch.randn(4, 3, 2, 2), torch.randn(4, AUX)
+    plain = functional.batch_norm(x, None, None, training=True)
+    assert torch.allclose(norm(x, aux), plain, atol=1e-6)
+
+    for part in (norm.scale, norm.shift):
+        nn.init.normal_(part[-1].weight)
+    scale, shift = 1 + norm.scale(aux), norm.shift(aux)
+    expected = plain * scale[:, :, None, None] + shift[:, :, None, None]
+    assert torch.allclose(norm(x, aux), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("reading", ["flattened", "per_location"])
+def test_attention_as_section_5_2_writes_it(reading):
+    """The auxiliary tensor replicated and stacked, a perceptron, softmax over locations."""
+    torch.manual_seed(2)
+    attention = SpatialAttention(3, 4, AUX, 5, reading)
+    x, aux = torch.randn(2, 3, 2, 2), torch.randn(2, AUX)
+    if reading == "flattened":
+        stack = torch.cat([x.flatten(1), aux], dim=1)
+        score = attention.score(torch.relu(attention.embed(stack)))
+    else:
+        replicated = aux[:, :, None, None].expand(-1, -1, 2, 2)
+        stack = torch.cat([x, replicated], dim=1).permute(0, 2, 3, 1)
+        score = attention.score(torch.relu(attention.embed(stack))).flatten(1)
+    alpha = score.exp() / score.exp().sum(1, keepdim=True)
+
+    assert torch.allclose(attention.weights(x, aux).flatten(1), alpha, atol=1e-6)
+    expected = x * alpha.view(2, 1, 2, 2)
+    assert torch.allclose(attention(x, aux), expected, atol=1e-6)
+
+
+def test_high_level_fusion():
+    """Element-wise product of two tanh."""
+    fusion = HighLevelFusion(7, AUX, 5)
+    image, aux = torch.randn(2, 7), torch.randn(2, AUX)
+    expected = (image @ fusion.image.weight.T + fusion.image.bias).tanh()
+    expected = expected * (aux @ fusion.aux.weight.T + fusion.aux.bias).tanh()
+    assert torch.allclose(fusion(image, aux), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        OFF | {"attributes": None},
+        OFF,
+        OFF | {"low_level": (True, False, False, False, False)},
+        OFF | {"low_level": (True,) * 5, "attention": "per_location"},
+        OFF | {"high_level": True},
+        {},
+    ],
+)
+def test_modules_are_switched_one_by_one(modules):
+    """Every row of Tables 6 and 7 trains all its weights and reads aux only if it has it."""
+    model = network(replace(SMALL, **modules)).train()
+    batch = inputs()
+    model(batch).sum().backward()
+    missing = [name for name, p in model.named_parameters() if p.grad is None]
+    assert missing == []
+
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, ConditionalBatchNorm):  # not at its start, which ignores aux
+            nn.init.normal_(module.scale[-1].weight, std=0.1)
+    changed = replace(batch, attributes_BA=batch.attributes_BA + 1)
+    reads_aux = not torch.equal(model(batch), model(changed))
+    assert reads_aux == (modules.get("attributes", True) is not None)
+
+
+def test_a_missing_picture_is_zeros():
+    """A content without picture is scored as one whose normalised pixels are zero."""
+    model, batch = network(), inputs()
+    without = replace(batch, image_present_B=torch.tensor([True, False, True, True]))
+    # Pixels are whole numbers, so the mean itself is used for the comparison.
+    grey = batch.image_B3HW.float().clone()
+    grey[1] = model.mean_311
+    assert torch.allclose(model(without), model(replace(batch, image_B3HW=grey)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attributes": None}, "fuse auxiliary attributes"),
+        ({"image": None}, "reads a picture"),
+        ({"head": ()}, "head not empty"),
+        ({"dropout": 1.0}, "dropout"),
+    ],
+)
+def test_configs_that_make_no_network(changes, message):
+    """Each contradiction is one message."""
+    with pytest.raises(ConfigError, match=message):
+        replace(SMALL, **changes)
+    with pytest.raises(ConfigError, match="32 divides"):
+        VGGConfig(input=ImageInput(size=100))
+    with pytest.raises(ConfigError, match="trained as a whole"):
+        network().stage("image")
+
+
+def test_it_is_saved_and_loaded_like_any_regressor(tmp_path):
+    """The laptop's experiment scores a dataset, and the same after a round trip."""
+    dataset = make_synthetic(tmp_path / "data", tests=6, image_size=48)
+    config = load_experiment("m2fn.small").model
+    scorer = build_scorer(config, dataset, np.arange(len(dataset)), 0)
+    frame = dataset.inputs(np.arange(8))
+    scorer.save(tmp_path / "model")
+    loaded = Scorer.load(tmp_path / "model", "cpu")
+
+    assert loaded.config == config
+    assert np.array_equal(scorer.predict(frame), loaded.predict(frame))
+
+
+def test_overrides_name_the_field_and_not_the_kind():
+    """A wrong value inside the model is told by the path that --set takes."""
+    config = load_experiment("m2fn.small")
+
+    assert set_values(config, ["model.attention=per_location"]).model.attention == "per_location"
+    with pytest.raises(ConfigError, match=r"config value model\.attention_width does not fit"):
+        set_values(config, ["model.attention_width=wide"])
