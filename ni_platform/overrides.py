@@ -125,7 +125,8 @@ def _unknown_path(path: str, values: Mapping[str, Any]) -> str:
 def _first_problem(error: pydantic.ValidationError, values: Mapping[str, Any]) -> str:
     problem = error.errors()[0]
     # Pydantic puts the name of a union's member into the path; only field names help.
-    path, node = [], values
+    path: list[str] = []
+    node: Any = values
     for number, part in enumerate(problem["loc"], start=1):
         inside = part in node if isinstance(node, Mapping) else isinstance(part, int)
         if inside or number == len(problem["loc"]):
