@@ -154,13 +154,14 @@ def test_lines_stay_right_over_blocks(tmp_path, monkeypatch):
         lines[broken - 1] = "a,phone"
     for wrong in (6, 9, 43, 98, 101):
         lines[wrong - 1] = "a,phone,9"
+    lines[49] = ""
     log = tmp_path / "log.csv"
     log.write_text("\n".join(lines) + "\n")
 
     aggregate([str(log)], str(tmp_path / "out"), spec(max_rejected=1.0))
 
     found = pd.read_csv(tmp_path / "out/rejects.csv").sort_values("line")["line"].tolist()
-    assert found == [6, 7, 8, 9, 40, 41, 42, 43, 98, 99, 101]
+    assert found == [6, 7, 8, 9, 40, 41, 42, 43, 50, 98, 99, 101]
 
 
 COUNTS = pd.DataFrame(

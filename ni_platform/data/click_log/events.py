@@ -87,16 +87,21 @@ def _parquet(path: Path, spec: LogSpec) -> _Pieces:
 
 def _csv(path: Path, spec: LogSpec) -> _Pieces:
     broken: list[tuple[int, str]] = []
+    ahead: list[int] = []  # lines that did not parse, also of blocks that were read ahead
 
     def skip(row: pa.csv.InvalidRow) -> str:
         broken.append((row.number, f"has {row.actual_columns} columns, not {row.expected_columns}"))
+        ahead.append(row.number)
         return "skip"
 
     with pa.csv.open_csv(
         path,
         # One thread, as only then the number of a broken line is known.
         read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BYTES_AT_ONCE),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+        # An empty line is a bad row: ignored ones would shift the numbers of the others.
+        parse_options=pa.csv.ParseOptions(
+            newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+        ),
         convert_options=pa.csv.ConvertOptions(
             column_types={column: pa.string() for column in spec.columns},
             strings_can_be_null=True,
@@ -104,18 +109,18 @@ def _csv(path: Path, spec: LogSpec) -> _Pieces:
         ),
     ) as reader:
         _check_columns(reader.schema.names, spec)
-        line, told = 2, 0  # the header is line 1
+        line = 2  # the header is line 1
         for batch in reader:
-            ahead = np.array([number for number, _ in broken], dtype=np.int64)
-            lines = np.arange(line, line + len(batch) + int((ahead >= line).sum()))
+            lines = np.arange(line, line + len(batch) + len(ahead))
             lines = lines[~np.isin(lines, ahead)][: len(batch)]
             if len(lines):
                 line = int(lines[-1]) + 1
-            yield pa.table(batch).select(list(spec.columns)), lines, broken[told:]
-            told = len(broken)
-        if told < len(broken):
-            empty = reader.schema.empty_table().select(list(spec.columns))
-            yield empty, np.zeros(0, dtype=np.int64), broken[told:]
+            yield pa.table(batch).select(list(spec.columns)), lines, broken.copy()
+            broken.clear()
+            ahead[:] = [number for number in ahead if number >= line]
+        if broken:
+            nothing = reader.schema.empty_table().select(list(spec.columns))
+            yield nothing, np.zeros(0, dtype=np.int64), broken.copy()
 
 
 def _clean(
