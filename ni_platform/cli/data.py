@@ -112,6 +112,32 @@ def aggregate(logs: tuple[str, ...], folder: str, spec: str, as_json: bool) -> N
         print_json(asdict(report))
 
 
+@command.command("push")
+@click.argument("folder")
+@click.argument("target")
+def push(folder: str, target: str) -> None:
+    """Copy the dataset in FOLDER to TARGET, an s3:// prefix; repeat to go on after a stop."""
+    from ni_platform.cli.progress import CountingProgress
+    from ni_platform.data.transfer import push as run
+
+    with CountingProgress() as progress:
+        files, moved = run(folder, target, progress)
+    console.print(f"{target}: {files} files, {moved} of them sent", highlight=False)
+
+
+@command.command("pull")
+@click.argument("source")
+@click.argument("folder")
+def pull(source: str, folder: str) -> None:
+    """Copy the dataset at SOURCE, an s3:// prefix, into FOLDER; repeat to go on after a stop."""
+    from ni_platform.cli.progress import CountingProgress
+    from ni_platform.data.transfer import pull as run
+
+    with CountingProgress() as progress:
+        files, moved = run(source, folder, progress)
+    console.print(f"{folder}: {files} files, {moved} of them fetched", highlight=False)
+
+
 @command.command("synthesize")
 @click.argument("folder")
 @click.option("--tests", default=200, show_default=True, help="Number of A/B tests.")

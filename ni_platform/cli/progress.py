@@ -130,8 +130,8 @@ class DrawingProgress(_Bars):
 
 
 class CountingProgress(_Bars):
-    """Counts files of a log."""
+    """Counts files."""
 
     def __call__(self, done: int, total: int) -> None:
-        """Show how many are counted."""
+        """Show how many are done."""
         self._update("files", done, total)

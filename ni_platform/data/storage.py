@@ -24,6 +24,7 @@ from ni_platform.errors import DatasetError
 _SCHEME = "s3://"
 _MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 _HASH_CHUNK_BYTES = 1 << 20
+_CHECKSUM = "sha256"
 _LISTING_PAGE = 1000
 
 
@@ -76,11 +77,9 @@ def local_copy(uri: str | Path) -> Iterator[Path]:
             raise MissingFileError(f"{uri} is not a file: check the path.")
         yield Path(uri)
         return
-    bucket, key = _split(str(uri))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / PurePosixPath(key).name
-        with _explained(str(uri)):
-            _client().download_file(bucket, key, str(path))
+        path = Path(folder) / PurePosixPath(str(uri)).name
+        download(str(uri), path)
         yield path
 
 
@@ -94,11 +93,32 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
             _replace_file(Path(uri), data)
 
 
-def upload(path: Path, uri: str) -> None:
-    """Copy a local file to an `s3://` URI, in parts where it is large."""
+def upload(path: Path, uri: str, *, checksum: str | None = None) -> None:
+    """Copy a local file to an `s3://` URI, in parts where it is large; `checksum` stays with it."""
     bucket, key = _split(uri)
+    extra = {"Metadata": {_CHECKSUM: checksum}} if checksum else None
     with _explained(uri):
-        _client().upload_file(str(path), bucket, key)
+        _client().upload_file(str(path), bucket, key, ExtraArgs=extra)
+
+
+def download(uri: str, path: Path) -> None:
+    """Copy an `s3://` object to a local file, in parts where it is large."""
+    bucket, key = _split(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _explained(uri):
+        _client().download_file(bucket, key, str(path))
+
+
+def stored_checksum(uri: str) -> str | None:
+    """The checksum that `upload` left with an object; None if there is no object or checksum."""
+    bucket, key = _split(uri)
+    try:
+        with _explained(uri):
+            head = _client().head_object(Bucket=bucket, Key=key)
+    except MissingFileError:
+        return None
+    checksum: str | None = head.get("Metadata", {}).get(_CHECKSUM)
+    return checksum
 
 
 def list_files(uri: str | Path) -> list[str]:
