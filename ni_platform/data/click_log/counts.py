@@ -23,11 +23,17 @@ class Counts:
 
     def add_events(self, events: pa.Table) -> None:
         """Count events: the keys and `clicked`."""
-        counted = events.group_by(self._keys, use_threads=False).aggregate(
-            [(CLICKED, "count"), (CLICKED, "sum")]
+        # Numbers of levels are grouped in a quarter of the time that texts take.
+        levels = {key: _encoded(events[key]) for key in self._keys}
+        codes = pa.table({key: array.indices for key, array in levels.items()})
+        counted = (
+            codes.append_column(CLICKED, events[CLICKED])
+            .group_by(self._keys, use_threads=False)
+            .aggregate([(CLICKED, "count"), (CLICKED, "sum")])
         )
-        names = {f"{CLICKED}_count": IMPRESSIONS, f"{CLICKED}_sum": CLICKS}
-        self.add(counted.rename_columns([names.get(n, n) for n in counted.column_names]))
+        named = {key: array.dictionary.take(counted[key]) for key, array in levels.items()}
+        totals = {IMPRESSIONS: counted[f"{CLICKED}_count"], CLICKS: counted[f"{CLICKED}_sum"]}
+        self.add(pa.table(named | totals))
 
     def add(self, counts: pa.Table) -> None:
         """Add counts: the keys, `impressions` and `clicks`."""
@@ -52,3 +58,10 @@ class Counts:
         )
         self._merged = sums.rename_columns([n.removesuffix("_sum") for n in sums.column_names])
         self._waiting, self._rows_waiting = [], 0
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    whole = column.unify_dictionaries().combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole

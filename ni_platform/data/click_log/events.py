@@ -20,6 +20,7 @@ from ni_platform.errors import DatasetError
 CLICKED = "clicked"
 _ROWS_AT_ONCE = 1 << 18
 _BYTES_AT_ONCE = 16 << 20
+_LEVELS = pa.dictionary(pa.int32(), pa.string())
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 _WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 _CLICKED_WORDS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
@@ -30,7 +31,7 @@ class Clean:
     """A piece of a log."""
 
     events: pa.Table
-    """The keys of the spec as text and `clicked` as 0 or 1."""
+    """The keys of the spec as text (in part dictionary-encoded) and `clicked` as 0 or 1."""
     rows: int
     dropped: dict[str, int]
     """Events left out by each drop rule; one that several rules name counts for the first."""
@@ -77,7 +78,8 @@ _Pieces = Iterator[tuple[pa.Table, np.ndarray, list[tuple[int, str]]]]
 
 
 def _parquet(path: Path, spec: LogSpec) -> _Pieces:
-    with pq.ParquetFile(path) as file:
+    levels = [column for column in spec.keys if column not in spec.time_parts]
+    with pq.ParquetFile(path, read_dictionary=levels) as file:
         _check_columns(file.schema_arrow.names, spec)
         start = 1
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(spec.columns)):
@@ -103,7 +105,9 @@ def _csv(path: Path, spec: LogSpec) -> _Pieces:
             newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
         ),
         convert_options=pa.csv.ConvertOptions(
-            column_types={column: pa.string() for column in spec.columns},
+            column_types={
+                column: _LEVELS if column in spec.keys else pa.string() for column in spec.columns
+            },
             strings_can_be_null=True,
             null_values=[""],
         ),
@@ -147,10 +151,14 @@ def _clean(
         found = _matches(table[rule.column], rule) & good
         dropped[f"{rule.column} {rule.conditions}"] = int(found.sum())
         good &= ~found
-    events = pa.table({key: _text(table[key]) for key in spec.keys} | {CLICKED: clicked})
+    events = pa.table({key: _levels(table[key]) for key in spec.keys} | {CLICKED: clicked})
     if not good.all():
         events = events.filter(pa.array(good))
     return Clean(events=events, rows=rows, dropped=dropped, rejects=rejects)
+
+
+def _levels(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column if column.type.equals(_LEVELS) else _text(column)
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -171,6 +179,8 @@ def _clicked(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Values as float64, null where they are no numbers."""
+    if pa.types.is_dictionary(column.type):
+        column = _text(column)
     if not pa.types.is_string(column.type):
         return column.cast(pa.float64())
     is_number = pc.fill_null(pc.match_substring_regex(column, _NUMBER), False)
