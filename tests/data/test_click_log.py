@@ -31,6 +31,13 @@ SPEC = LogSpec(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_ray_afterwards():
+    """Leave no Ray behind: other tests start one of their own size."""
+    yield
+    ray.shutdown()
+
+
 def events(rows: int, seed: int = 0) -> pd.DataFrame:
     """Exposures of four ads on two devices; ad 3 is clicked most."""
     rng = np.random.default_rng(seed)
