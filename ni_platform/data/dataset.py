@@ -203,15 +203,12 @@ def write_dataset(
     in use, the disk is full or the table does not fit the manifest.
     """
     _check_table(contents, manifest, str(root))
+    check_free(root)
     if storage.is_remote(root):
-        if storage.exists(storage.join(root, FILE_NAME)):
-            raise DatasetError(_in_use(root))
         with tempfile.TemporaryDirectory() as folder, storage.explained_disk_errors(folder):
             _upload(_filled(Path(folder), manifest, contents, {}), str(root), images, manifest)
         return Dataset.open(root)
     target = Path(root).absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DatasetError(_in_use(target))
     with storage.explained_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
@@ -225,8 +222,15 @@ def write_dataset(
     return Dataset.open(target)
 
 
-def _in_use(root: str | Path) -> str:
-    return f"{root} is already there: choose another folder, or delete it first."
+def check_free(root: str | Path) -> None:
+    """Raise `DatasetError` where a dataset folder (local or `s3://`) cannot be written anew."""
+    if storage.is_remote(root):
+        used = storage.exists(storage.join(root, FILE_NAME))
+    else:
+        root = Path(root).absolute()
+        used = root.exists() and (not root.is_dir() or any(root.iterdir()))
+    if used:
+        raise DatasetError(f"{root} is already there: choose another folder, or delete it first.")
 
 
 def _filled(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from ni_platform.data import storage
-from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset import Dataset, check_free
 from ni_platform.data.manifest import FILE_NAME
 from ni_platform.errors import DatasetError
 
@@ -62,8 +62,7 @@ def pull(
     """
     _check_places(local=folder, remote=source)
     target = Path(folder).absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise DatasetError(f"{target} is already there: choose another folder, or delete it first.")
+    check_free(target)
     names = storage.list_files(source)
     if FILE_NAME not in names:
         raise DatasetError(f"{source} is not a dataset: it has no {FILE_NAME}. Check the prefix.")

@@ -21,7 +21,7 @@ from ni_platform.data.click_log.counts import CLICKS, IMPRESSIONS, Counts
 from ni_platform.data.click_log.events import read_events
 from ni_platform.data.click_log.levels import Merge, merge_rare_levels
 from ni_platform.data.click_log.spec import LogSpec
-from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset import Dataset, check_free
 from ni_platform.data.importers.table import import_table, read_table
 from ni_platform.errors import DatasetError
 from ni_platform.ray_cluster import start_ray
@@ -88,8 +88,7 @@ def aggregate(
     combinations. Nothing is written where more than `spec.max_rejected` of the rows are bad, but
     for `OUT.rejects.csv`.
     """
-    if storage.exists(storage.join(out, "dataset.yaml")):
-        raise DatasetError(f"{out} is already there: choose another folder, or delete it first.")
+    check_free(out)
     files = log_files(logs)
     report, counts, rejects = Aggregation(files=len(files)), Counts(spec.keys), []
     for done, part in enumerate(_parts(files, spec), start=1):
