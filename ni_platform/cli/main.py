@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 import click
 
 from ni_platform import __version__
+from ni_platform.cli.lazy import LazyGroup
 from ni_platform.errors import NiError
 
 COMMANDS = {
@@ -24,26 +24,12 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module only when that command runs, so that `ni --help` is quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the journey."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module and return its `command`."""
-        if cmd_name not in COMMANDS:
-            return None
-        return importlib.import_module(f"ni_platform.cli.{cmd_name}").command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    package="ni_platform.cli",
+    summaries=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="ni_platform")
 def group() -> None:
     """Learn from A/B tests what makes content work.

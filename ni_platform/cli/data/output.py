@@ -1,0 +1,42 @@
+"""What the commands on datasets print."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ni_platform.cli.output import console, table
+
+
+def print_dataset(dataset: Any) -> None:
+    """Print what a dataset holds and the command that comes next."""
+    manifest = dataset.manifest
+    tests = dataset.ab_test.dropna()
+    rows: list[tuple[str, Any]] = [
+        ("contents", len(dataset)),
+        ("A/B tests", int(tests.nunique())),
+        ("impressions", int(dataset.impressions.sum())),
+        ("mean success rate", float(dataset.success_rate.mean())),
+        ("text", ", ".join(manifest.columns.text) or "–"),
+        ("image", manifest.columns.image or "–"),
+        ("domain", manifest.columns.domain or "–"),
+        ("attributes", ", ".join(manifest.columns.categorical + manifest.columns.numeric) or "–"),
+    ]
+    table(manifest.name, ("dataset", dataset.root), rows)
+    console.print(f"Next: [bold]ni data check {dataset.root}[/bold]")
+
+
+def print_check_report(report: Any) -> None:
+    """Print how many rules of each suite hold, and the rules that do not with sample rows."""
+    table(
+        f"Data checks: {'passed' if report.success else 'FAILED'}",
+        ("suite", "rules", "passed"),
+        [
+            (suite, len(rules), sum(rule.success for rule in rules))
+            for suite in report.suites
+            if (rules := [rule for rule in report.results if rule.suite == suite])
+        ],
+    )
+    for rule in report.failures:
+        console.print(f"[red]FAIL[/red] {rule.suite}: {rule.rule} Observed: {rule.observed}.")
+        for row in rule.sample_rows:
+            console.print(f"       {row}", markup=False)
