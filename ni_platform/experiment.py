@@ -17,6 +17,7 @@ from ni_platform.errors import ChecksFailedError
 from ni_platform.evaluation import (
     FinishedRun,
     Metrics,
+    add_predictions,
     changes_versus_glm,
     evaluate_slices,
     outcome_table,
@@ -25,7 +26,7 @@ from ni_platform.evaluation import (
 )
 from ni_platform.experiment_config import ExperimentConfig, fitted_to
 from ni_platform.models.baselines.glm import BinomialGLM
-from ni_platform.models.scorer import build_scorer
+from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.overrides import to_dict
 from ni_platform.provenance import provenance
 from ni_platform.tracking.run_queries import read_run
@@ -115,7 +116,9 @@ def train(
         on_event("evaluating")
         rows = _evaluated_rows(splits)
         table = outcome_table(dataset, membership.iloc[rows], rows)
-        table["prediction"] = results[FUSED].predictions
+        fused, buckets = results[FUSED], Scorer.load(tasks[0].scorer, "cpu").buckets
+        observed = None if buckets is None else buckets.observed_deviation(dataset, rows)
+        table = add_predictions(table, np.asarray(fused.predictions), fused.deviations, observed)
         glm = _glm(record, config, dataset, splits, table) if config.evaluation.glm else None
         metrics = record_evaluation(record, table, config.evaluation, glm)
         on_event("recording the model")

@@ -55,7 +55,15 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
-        for modality in self.pretraining.stages:
+        stages = self.pretraining.stages
+        if self.model.output != "distribution" and any(
+            stage.loss.needs_distribution for stage in (*stages.values(), self.training)
+        ):
+            raise ConfigError(
+                "training.loss.kl_divergence and .earth_movers_distance compare distributions, but "
+                "the model gives a rate; set model.output=distribution, or these weights to 0"
+            )
+        for modality in stages:
             if modality not in self.model.modalities:
                 raise ConfigError(
                     f"pretraining.{modality} is set, but the model reads no {modality}; set it to "

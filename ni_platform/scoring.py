@@ -16,6 +16,7 @@ from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.evaluation import (
     EvaluationConfig,
     FinishedRun,
+    add_predictions,
     content_keys,
     outcome_table,
     record_evaluation,
@@ -62,7 +63,11 @@ def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) ->
     ) as record:
         rows = membership["row"].to_numpy()
         table = outcome_table(dataset, membership.drop(columns="row"), rows)
-        table["prediction"] = _score(scorer, dataset, rows, on_scored)
+        predictions, deviations = _score(scorer, dataset, rows, on_scored)
+        observed = None
+        if scorer.buckets is not None:
+            observed = scorer.buckets.observed_deviation(dataset, rows)
+        table = add_predictions(table, predictions, deviations, observed)
         metrics = record_evaluation(record, table, config)
     return FinishedRun(run_id=record.run_id, name=record.run_name, model_uri=uri, metrics=metrics)
 
@@ -84,7 +89,7 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
     table = pd.DataFrame(
         {
             "content_id": dataset.content_id,
-            "prediction": _score(scorer, dataset, np.arange(len(dataset)), on_scored),
+            "prediction": _score(scorer, dataset, np.arange(len(dataset)), on_scored)[0],
         }
     )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -102,9 +107,9 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
 
 def _score(
     scorer: Scorer, dataset: Dataset, rows: np.ndarray, on_scored: OnScored | None
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray | None]:
     progress = None if on_scored is None else partial(on_scored, total=len(rows))
-    return scorer.predict(dataset.inputs(rows), progress=progress)
+    return scorer.predict_with_deviation(dataset.inputs(rows), progress=progress)
 
 
 def _unseen(dataset: Dataset, trained: RunEvaluation | None) -> pd.DataFrame:

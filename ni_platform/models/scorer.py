@@ -28,6 +28,7 @@ from ni_platform.models.encoders.tokenization import TextTokenizer
 from ni_platform.models.inputs import ImageInput, InputEncoder, InputSchema, joined_texts
 from ni_platform.models.m2fn.network import M2FN, M2FNConfig
 from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
+from ni_platform.models.outputs import Buckets, rates
 
 Regressor = NeuralInsights | M2FN
 RegressorConfig = Annotated[NeuralInsightsConfig | M2FNConfig, Field(discriminator="kind")]
@@ -41,12 +42,9 @@ _DESCRIPTION = "regressor.json"
 _WEIGHTS = "weights.safetensors"
 _TOKENIZER = "tokenizer"
 _BACKBONES = "backbones"
-_FORMAT = 1
+_FORMAT = 2
 _READERS = 4
 """Threads that read batches ahead of the network."""
-
-_LOGIT_LIMIT = 30.0
-"""Beyond it float64 rates come close to being exactly 0 or 1."""
 
 
 class Scorer:
@@ -56,6 +54,12 @@ class Scorer:
         self.config = config
         self.model = model
         self.inputs = inputs
+
+    @property
+    def buckets(self) -> Buckets | None:
+        """What the network gives a distribution over; None if it gives a rate."""
+        buckets: Buckets | None = self.model.buckets
+        return buckets
 
     @property
     def device(self) -> torch.device:
@@ -99,6 +103,7 @@ class Scorer:
             "config": asdict(self.config),
             "schema": asdict(self.inputs.schema),
             "initial_rate": self.model.initial_rate,
+            "buckets": None if self.buckets is None else asdict(self.buckets),
         }
         (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2))
 
@@ -110,15 +115,17 @@ class Scorer:
             ConfigError: the folder is not a saved regressor, or one of a later version.
         """
         folder = Path(folder)
-        config, schema, initial_rate = _read_description(folder)
+        config, schema, initial_rate, buckets = _read_description(folder)
         tokenizer = TextTokenizer.load(folder / _TOKENIZER) if schema.text else None
         _, network = REGRESSORS[config.kind]
         model = network(
             config,
             attributes_width=schema.attributes_width,
             vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+            text_columns=len(schema.text),
             skeleton=folder / _BACKBONES,
             initial_rate=initial_rate,
+            buckets=buckets,
         )
         try:
             model.load_state_dict(safetensors.torch.load_file(folder / _WEIGHTS))
@@ -141,6 +148,19 @@ class Scorer:
     ) -> np.ndarray:
         """Predicted success rates, float64 in (0, 1), one per row of `frame`.
 
+        Args and errors as those of `predict_with_deviation`.
+        """
+        return self.predict_with_deviation(frame, batch_size=batch_size, progress=progress)[0]
+
+    def predict_with_deviation(
+        self,
+        frame: pd.DataFrame,
+        *,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Success rates [N] and, of a model of distributions, their standard deviations [N].
+
         Args:
             frame: as `InputEncoder.encode` takes it.
             batch_size: rows that are scored together.
@@ -151,19 +171,22 @@ class Scorer:
         """
         training = self.model.training
         self.model.eval()
-        rates = np.empty(len(frame), dtype=np.float64)
+        means = np.empty(len(frame), dtype=np.float64)
+        deviations = None if self.buckets is None else np.empty_like(means)
         try:
             with torch.inference_mode():
                 for start, inputs in self._read_ahead(frame, batch_size):
-                    logits_B = self.model(inputs.to(self.device))
-                    stop = start + inputs.size
-                    logits_B = logits_B.double().clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
-                    rates[start:stop] = torch.sigmoid(logits_B).cpu().numpy()
+                    outputs = self.model(inputs.to(self.device))
+                    mean_B, deviation_B = rates(outputs, self.buckets)
+                    rows = slice(start, start + inputs.size)
+                    means[rows] = mean_B.cpu().numpy()
+                    if deviations is not None and deviation_B is not None:
+                        deviations[rows] = deviation_B.cpu().numpy()
                     if progress is not None:
                         progress(inputs.size)
         finally:
             self.model.train(training)
-        return rates
+        return means, deviations
 
     def _read_ahead(self, frame: pd.DataFrame, batch_size: int) -> Iterator[tuple[int, Inputs]]:
         """First row and inputs of each batch, in order, read by threads ahead of their use."""
@@ -208,7 +231,9 @@ def build_scorer(
             config,
             attributes_width=schema.attributes_width,
             vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+            text_columns=len(schema.text),
             initial_rate=_mean_rate(dataset.success_rate[train_rows]),
+            buckets=Buckets.fit(dataset, train_rows) if config.output == "distribution" else None,
         )
     return Scorer(config, model, _input_encoder(config, schema, tokenizer))
 
@@ -235,10 +260,13 @@ def _input_encoder(
         config.image.input if config.image is not None else ImageInput(),
         tokenizer,
         config.domain.buckets if config.domain is not None else 0,
+        separate_texts=config.text is not None and config.text.columns == "separate",
     )
 
 
-def _read_description(folder: Path) -> tuple[RegressorConfig, InputSchema, float]:
+def _read_description(
+    folder: Path,
+) -> tuple[RegressorConfig, InputSchema, float, Buckets | None]:
     path = folder / _DESCRIPTION
     try:
         description: dict[str, Any] = json.loads(path.read_text())
@@ -258,6 +286,7 @@ def _read_description(folder: Path) -> tuple[RegressorConfig, InputSchema, float
     try:
         config = TypeAdapter(config_class).validate_python(description["config"])
         schema = TypeAdapter(InputSchema).validate_python(description["schema"])
-        return config, schema, float(description["initial_rate"])
+        buckets = TypeAdapter(Buckets | None).validate_python(description["buckets"])
+        return config, schema, float(description["initial_rate"]), buckets
     except (ValidationError, KeyError) as error:
         raise ConfigError(f"{path} is damaged: {error}. Save the model again.") from error
