@@ -21,7 +21,7 @@ from ni_platform.evaluation import (
     outcome_table,
     record_evaluation,
 )
-from ni_platform.models.scorer import Scorer
+from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.tracking.model_source import resolve_model, run_of_model
 from ni_platform.tracking.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_record import RunRecord
@@ -46,7 +46,7 @@ def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) ->
         DatasetError: The model learned from every content.
 
     """
-    scorer = Scorer.load(resolve_model(uri))
+    scorer = load_regressor(resolve_model(uri))
     dataset = Dataset.open(data)
     trained = run_of_model(uri)
     membership = _unseen(dataset, None if trained is None else RunEvaluation.load(trained))
@@ -84,7 +84,7 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
     target = Path(output)
     if target.suffix not in (".parquet", ".csv"):
         raise ConfigError(f"--output must end in .parquet or .csv, but got {output!r}")
-    scorer = Scorer.load(resolve_model(uri))
+    scorer = load_regressor(resolve_model(uri))
     dataset = Dataset.open(data)
     table = pd.DataFrame(
         {
@@ -106,7 +106,7 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
 
 
 def _score(
-    scorer: Scorer, dataset: Dataset, rows: np.ndarray, on_scored: OnScored | None
+    scorer: Regressor, dataset: Dataset, rows: np.ndarray, on_scored: OnScored | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     progress = None if on_scored is None else partial(on_scored, total=len(rows))
     return scorer.predict_with_deviation(dataset.inputs(rows), progress=progress)

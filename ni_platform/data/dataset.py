@@ -8,8 +8,10 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -143,6 +145,31 @@ class Dataset:
         if rows is not None:
             frame = frame.iloc[np.asarray(rows, dtype=np.int64)]
         return frame.reset_index(drop=True)
+
+    def without_inputs(self, names: Sequence[str]) -> "Dataset":
+        """The same contents with fewer columns declared as inputs.
+
+        Raises `DatasetError` for a name that is not an input column.
+        """
+        columns = self.manifest.columns
+        known = list(columns.inputs)
+        for name in names:
+            if name not in known:
+                raise DatasetError(
+                    f"Only an input column can be left out, but {name!r} is none of "
+                    f"{known}{nearest(name, known)}: correct the name."
+                )
+        kept: dict[str, Any] = {
+            role: tuple(name for name in getattr(columns, role) if name not in names)
+            for role in ("text", "categorical", "numeric")
+        }
+        if columns.domain in names:
+            kept["domain"] = None
+        images = self.manifest.images
+        if columns.image in names:
+            kept["image"], images = None, None
+        manifest = replace(self.manifest, columns=replace(columns, **kept), images=images)
+        return Dataset(self.root, manifest, self.contents)
 
     @cached_property
     def image_digests(self) -> pd.Series | None:
