@@ -1,4 +1,4 @@
-"""M2FN (Park et al., Applied Soft Computing 2021): the published network, and one for a laptop."""
+"""M2FN: the published network, for rates and for distributions, and one for a laptop."""
 
 from dataclasses import replace
 

@@ -26,6 +26,8 @@ from ni_platform.overrides import from_dict, set_values, to_dict
 from ni_platform.training.config import TrainingConfig
 
 EXPERIMENTS = "experiments"
+TABLES = "_tables"
+"""End of the names of files whose functions are tables of a paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,20 +87,44 @@ class ExperimentConfig:
 
 
 def fingerprint(config: ExperimentConfig) -> str:
-    """Return the SHA-256 of everything in a config but its name."""
-    values = {name: value for name, value in to_dict(config).items() if name != "name"}
+    """Return the SHA-256 of what decides the trained model: all but name and evaluation."""
+    values = to_dict(replace(config, name="", evaluation=EvaluationConfig()))
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def list_experiments() -> list[tuple[str, str]]:
     """Return each experiment's name and the first line of its docstring."""
-    found = []
-    for module in _modules():
-        for name, function in inspect.getmembers(module, inspect.isfunction):
-            if function.__module__ == module.__name__ and not name.startswith("_"):
-                summary = (inspect.getdoc(function) or "").partition("\n")[0]
-                found.append((f"{module.__name__.removeprefix(EXPERIMENTS + '.')}.{name}", summary))
-    return found
+    return [
+        (f"{module}.{name}", summary)
+        for module, name, summary in _functions()
+        if not module.endswith(TABLES)
+    ]
+
+
+def list_tables() -> list[tuple[str, str]]:
+    """Return each table's name and the first line of its docstring.
+
+    The function `table6` of `experiments/m2fn_tables.py` is the table `m2fn.table6`.
+    """
+    return [
+        (f"{module.removesuffix(TABLES)}.{name}", summary)
+        for module, name, summary in _functions()
+        if module.endswith(TABLES)
+    ]
+
+
+def _functions() -> list[tuple[str, str, str]]:
+    """Return file, name and first line of the docstring of every public function."""
+    return [
+        (module.__name__.removeprefix(f"{EXPERIMENTS}."), name, _first_line(function))
+        for module in _modules()
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    ]
+
+
+def _first_line(function: object) -> str:
+    return (inspect.getdoc(function) or "").partition("\n")[0]
 
 
 def load_experiment(name: str) -> ExperimentConfig:

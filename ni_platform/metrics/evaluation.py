@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -204,6 +204,54 @@ def paired_difference(
     if percent:
         difference = 100 * ratio(difference, b.values)
     return Draws(difference, min(a.clusters, b.clusters)).estimate()
+
+
+def averaged(
+    metric: str,
+    predictions: Sequence[ArrayLike],
+    clicks: ArrayLike,
+    impressions: ArrayLike,
+    *,
+    reference: Sequence[ArrayLike] | None = None,
+    ab_test: Any = None,
+    group: Any = None,
+    inputs: Any = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    success_rate: ArrayLike | None = None,
+) -> Estimate:
+    """Mean of a metric over several trainings' predictions [N] of the same contents.
+
+    The interval is that of the mean over resampled contents, the same for every training; how
+    far trainings differ from one another is not in it. With a `reference` (predictions of another
+    model) it is the change against the reference's mean in percent, on the same replicates.
+    Raises EvaluationError for a metric that `evaluate` does not know.
+    """
+    family = _family(metric)
+
+    def mean(models: Sequence[ArrayLike]) -> Draws:
+        draws = []
+        for prediction in models:
+            scored = ScoredContents.of(
+                prediction,
+                clicks,
+                impressions,
+                ab_test=ab_test,
+                group=group,
+                inputs=inputs,
+                success_rate=success_rate,
+            )
+            resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
+            draws.append(family(scored, resampling)[metric])
+        values = np.mean([draw.values for draw in draws], axis=0)
+        return Draws(values, min(draw.clusters for draw in draws))
+
+    found = mean(predictions)
+    if reference is not None:
+        other = mean(reference)
+        change = 100 * ratio(found.values - other.values, other.values)
+        found = Draws(change, min(found.clusters, other.clusters))
+    return found.estimate()
 
 
 def change_versus(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +58,18 @@ def read_run(run_id: str) -> RunSummary:
     """
     client = connect()
     return _summary(get_run(client, run_id), _experiment_names(client))
+
+
+def find_runs(tags: Mapping[str, str]) -> list[RunSummary]:
+    """Return the runs that have all these tags, newest first."""
+    client = connect()
+    names = _experiment_names(client)
+    condition = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    with store_errors("look for runs"):
+        found = client.search_runs(
+            list(names), condition, max_results=_PAGE, order_by=["attributes.start_time DESC"]
+        )
+    return [_summary(run, names) for run in found]
 
 
 def list_runs(

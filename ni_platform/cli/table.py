@@ -1,0 +1,96 @@
+"""`ni table`: a paper's table on the user's own data."""
+
+from __future__ import annotations
+
+import click
+
+from ni_platform.cli.output import console, data_option, json_option, print_json, table
+
+
+@click.command("table")
+@click.argument("name", required=False)
+@data_option(required=False)
+@click.option("--base", help="Experiment whose variants the rows are; the paper's if not given.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="Change a value of --base, such as model.image.input.size=64; any number.",
+)
+@click.option("--rows", multiple=True, help="Only rows whose label contains this text.")
+@click.option("--seeds", default="0", show_default=True, help="Seeds of the training: 0,1,2.")
+@click.option("--budget", default=1.0, show_default=True, help="Share of the epochs to train.")
+@click.option("--workers", type=int, help="Ray Train workers per row; one if not given.")
+@click.option("--output", metavar="DIR", help="Write table.txt, .csv, .md and .png into DIR.")
+@click.option("--allow-failed-checks", is_flag=True, help="Train although data checks failed.")
+@json_option
+def command(
+    name: str | None,
+    data: str | None,
+    base: str | None,
+    overrides: tuple[str, ...],
+    rows: tuple[str, ...],
+    seeds: str,
+    budget: float,
+    workers: int | None,
+    output: str | None,
+    allow_failed_checks: bool,
+    as_json: bool,
+) -> None:
+    """Measure table NAME (such as m2fn.table6) on the dataset in --data.
+
+    Every row is a run of its own below the table's run. A row that was trained before, with the
+    same config on the same data, is not trained again; repeat the command to go on after a stop.
+    Without NAME, the tables are listed.
+    """
+    from ni_platform.experiment_config import list_tables, load_experiment
+    from ni_platform.overrides import set_values
+
+    if name is None:
+        table("Tables", ("name", "what it is"), list_tables())
+        return
+    if data is None:
+        raise click.UsageError("a dataset is needed; name its folder with --data DIR")
+    if overrides and base is None:
+        raise click.UsageError("--set changes the experiment that --base names")
+    try:
+        seed_numbers = [int(seed) for seed in seeds.split(",")]
+    except ValueError:
+        raise click.UsageError(f"--seeds takes numbers such as 0,1,2, but got {seeds}") from None
+    experiment = None if base is None else set_values(load_experiment(base), overrides)
+
+    from ni_platform.data.dataset import Dataset
+    from ni_platform.tables.definition import load_table
+
+    definition = load_table(name, Dataset.open(data), experiment)
+
+    from ni_platform.cli.progress import TrainingProgress
+    from ni_platform.experiment import Workers
+    from ni_platform.tables.report import captions, cells, header, long_table
+    from ni_platform.tables.run import run_table
+
+    with TrainingProgress() as progress:
+        measured = run_table(
+            definition,
+            data,
+            seeds=seed_numbers,
+            rows=rows,
+            budget=budget,
+            workers=Workers(count=workers) if workers else None,
+            output=output,
+            allow_failed_checks=allow_failed_checks,
+            on_event=progress,
+        )
+    table(
+        definition.title,
+        header(measured),
+        [[cell.replace(" [", "\n[dim][") + "[/dim]" if " [" in cell else cell
+          for cell in cells(measured, row)] for row in measured.rows],
+    )  # fmt: skip
+    for caption in captions(measured):
+        console.print(f"- {caption}", markup=False, highlight=False)
+    if output is not None:
+        console.print(f"Written to {output}: table.txt, table.csv, table.md, table.png")
+    if as_json:
+        print_json({"run_id": measured.run_id, "rows": long_table(measured).to_dict("records")})

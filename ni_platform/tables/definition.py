@@ -1,0 +1,75 @@
+"""What a table of a paper is: rows that are experiments, columns that are metrics."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.errors import ConfigError
+from ni_platform.experiment_config import EXPERIMENTS, TABLES, ExperimentConfig, list_tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One metric of one slice."""
+
+    title: str
+    metric: str
+    """`SLICE/METRIC`, as runs record it."""
+    relative_to: str | None = None
+    """Label of the row against which the change in percent is given; None: the metric itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One model of a table."""
+
+    label: str
+    config: ExperimentConfig
+    group: str = ""
+    """Rows of one group are compared with one another, such as those of one selection of data."""
+    paper: Mapping[str, float] = field(default_factory=dict)
+    """The paper's own figures by column title."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperTable:
+    """A table of a paper, for one dataset."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    """How it differs from the paper's, beside the data."""
+    by_domain: tuple[str, ...] = ()
+    """Metrics that are also drawn for each domain (NI Figure 8)."""
+
+
+def load_table(name: str, dataset: Dataset, base: ExperimentConfig | None = None) -> PaperTable:
+    """Return the table `PAPER.FUNCTION` that `experiments/PAPER_tables.py` makes for a dataset.
+
+    The function is called as `function(dataset, base)`; `base` is the experiment whose variants
+    the rows are, the paper's own if None.
+
+    Raises:
+        ConfigError: There is no such table; names the nearest.
+
+    """
+    known = [known for known, _ in list_tables()]
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.3) or known
+        raise ConfigError(f"there is no table {name!r}; did you mean {' or '.join(near)}?")
+    module_name, _, function_name = name.rpartition(".")
+    function: Any = getattr(
+        importlib.import_module(f"{EXPERIMENTS}.{module_name}{TABLES}"), function_name
+    )
+    table: PaperTable = function(dataset, base)
+    labels = [(row.group, row.label) for row in table.rows]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"the rows of {name} must have different labels, but are {labels}")
+    return table

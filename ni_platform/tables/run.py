@@ -1,0 +1,309 @@
+"""A table's rows trained or found again, and measured on contents that none has learned from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.errors import ConfigError
+from ni_platform.evaluation import OBSERVED_STD, PREDICTED_STD, SLICES
+from ni_platform.experiment import OnEvent, Workers, train
+from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerprint, fitted_to
+from ni_platform.metrics.evaluation import averaged
+from ni_platform.metrics.intervals import Estimate
+from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.models.neural_insights import MODALITIES
+from ni_platform.tables.definition import Column, PaperTable, Row
+from ni_platform.tables.report import write_report
+from ni_platform.tracking.run_queries import RunSummary, download_artifact, find_runs
+from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import connect
+from ni_platform.training.config import TrainingConfig
+
+_OF_DEVIATIONS = {"spearman_std": "spearman", "pearson_std": "pearson"}
+"""Metrics that compare deviations, and the metric of rates that does the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRow:
+    """A row with its figures."""
+
+    row: Row
+    runs: tuple[str, ...]
+    """Run id of each seed."""
+    figures: Mapping[str, Estimate]
+    """By column title; a metric that this row does not have is absent."""
+    spread: Mapping[str, float]
+    """Standard deviation over seeds by column title, where there are several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredTable:
+    """A finished table."""
+
+    table: PaperTable
+    dataset: str
+    seeds: tuple[int, ...]
+    budget: float
+    rows: tuple[MeasuredRow, ...]
+    columns: tuple[Column, ...]
+    """Those of the table's columns for which a row has a figure."""
+    predictions: Mapping[str, pd.DataFrame]
+    """Predictions of each row on the test part, with the first seed."""
+    run_id: str
+
+
+def run_table(
+    table: PaperTable,
+    data: str,
+    *,
+    seeds: Sequence[int] = (0,),
+    rows: Sequence[str] = (),
+    budget: float = 1.0,
+    workers: Workers | None = None,
+    output: str | None = None,
+    allow_failed_checks: bool = False,
+    replicates: int = 1000,
+    on_event: OnEvent = lambda event: None,
+) -> MeasuredTable:
+    """Train each row with each seed, or reuse the run that already did, and measure all.
+
+    A run is reused that was made with the same config (name and evaluation aside) on data of the
+    same fingerprint. One that was interrupted goes on; so a table that was stopped goes on when
+    the same call is made again.
+
+    Args:
+        table: What to measure.
+        data: Dataset folder.
+        seeds: Of the training; the split stays the same.
+        rows: Only rows whose label (or group and label) contains one of these texts.
+        budget: Share of the epochs that are trained, in (0, 1].
+        workers: As `train` takes them.
+        output: Folder for table.txt, .csv, .md and .png, besides the run's artifacts.
+        allow_failed_checks: As `train` takes it.
+        replicates: Behind each interval.
+        on_event: Told what happens.
+
+    Raises:
+        ConfigError: No row is left, or the budget or seeds make no sense.
+
+    """
+    if not 0 < budget <= 1 or not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ConfigError(
+            f"budget must be in (0, 1] and seeds different numbers from 0, but got {budget} and "
+            f"{list(seeds)}"
+        )
+    connect()
+    dataset = Dataset.open(data)
+    chosen = _chosen(table, rows)
+    configs = {
+        (row.group, row.label, seed): fitted_to(_prepared(row.config, seed, budget), dataset)
+        for row in chosen
+        for seed in seeds
+    }
+    data_fingerprint = dataset.fingerprint()
+    identity = _identity(table, configs, data_fingerprint)
+    with RunRecord.start(
+        table.name.partition(".")[0],
+        run_name=table.name,
+        parameters={"table": table.name, "seeds": list(seeds), "budget": budget},
+        tags={
+            "ni.table": table.name,
+            "ni.table_fingerprint": identity,
+            "ni.dataset": dataset.root,
+            "ni.dataset_name": dataset.manifest.name,
+            "ni.dataset_fingerprint": data_fingerprint,
+            "ni.level": "table",
+        },
+        resume=_interrupted({"ni.table_fingerprint": identity}),
+    ) as record:
+        runs: dict[tuple[str, str], list[str]] = {}
+        for number, ((group, label, seed), config) in enumerate(configs.items(), start=1):
+            on_event(f"row {number} of {len(configs)}: {_full(group, label)}, seed {seed}")
+            same = {
+                "ni.config_fingerprint": fingerprint(config),
+                "ni.dataset_fingerprint": data_fingerprint,
+                "ni.level": "run",
+            }
+            run_id = _finished(same)
+            if run_id is not None:
+                on_event(f"reusing run {run_id}")
+            else:
+                run_id = train(
+                    replace(config, name=table.name),
+                    data,
+                    workers=workers,
+                    name=f"{_full(group, label)}, seed {seed}",
+                    parent=record.run_id,
+                    resume=_interrupted(same),
+                    allow_failed_checks=allow_failed_checks,
+                    on_event=on_event,
+                ).run_id
+            runs.setdefault((group, label), []).append(run_id)
+        on_event("measuring")
+        measured = _measured(table, chosen, runs, dataset, tuple(seeds), budget, replicates)
+        measured = replace(measured, run_id=record.run_id)
+        with tempfile.TemporaryDirectory() as scratch:
+            write_report(measured, Path(scratch))
+            record.log_artifacts(scratch, "table")
+            if output is not None:
+                shutil.copytree(scratch, output, dirs_exist_ok=True)
+    return measured
+
+
+def _chosen(table: PaperTable, wanted: Sequence[str]) -> list[Row]:
+    """Rows that are asked for, and those that they are measured against."""
+    if not wanted:
+        return list(table.rows)
+    references = {column.relative_to for column in table.columns}
+    found = [
+        row
+        for row in table.rows
+        if row.label in references
+        or any(text.lower() in _full(row.group, row.label).lower() for text in wanted)
+    ]
+    if not any(row.label not in references for row in found) and not (
+        set(wanted) & {row.label for row in found}
+    ):
+        labels = "; ".join(_full(row.group, row.label) for row in table.rows)
+        raise ConfigError(f"no row of {table.name} contains {' or '.join(wanted)}; it has {labels}")
+    return found
+
+
+def _full(group: str, label: str) -> str:
+    return f"{group} {label}".strip()
+
+
+def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentConfig:
+    """Set the seed and the epochs of every stage; the split keeps its seed."""
+    # Each row stands beside the others: a GLM per row would be the same one again and again.
+    config = replace(config, evaluation=replace(config.evaluation, glm=False))
+    if isinstance(config.model, TabularConfig):
+        return replace(config, model=replace(config.model, seed=seed))
+
+    def changed(stage: TrainingConfig) -> TrainingConfig:
+        return replace(stage, seed=seed, epochs=max(1, round(stage.epochs * budget)))
+
+    pretraining = {
+        name: changed(stage)
+        for name in MODALITIES
+        if (stage := getattr(config.pretraining, name)) is not None
+    }
+    return replace(
+        config, training=changed(config.training), pretraining=Pretraining(**pretraining)
+    )
+
+
+def _identity(
+    table: PaperTable, configs: Mapping[tuple[str, str, int], ExperimentConfig], data: str
+) -> str:
+    parts = [table.name, data, *sorted(fingerprint(config) for config in configs.values())]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _finished(tags: Mapping[str, str]) -> str | None:
+    runs = [run for run in find_runs(tags) if run.status == "FINISHED" and run.model_uri]
+    return runs[0].run_id if runs else None
+
+
+def _interrupted(tags: Mapping[str, str]) -> str | None:
+    """Return the newest run that did not come to its end; a killed machine leaves it RUNNING."""
+    runs: list[RunSummary] = [run for run in find_runs(tags) if run.status != "FINISHED"]
+    return runs[0].run_id if runs else None
+
+
+def _measured(
+    table: PaperTable,
+    rows: Sequence[Row],
+    runs: Mapping[tuple[str, str], Sequence[str]],
+    dataset: Dataset,
+    seeds: tuple[int, ...],
+    budget: float,
+    replicates: int,
+) -> MeasuredTable:
+    predictions = {
+        key: [pd.read_parquet(download_artifact(run, "predictions/test.parquet")) for run in ids]
+        for key, ids in runs.items()
+    }
+    found = []
+    for row in rows:
+        own = predictions[row.group, row.label]
+        figures: dict[str, Estimate] = {}
+        spread: dict[str, float] = {}
+        for column in table.columns:
+            reference = None
+            if column.relative_to is not None:
+                reference = predictions.get((row.group, column.relative_to))
+                if reference is None:
+                    continue
+            estimate = _figure(column, own, reference, replicates)
+            if estimate is None:
+                continue
+            figures[column.title] = estimate
+            if len(own) > 1 and reference is None:
+                each = [_figure(column, [one], None, 0) for one in own]
+                spread[column.title] = float(np.std([e.value for e in each if e], ddof=1))
+        found.append(
+            MeasuredRow(
+                row=row,
+                runs=tuple(runs[row.group, row.label]),
+                figures=figures,
+                spread=spread,
+            )
+        )
+    shown = tuple(c for c in table.columns if any(c.title in row.figures for row in found))
+    return MeasuredTable(
+        table=table,
+        dataset=dataset.manifest.name,
+        seeds=seeds,
+        budget=budget,
+        rows=tuple(found),
+        columns=shown,
+        predictions={_full(*key): tables[0] for key, tables in predictions.items()},
+        run_id="",
+    )
+
+
+def _figure(
+    column: Column,
+    own: Sequence[pd.DataFrame],
+    reference: Sequence[pd.DataFrame] | None,
+    replicates: int,
+) -> Estimate | None:
+    """Return the column's figure; None where the slice is empty or the metric not defined."""
+    part, _, metric = column.metric.partition("/")
+    predicted, observed = "prediction", "success_rate"
+    if metric in _OF_DEVIATIONS:
+        metric, predicted, observed = _OF_DEVIATIONS[metric], PREDICTED_STD, OBSERVED_STD
+    rows = own[0]["part"].isin(SLICES[part]).to_numpy()
+    if not rows.any() or predicted not in own[0]:
+        return None
+    if part == "in_domain" and not (own[0]["part"] == "out_of_domain").any():
+        return None  # it is the whole test part
+    first = own[0][rows]
+    if metric.startswith("pairwise_accuracy_") and not first["ab_test"].notna().any():
+        return None
+    estimate = averaged(
+        metric,
+        [table.loc[rows, predicted] for table in own],
+        first["clicks"],
+        first["impressions"],
+        reference=None
+        if reference is None
+        else [table.loc[rows, predicted] for table in reference],
+        ab_test=first["ab_test"].to_numpy(),
+        group=first["group"].to_numpy(),
+        inputs=first["content_key"].to_numpy(),
+        success_rate=first[observed],
+        replicates=replicates,
+    )
+    return estimate if np.isfinite(estimate.value) else None
