@@ -67,7 +67,7 @@ def command(
 
     from ni_platform.cli.progress import TrainingProgress
     from ni_platform.experiment import Workers
-    from ni_platform.tables.report import captions, cells, header, long_table
+    from ni_platform.tables.report import as_text, long_table
     from ni_platform.tables.run import run_table
 
     with TrainingProgress() as progress:
@@ -82,14 +82,8 @@ def command(
             allow_failed_checks=allow_failed_checks,
             on_event=progress,
         )
-    table(
-        definition.title,
-        header(measured),
-        [[cell.replace(" [", "\n[dim][") + "[/dim]" if " [" in cell else cell
-          for cell in cells(measured, row)] for row in measured.rows],
-    )  # fmt: skip
-    for caption in captions(measured):
-        console.print(f"- {caption}", markup=False, highlight=False)
+    # Rich would fold intervals to the width of the terminal.
+    click.echo(as_text(measured))
     if output is not None:
         console.print(f"Written to {output}: table.txt, table.csv, table.md, table.png")
     if as_json:

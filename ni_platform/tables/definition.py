@@ -36,6 +36,11 @@ class Row:
     """The paper's own figures by column title."""
 
 
+def full_label(row: Row) -> str:
+    """Return the group and the label, which together name a row."""
+    return f"{row.group} {row.label}".strip()
+
+
 @dataclass(frozen=True, kw_only=True)
 class PaperTable:
     """A table of a paper, for one dataset."""

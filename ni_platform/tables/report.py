@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,17 @@ from scipy.stats import kendalltau
 
 from ni_platform.metrics.evaluation import evaluate_by_domain
 from ni_platform.metrics.intervals import Estimate
+from ni_platform.tables.definition import Column, full_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ni_platform.tables.definition import Column
     from ni_platform.tables.run import MeasuredRow, MeasuredTable
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """Okabe and Ito's, which the colour-blind can tell apart."""
+_ABREAST = 3
+"""Metrics side by side, so that a terminal need not fold lines."""
 
 
 def write_report(measured: MeasuredTable, folder: Path) -> None:
@@ -66,20 +68,22 @@ def long_table(measured: MeasuredTable) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def header(measured: MeasuredTable) -> list[str]:
-    """Return the column titles of text and Markdown, the paper's own behind those it has."""
+def header(measured: MeasuredTable, columns: Sequence[Column] | None = None) -> list[str]:
+    """Return the titles of `columns` (all if None), the paper's figures behind those it has."""
     titles = ["model"]
-    for column in measured.columns:
+    for column in columns or measured.columns:
         titles.append(column.title)
         if _in_paper(measured, column):
             titles.append("paper")
     return titles
 
 
-def cells(measured: MeasuredTable, row: MeasuredRow) -> list[str]:
-    """Return a row as text, beside `header`."""
-    found = [f"{row.row.group} {row.row.label}".strip()]
-    for column in measured.columns:
+def cells(
+    measured: MeasuredTable, row: MeasuredRow, columns: Sequence[Column] | None = None
+) -> list[str]:
+    """Return a row as text, cell by cell as `header`."""
+    found = [full_label(row.row)]
+    for column in columns or measured.columns:
         found.append(_cell(row, column))
         if _in_paper(measured, column):
             paper = row.row.paper.get(column.title)
@@ -102,6 +106,7 @@ def order_agreement(measured: MeasuredTable) -> dict[str, tuple[float, int]]:
                 if row.row.group == group
                 and column.title in row.figures
                 and column.title in row.row.paper
+                and row.row.label != column.relative_to
             ]
             if len(both) < 3:
                 continue
@@ -139,13 +144,17 @@ def as_markdown(measured: MeasuredTable) -> str:
 
 
 def as_text(measured: MeasuredTable) -> str:
-    """Return the table in columns of plain text."""
-    lines = [header(measured), *(cells(measured, row) for row in measured.rows)]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    drawn = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)) for line in lines]
-    return "\n".join(
-        [measured.table.title, "", *(line.rstrip() for line in drawn), "", *captions(measured), ""]
-    )
+    """Return the table in columns of plain text, three metrics below one another at a time."""
+    drawn = [measured.table.title, ""]
+    for start in range(0, len(measured.columns), _ABREAST):
+        columns = measured.columns[start : start + _ABREAST]
+        lines = [header(measured, columns)]
+        lines += [cells(measured, row, columns) for row in measured.rows]
+        widths = [max(map(len, column)) for column in zip(*lines)]
+        for line in lines:
+            drawn.append("  ".join(c.ljust(width) for c, width in zip(line, widths)).rstrip())
+        drawn.append("")
+    return "\n".join([*drawn, *captions(measured), ""])
 
 
 def by_domain(measured: MeasuredTable) -> pd.DataFrame:
@@ -176,6 +185,8 @@ def _cell(row: MeasuredRow, column: Column) -> str:
     estimate = row.figures.get(column.title)
     if estimate is None:
         return "–"
+    if row.row.label == column.relative_to:
+        return "0"
     text = _number(estimate.value, column)
     if column.title in row.spread:
         text += f" ± {row.spread[column.title]:.3f}"
@@ -185,7 +196,7 @@ def _cell(row: MeasuredRow, column: Column) -> str:
 
 
 def _number(value: float, column: Column) -> str:
-    return f"{value:.3f}" if column.relative_to is None else f"{value:+.1f} %"
+    return f"{value:.3f}" if column.relative_to is None else f"{value:+.0f} %"
 
 
 def _pipe(texts: list[str]) -> str:
@@ -198,7 +209,7 @@ def _figure(measured: MeasuredTable) -> Figure:
 
     columns = measured.columns[:4]
     rows = list(reversed(measured.rows))
-    names = [f"{row.row.group} {row.row.label}".strip() for row in rows]
+    names = [full_label(row.row) for row in rows]
     figure = Figure(
         figsize=(2.2 + 2.6 * max(len(columns), 1), 1.2 + 0.32 * len(rows)), layout="constrained"
     )

@@ -22,7 +22,7 @@ from ni_platform.metrics.evaluation import averaged
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.neural_insights import MODALITIES
-from ni_platform.tables.definition import Column, PaperTable, Row
+from ni_platform.tables.definition import Column, PaperTable, Row, full_label
 from ni_platform.tables.report import write_report
 from ni_platform.tracking.run_queries import RunSummary, download_artifact, find_runs
 from ni_platform.tracking.run_record import RunRecord
@@ -106,7 +106,7 @@ def run_table(
     dataset = Dataset.open(data)
     chosen = _chosen(table, rows)
     configs = {
-        (row.group, row.label, seed): fitted_to(_prepared(row.config, seed, budget), dataset)
+        (full_label(row), seed): fitted_to(_prepared(row.config, seed, budget), dataset)
         for row in chosen
         for seed in seeds
     }
@@ -126,9 +126,9 @@ def run_table(
         },
         resume=_interrupted({"ni.table_fingerprint": identity}),
     ) as record:
-        runs: dict[tuple[str, str], list[str]] = {}
-        for number, ((group, label, seed), config) in enumerate(configs.items(), start=1):
-            on_event(f"row {number} of {len(configs)}: {_full(group, label)}, seed {seed}")
+        runs: dict[str, list[str]] = {}
+        for number, ((label, seed), config) in enumerate(configs.items(), start=1):
+            on_event(f"training {number} of {len(configs)}: {label}, seed {seed}")
             same = {
                 "ni.config_fingerprint": fingerprint(config),
                 "ni.dataset_fingerprint": data_fingerprint,
@@ -142,13 +142,13 @@ def run_table(
                     replace(config, name=table.name),
                     data,
                     workers=workers,
-                    name=f"{_full(group, label)}, seed {seed}",
+                    name=f"{label}, seed {seed}",
                     parent=record.run_id,
                     resume=_interrupted(same),
                     allow_failed_checks=allow_failed_checks,
                     on_event=on_event,
                 ).run_id
-            runs.setdefault((group, label), []).append(run_id)
+            runs.setdefault(label, []).append(run_id)
         on_event("measuring")
         measured = _measured(table, chosen, runs, dataset, tuple(seeds), budget, replicates)
         measured = replace(measured, run_id=record.run_id)
@@ -164,23 +164,14 @@ def _chosen(table: PaperTable, wanted: Sequence[str]) -> list[Row]:
     """Rows that are asked for, and those that they are measured against."""
     if not wanted:
         return list(table.rows)
-    references = {column.relative_to for column in table.columns}
     found = [
-        row
-        for row in table.rows
-        if row.label in references
-        or any(text.lower() in _full(row.group, row.label).lower() for text in wanted)
+        row for row in table.rows if any(text.lower() in full_label(row).lower() for text in wanted)
     ]
-    if not any(row.label not in references for row in found) and not (
-        set(wanted) & {row.label for row in found}
-    ):
-        labels = "; ".join(_full(row.group, row.label) for row in table.rows)
+    if not found:
+        labels = "; ".join(full_label(row) for row in table.rows)
         raise ConfigError(f"no row of {table.name} contains {' or '.join(wanted)}; it has {labels}")
-    return found
-
-
-def _full(group: str, label: str) -> str:
-    return f"{group} {label}".strip()
+    references = {column.relative_to for column in table.columns}
+    return [row for row in table.rows if row in found or row.label in references]
 
 
 def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentConfig:
@@ -204,7 +195,7 @@ def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentC
 
 
 def _identity(
-    table: PaperTable, configs: Mapping[tuple[str, str, int], ExperimentConfig], data: str
+    table: PaperTable, configs: Mapping[tuple[str, int], ExperimentConfig], data: str
 ) -> str:
     parts = [table.name, data, *sorted(fingerprint(config) for config in configs.values())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -224,27 +215,28 @@ def _interrupted(tags: Mapping[str, str]) -> str | None:
 def _measured(
     table: PaperTable,
     rows: Sequence[Row],
-    runs: Mapping[tuple[str, str], Sequence[str]],
+    runs: Mapping[str, Sequence[str]],
     dataset: Dataset,
     seeds: tuple[int, ...],
     budget: float,
     replicates: int,
 ) -> MeasuredTable:
     predictions = {
-        key: [pd.read_parquet(download_artifact(run, "predictions/test.parquet")) for run in ids]
-        for key, ids in runs.items()
+        label: [pd.read_parquet(download_artifact(run, "predictions/test.parquet")) for run in ids]
+        for label, ids in runs.items()
     }
     found = []
     for row in rows:
-        own = predictions[row.group, row.label]
+        own = predictions[full_label(row)]
         figures: dict[str, Estimate] = {}
         spread: dict[str, float] = {}
         for column in table.columns:
             reference = None
             if column.relative_to is not None:
-                reference = predictions.get((row.group, column.relative_to))
-                if reference is None:
-                    continue
+                other = next(
+                    r for r in rows if (r.group, r.label) == (row.group, column.relative_to)
+                )
+                reference = predictions[full_label(other)]
             estimate = _figure(column, own, reference, replicates)
             if estimate is None:
                 continue
@@ -255,7 +247,7 @@ def _measured(
         found.append(
             MeasuredRow(
                 row=row,
-                runs=tuple(runs[row.group, row.label]),
+                runs=tuple(runs[full_label(row)]),
                 figures=figures,
                 spread=spread,
             )
@@ -268,7 +260,7 @@ def _measured(
         budget=budget,
         rows=tuple(found),
         columns=shown,
-        predictions={_full(*key): tables[0] for key, tables in predictions.items()},
+        predictions={label: tables[0] for label, tables in predictions.items()},
         run_id="",
     )
 
