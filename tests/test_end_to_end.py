@@ -135,6 +135,60 @@ def test_a_run_is_repeated_from_its_record(run, home):
     assert config["training"]["epochs"] == 2
 
 
+def test_a_fitted_rival_is_a_run_like_any_other(home):
+    """XGBoost is trained, judged, registered, and served from the registry by plain MLflow."""
+    run = last_json(ni("train", "baselines.xgboost", "--data=data", "--json", cwd=home))
+    assert run["metrics"]["test/pairwise_accuracy"]["value"] > 0.5
+    assert run["stages"] == {}
+    result = ni("promote", run["run_id"], "--model=rival", "--json", cwd=home)
+    promoted = json.loads(result.stdout.strip().splitlines()[-1])
+    assert promoted["version"] == 1
+
+    result = ni("predict", "models:/rival/1", "--data=data", "--output=out/r.csv", cwd=home)
+    assert result.returncode == 0, result.stderr
+    script = (
+        "import mlflow, pandas as pd\n"
+        "from ni_platform.data.dataset import Dataset\n"
+        "model = mlflow.pyfunc.load_model('models:/rival/1')\n"
+        "rates = model.predict(Dataset.open('data').inputs())\n"
+        "scores = pd.read_csv('out/r.csv')['prediction']\n"
+        "assert (abs(rates - scores) < 1e-6).all()\n"
+    )
+    served = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=home,
+        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{home}/.ni/mlflow.db"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert served.returncode == 0, served.stderr
+
+
+def test_distributions_are_judged_by_their_deviations(home):
+    """M2FN with ten buckets records the correlations of means and of deviations."""
+    run = last_json(
+        ni(
+            "train",
+            "m2fn.small",
+            "--data=data",
+            "--json",
+            "--set=model.output=distribution",
+            "--set=training.loss.binomial=0",
+            "--set=training.loss.kl_divergence=1",
+            "--set=model.image.input.size=32",
+            "--set=training.epochs=1",
+            "--set=evaluation.replicates=50",
+            cwd=home,
+        )
+    )
+    assert {"test/spearman", "test/spearman_std", "test/pearson_std"} <= set(run["metrics"])
+    judged = last_json(ni("evaluate", run["run_id"], "--data=data", "--json", cwd=home))
+    for name in ("test/spearman", "test/spearman_std"):
+        one, other = run["metrics"][name]["value"], judged["metrics"][name]["value"]
+        assert one == pytest.approx(other, abs=0.05)
+
+
 def test_compare_evaluate_promote_and_roll_back(run, home):
     """The run is listed, evaluated on its unseen part, promoted, and cannot be rolled back."""
     listed = last_json(ni("compare", "--json", cwd=home))

@@ -253,6 +253,22 @@ def test_resnet_is_the_one_of_transformers(tmp_path):
         image_network(replace(named, architecture="resnet50"), pretrained=True)
 
 
+def test_inceptions_are_those_of_timm():
+    """With timm they have the published size; without it the message names the extra."""
+    image = ImageNetworkConfig(architecture="inception_v4")
+    with pytest.raises(ConfigError, match="pooling to average"):
+        M2FNConfig(image=image, attributes=OneHotAttributes())
+    M2FNConfig(image=image, pooling="average", head=(), **OFF)
+    try:
+        network = image_network(image, pretrained=False).eval()
+    except WeightsError as error:
+        assert "ni-platform[inception]" in str(error)  # noqa: PT017  # as on machines without
+        return
+    size = sum(p.numel() for p in network.parameters()) / 1e6
+    assert size == pytest.approx(42.679816 - 1.537, abs=1e-6)
+    assert network(torch.zeros(1, 3, 96, 96), torch.ones(1), {}).shape[:2] == (1, 1536)
+
+
 def test_a_blank_picture_is_never_read():
     """Without image (Table 7) the inputs need none, and the attributes alone decide."""
     model = network(replace(SMALL, image=replace(SMALL.image, blank=True)))

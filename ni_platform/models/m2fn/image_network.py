@@ -84,7 +84,7 @@ class ImageNetworkConfig:
 
     @property
     def fuses(self) -> bool:
-        """Whether there are places for low-level fusion."""
+        """Whether there are places for low-level fusion, and a map of input.size / stride."""
         return self.architecture not in _TIMM
 
 

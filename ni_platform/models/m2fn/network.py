@@ -76,10 +76,13 @@ class M2FNConfig:
                 f"The modules {', '.join(on)} fuse auxiliary attributes, but text, domain and "
                 "attributes are all null; switch one of these on, or the modules off."
             )
-        if any(self.low_level) and not self.image.fuses:
+        if not self.image.fuses and (
+            any(self.low_level) or self.attention or self.pooling == "flatten"
+        ):
             raise ConfigError(
-                f"{self.image.architecture} has no place for low-level fusion: set "
-                f"model.low_level to {[False] * BLOCKS}, or take a VGG or ResNet."
+                f"{self.image.architecture} has neither places for low-level fusion nor a map of "
+                f"known size: set model.low_level to {[False] * BLOCKS}, model.attention to null "
+                "and model.pooling to average, or take a VGG or ResNet."
             )
         widths = (self.low_level_width, self.attention_width, self.high_level_width, *self.head)
         if min(widths) < 1:
