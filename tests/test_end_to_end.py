@@ -142,7 +142,7 @@ def test_a_fitted_rival_is_a_run_like_any_other(home):
     assert run["stages"] == {}
     result = ni("promote", run["run_id"], "--model=rival", "--json", cwd=home)
     promoted = json.loads(result.stdout.strip().splitlines()[-1])
-    assert promoted["version"] == 1
+    assert promoted["version"] == "1"
 
     result = ni("predict", "models:/rival/1", "--data=data", "--output=out/r.csv", cwd=home)
     assert result.returncode == 0, result.stderr

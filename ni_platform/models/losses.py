@@ -104,6 +104,10 @@ class Loss:
                 terms[name] = _DISTRIBUTION_TERMS[name](outputs, observed_BK)
         return terms
 
+    def any_outputs(self, contents: int) -> Tensor:
+        """Outputs of the right shape, for denominators, which do not depend on their values."""
+        return torch.zeros(contents, *([len(self.buckets.values)] if self.buckets else []))
+
     def combine(self, terms: Terms, denominators: Mapping[str, Tensor] | None = None) -> Tensor:
         """Weighted sum of numerator over denominator.
 

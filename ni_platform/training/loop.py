@@ -183,7 +183,7 @@ class StageTraining:
         totals: list[Tensor] = []
         for part in parts:
             outcomes = self.data.source.outcomes(part)
-            terms = self._loss.terms(torch.zeros(len(part)), outcomes)
+            terms = self._loss.terms(self._loss.any_outputs(len(part)), outcomes)
             totals.append(torch.stack([denominator for _, denominator in terms.values()]))
         summed = torch.stack(totals).sum(0).to(self.workers.device)
         return dict(zip(self._loss.weights, self.workers.sum_(summed).unbind()))
