@@ -5,7 +5,8 @@
 Rows are in millions. All three read the same files, leave out the same robots and bad rows, and
 count the rest by content and 20 attributes; each runs alone, in a process of its own. Ours also
 starts Ray, lists the bad rows and writes a dataset; the others write one Parquet file. Seconds do
-not include the imports. Memory is the peak of the resident sizes of the process and all below it.
+not include the imports, processor seconds do. Memory is the peak of the resident sizes of the
+process and all below it.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def main() -> None:
     if chosen.count:
         count(*chosen.count)
         return
-    print(f"{'million rows':>12}   engine   seconds   rows/s   peak GiB   combinations")
+    print(
+        f"{'million rows':>12}   engine   seconds   rows/s   processor s   peak GiB   combinations"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         for millions in chosen.rows:
             rows = int(millions * 1e6)
@@ -69,7 +72,8 @@ def main() -> None:
                 answers |= {tuple(run["answer"]) for run in runs}
                 print(
                     f"{millions:12g}   {engine:<7}{best['seconds']:9.2f}"
-                    f"{rows / best['seconds'] / 1e6:8.2f}M{best['gibibytes']:10.2f}"
+                    f"{rows / best['seconds'] / 1e6:8.2f}M"
+                    f"{min(run['processor'] for run in runs):14.1f}{best['gibibytes']:11.2f}"
                     f"{best['answer'][0]:15,}",
                     flush=True,
                 )
@@ -129,28 +133,33 @@ def measure(engine: str, logs: Path) -> dict:
     """Count in a new process and watch its memory and that of all processes below it."""
     words = [sys.executable, "-m", "tests.benchmarks.click_log", "--count", engine, str(logs)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-        peak = [0]
-        watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peak))
+        seen = {"bytes": 0, "processor": {}}
+        watcher = threading.Thread(target=_watch, args=(psutil.Process(process.pid), seen))
         watcher.start()
         said, _ = process.communicate()
         watcher.join()
     if process.returncode:
         raise SystemExit(f"{engine} failed with exit code {process.returncode}")
-    return json.loads(said.splitlines()[-1]) | {"gibibytes": peak[0] / 2**30}
+    return json.loads(said.splitlines()[-1]) | {
+        "gibibytes": seen["bytes"] / 2**30,
+        "processor": sum(seen["processor"].values()),
+    }
 
 
-def _watch(process: psutil.Process, peak: list[int]) -> None:
+def _watch(process: psutil.Process, seen: dict) -> None:
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
         total = 0
         try:
             for one in (process, *process.children(recursive=True)):
                 try:
                     total += one.memory_info().rss
+                    used = one.cpu_times()
+                    seen["processor"][one.pid] = used.user + used.system
                 except psutil.NoSuchProcess:
                     continue
         except psutil.NoSuchProcess:
             return
-        peak[0] = max(peak[0], total)
+        seen["bytes"] = max(seen["bytes"], total)
         time.sleep(_SAMPLE_SECONDS)
 
 

@@ -20,6 +20,7 @@ from ni_platform.data.click_log.levels import merge_rare_levels
 from ni_platform.data.click_log.spec import DropRule
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, DatasetError, NiError
+from ni_platform.ray_cluster import start_ray
 
 SPEC = LogSpec(
     name="ads",
@@ -89,6 +90,20 @@ def test_many_files_of_both_kinds_count_as_pandas_does(tmp_path):
     assert dataset.content_id.is_unique
     assert report.rows == 2000
     assert report.dropped == {"bot = yes": int((everything["bot"] == "yes").sum())}
+
+
+def test_more_files_than_are_counted_at_once_all_count(tmp_path):
+    """Where files wait for their turn, each of them counts once: 11 files of 1 to 11 events."""
+    for number in range(1, 12):
+        events(number, seed=number).to_parquet(tmp_path / f"{number}.parquet")
+    ray.shutdown()
+    start_ray(1)  # two files at once
+
+    dataset, report = aggregate([str(tmp_path)], str(tmp_path / "out"), SPEC)
+
+    ray.shutdown()
+    assert (report.files, report.rows) == (11, 66)
+    assert dataset.contents["impressions"].sum() == 66
 
 
 def test_a_log_and_its_dataset_in_a_bucket(bucket, tmp_path):
@@ -182,22 +197,27 @@ COUNTS = pd.DataFrame(
 
 def test_rare_levels_join_the_nearest_success_rate():
     """10s (0.5) is nearest to 30s (0.45); together 30 impressions at 0.47 join 20s (0.1)."""
-    merged, merges = merge_rare_levels(COUNTS, "age", 50)
+    names, merges = merge_rare_levels(COUNTS, "age", 50)
 
     assert [(merge.level, merge.into) for merge in merges] == [
         ("10s", "30s"),
         ("10s + 30s", "40s"),
     ]
-    assert merged.tolist() == ["10s + 30s + 40s", "20s", "10s + 30s + 40s", "10s + 30s + 40s"]
+    assert COUNTS["age"].map(names).tolist() == [
+        "10s + 30s + 40s",
+        "20s",
+        "10s + 30s + 40s",
+        "10s + 30s + 40s",
+    ]
 
 
 def test_ordered_levels_join_a_neighbour():
     """10s can only join 20s; then 30s (0.45) joins the nearer of 10s + 20s (0.14) and 40s (0.1)."""
     order = ("10s", "20s", "30s", "40s")
-    merged, merges = merge_rare_levels(COUNTS, "age", 50, order)
+    names, merges = merge_rare_levels(COUNTS, "age", 50, order)
 
     assert [(merge.level, merge.into) for merge in merges] == [("10s", "20s"), ("30s", "10s + 20s")]
-    assert merged.tolist() == ["10s + 20s + 30s"] * 3 + ["40s"]
+    assert COUNTS["age"].map(names).tolist() == ["10s + 20s + 30s"] * 3 + ["40s"]
     with pytest.raises(DatasetError, match="40s"):
         merge_rare_levels(COUNTS, "age", 50, order[:3])
 

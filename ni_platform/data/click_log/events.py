@@ -73,13 +73,17 @@ def _check_columns(known: list[str], spec: LogSpec) -> None:
             raise _MissingColumnError(f"{column!r}{nearest(column, known)}; it has {known}.")
 
 
+def _labels(spec: LogSpec) -> set[str]:
+    """Columns that are read as numbers of levels: a text that repeats is looked at once."""
+    return set(spec.columns) - {spec.clicked, spec.time}
+
+
 _Pieces = Iterator[tuple[pa.Table, np.ndarray, list[tuple[int, str]]]]
 """Rows, their line numbers, and lines that did not parse."""
 
 
 def _parquet(path: Path, spec: LogSpec) -> _Pieces:
-    levels = [column for column in spec.keys if column not in spec.time_parts]
-    with pq.ParquetFile(path, read_dictionary=levels) as file:
+    with pq.ParquetFile(path, read_dictionary=list(_labels(spec))) as file:
         _check_columns(file.schema_arrow.names, spec)
         start = 1
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(spec.columns)):
@@ -88,6 +92,7 @@ def _parquet(path: Path, spec: LogSpec) -> _Pieces:
 
 
 def _csv(path: Path, spec: LogSpec) -> _Pieces:
+    labels = _labels(spec)
     broken: list[tuple[int, str]] = []
     ahead: list[int] = []  # lines that did not parse, also of blocks that were read ahead
 
@@ -106,7 +111,7 @@ def _csv(path: Path, spec: LogSpec) -> _Pieces:
         ),
         convert_options=pa.csv.ConvertOptions(
             column_types={
-                column: _LEVELS if column in spec.keys else pa.string() for column in spec.columns
+                column: _LEVELS if column in labels else pa.string() for column in spec.columns
             },
             strings_can_be_null=True,
             null_values=[""],
@@ -149,7 +154,7 @@ def _clean(
     dropped: dict[str, int] = {}
     for rule in spec.drop:
         found = _matches(table[rule.column], rule) & good
-        dropped[f"{rule.column} {rule.conditions}"] = int(found.sum())
+        dropped[rule.name] = int(found.sum())
         good &= ~found
     events = pa.table({key: _levels(table[key]) for key in spec.keys} | {CLICKED: clicked})
     if not good.all():
@@ -216,6 +221,13 @@ def _with_time_parts(table: pa.Table, seconds: pa.ChunkedArray, spec: LogSpec) -
 
 def _matches(column: pa.ChunkedArray, rule: DropRule) -> np.ndarray:
     """Bool [rows]: which rows a rule leaves out; a null value never matches."""
+    if pa.types.is_dictionary(column.type):
+        masks = [
+            pc.take(pa.array(_matches(pa.chunked_array([chunk.dictionary]), rule)), chunk.indices)
+            for chunk in column.chunks
+        ]
+        mask = pa.chunked_array(masks, pa.bool_())
+        return pc.fill_null(mask, False).to_numpy().astype(bool)
     text = _text(column)
     found = []
     if rule.equals is not None:

@@ -39,7 +39,7 @@ class DropRule:
 
     @property
     def conditions(self) -> str:
-        """The rule in words, for the report."""
+        """The conditions in words."""
         said = {
             "=": self.equals,
             "one of": list(self.one_of) or None,
@@ -48,6 +48,11 @@ class DropRule:
             ">": self.above,
         }
         return " and ".join(f"{word} {value}" for word, value in said.items() if value is not None)
+
+    @property
+    def name(self) -> str:
+        """Column and conditions, for the report."""
+        return f"{self.column} {self.conditions}"
 
 
 @dataclass(frozen=True, kw_only=True)
