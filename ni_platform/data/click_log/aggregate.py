@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
 
@@ -71,8 +70,8 @@ def aggregate(
     report = Aggregation(
         files=len(files),
         passed_over=passed_over,
+        keys=list(spec.keys),
         max_rejected=spec.max_rejected,
-        attributes=list(spec.attributes),
         min_level_impressions=spec.min_level_impressions,
         min_impressions=spec.min_impressions,
     )
@@ -183,7 +182,7 @@ def _write(
     report.contents = len(table)
     report.impressions, report.clicks = int(table[IMPRESSIONS].sum()), int(table[CLICKS].sum())
     said = scratch / REPORT_FILE
-    said.write_text(json.dumps(asdict(report), indent=1, ensure_ascii=False), encoding="utf-8")
+    said.write_text(report.to_json(), encoding="utf-8")
     path = scratch / "contents.parquet"
     table.to_parquet(path, index=False)
     return import_table(

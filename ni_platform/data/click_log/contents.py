@@ -41,12 +41,12 @@ def contents_table(
 
 def _merged(counts: pa.Table, spec: LogSpec, report: Aggregation) -> pa.Table:
     for attribute in spec.attributes:
+        totals = summed(counts, [attribute]).to_pandas()
         names, merges = merge_rare_levels(
-            summed(counts, [attribute]).to_pandas(),
-            attribute,
-            spec.min_level_impressions,
-            spec.ordered.get(attribute),
+            totals, attribute, spec.min_level_impressions, spec.ordered.get(attribute)
         )
+        by_level = totals[IMPRESSIONS].groupby(totals[attribute].map(names)).sum()
+        report.levels[attribute] = {str(level): int(shown) for level, shown in by_level.items()}
         if merges:
             place = counts.column_names.index(attribute)
             counts = counts.set_column(place, attribute, _renamed(counts[attribute], names))
@@ -106,6 +106,7 @@ def _joined(
         )
     known = table[content].isin(about[content])
     report.without_creative = int((~known).sum())
+    report.impressions_without_creative = int(table.loc[~known, IMPRESSIONS].sum())
     if not known.any():
         raise DatasetError(
             f"No content of the log is in {source}: does {creatives.key!r} hold what the log's "

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Self
 
+from pydantic import TypeAdapter, ValidationError
+
+from ni_platform.data import storage
 from ni_platform.data.click_log.levels import Merge
+from ni_platform.errors import DatasetError
 
 REPORT_FILE, REJECTS_FILE = "aggregation.json", "rejects.csv"
 
@@ -13,27 +19,47 @@ REPORT_FILE, REJECTS_FILE = "aggregation.json", "rejects.csv"
 class Aggregation:
     """What became of a log's rows."""
 
-    files: int = 0
-    passed_over: list[str] = field(default_factory=list)
+    files: int
+    passed_over: list[str]
     """Files of the log's folders that are no logs by their names."""
+    keys: list[str]
+    """Columns that make a combination."""
+    max_rejected: float
+    min_level_impressions: int
+    min_impressions: int
     rows: int = 0
     rejected: int = 0
-    max_rejected: float = 0.0
-    """Largest share of rows that could have been bad."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Events left out by each drop rule."""
-    attributes: list[str] = field(default_factory=list)
-    """Columns whose levels were merged where they were rare."""
-    min_level_impressions: int = 0
     merges: list[Merge] = field(default_factory=list)
     """Rare levels that went into others, in their order."""
+    levels: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Impressions of each level of each attribute, after merging, of all combinations."""
     combinations: int = 0
-    min_impressions: int = 0
     below_min_impressions: int = 0
     """Combinations left out because they were shown too rarely."""
     impressions_below_min: int = 0
     without_creative: int = 0
     """Combinations left out because no row of the creatives table is theirs."""
+    impressions_without_creative: int = 0
     contents: int = 0
     impressions: int = 0
     clicks: int = 0
+
+    def to_json(self) -> str:
+        """The report as `aggregation.json`."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+    @classmethod
+    def of(cls, root: str) -> Self:
+        """Read the report in a dataset folder. Raises DatasetError where it is none."""
+        place = storage.join(root, REPORT_FILE)
+        try:
+            return TypeAdapter(cls).validate_json(storage.read_bytes(place))
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            key = ".".join(map(str, wrong["loc"])) or "the file"
+            raise DatasetError(
+                f"{place} is not a report of `ni data aggregate` of this version, as {key} is "
+                f"wrong ({wrong['msg']}): aggregate the log again."
+            ) from error
