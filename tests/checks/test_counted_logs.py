@@ -73,6 +73,18 @@ def test_what_aggregate_writes_passes(counted):
     assert failures(counted) == {}
 
 
+def test_an_attribute_that_no_event_has_passes(tmp_path):
+    """A column without a single value has no level that could be rare."""
+    rows = [{"ad": f"ad{n}", "device": None, "clicked": n % 2} for n in range(20)]
+    pd.DataFrame(rows).to_csv(tmp_path / "log.csv", index=False)
+    spec = LogSpec(
+        name="ads", content="ad", clicked="clicked", categorical=("device",), min_impressions=1
+    )
+    dataset, _ = aggregate([str(tmp_path / "log.csv")], str(tmp_path / "data"), spec)
+
+    assert failures(dataset) == {}
+
+
 def test_bad_counts_are_found_by_row(counted):
     """Each rule on counts names the rows that break it; totals no longer agree either."""
     ids = counted.content_id
@@ -129,5 +141,5 @@ def test_rejects_above_the_limit_and_lost_rows_are_found(counted, tmp_path):
 
 def test_a_report_of_another_version_is_one_message(counted, tmp_path):
     """A report without what the checks need says what to do."""
-    with pytest.raises(DatasetError, match="as keys is wrong.*aggregate the log again"):
+    with pytest.raises(DatasetError, match=r"keys is wrong .* aggregate the log again"):
         failures(with_report(counted, tmp_path / "old", keys=None))

@@ -14,7 +14,7 @@ import pyarrow as pa
 import ray
 
 from ni_platform.data import storage
-from ni_platform.data.click_log.contents import CONTENT_ID, contents_table
+from ni_platform.data.click_log.contents import contents_table
 from ni_platform.data.click_log.counts import CLICKS, IMPRESSIONS, Counts
 from ni_platform.data.click_log.events import read_events
 from ni_platform.data.click_log.files import log_files
@@ -78,8 +78,8 @@ def aggregate(
     with tempfile.TemporaryDirectory() as scratch:
         rejects = Rejects(Path(scratch) / "rejects")
         counts = _counted(files, spec, report, rejects, out, on_file)
-        table = contents_table(counts, spec, Path(folder), report)
-        return _write(table, out, spec, Path(folder), report, rejects, Path(scratch)), report
+        table = contents_table(counts, spec, folder, report)
+        return _write(table, out, spec, folder, report, rejects, Path(scratch)), report
 
 
 def _counted(
@@ -172,7 +172,7 @@ def _write(
     table: pd.DataFrame,
     out: str,
     spec: LogSpec,
-    folder: Path,
+    folder: str | Path,
     report: Aggregation,
     rejects: Rejects,
     scratch: Path,
@@ -189,7 +189,7 @@ def _write(
         path,
         out,
         name=spec.name,
-        content_id=CONTENT_ID,
+        content_id=spec.content_id,
         domain=spec.domain,
         ab_test=spec.ab_test,
         image=creatives.image if creatives else None,

@@ -16,11 +16,9 @@ from ni_platform.data.click_log.spec import Creatives, LogSpec
 from ni_platform.data.importers.table import read_table
 from ni_platform.errors import DatasetError
 
-CONTENT_ID = "content_id"
-
 
 def contents_table(
-    counts: pa.Table, spec: LogSpec, folder: Path, report: Aggregation
+    counts: pa.Table, spec: LogSpec, folder: str | Path, report: Aggregation
 ) -> pd.DataFrame:
     """Merge rare levels, leave out rare combinations, and join what is known of the creatives.
 
@@ -33,7 +31,7 @@ def contents_table(
         place = counts.column_names.index(key)
         counts = counts.set_column(place, key, counts[key].cast(pa.string()))
     table = counts.to_pandas()
-    table.insert(0, CONTENT_ID, ids)
+    table.insert(0, spec.content_id, ids)
     if spec.creatives is not None:
         table = _joined(table, spec.creatives, spec.content, folder, report)
     return table
@@ -87,12 +85,12 @@ def _content_ids(keys: pd.DataFrame, content: str) -> list[str]:
 
 
 def _joined(
-    table: pd.DataFrame, creatives: Creatives, content: str, folder: Path, report: Aggregation
+    table: pd.DataFrame, creatives: Creatives, content: str, folder: str | Path, report: Aggregation
 ) -> pd.DataFrame:
     source = storage.join(folder, creatives.table)
-    about = read_table(source, as_text={creatives.key})
-    named = (creatives.key, creatives.image, *creatives.text, *creatives.categorical)
-    columns = [name for name in (*named, *creatives.numeric) if name is not None]
+    with storage.local_copy(source) as path:
+        about = read_table(path, as_text={creatives.key})
+    columns = [creatives.key, *creatives.columns]
     absent = [name for name in columns if name not in about.columns]
     if absent:
         raise DatasetError(f"{source} has no column {absent[0]!r}; it has {list(about.columns)}.")
