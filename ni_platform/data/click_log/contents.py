@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -27,10 +28,7 @@ def contents_table(
     counts = _kept(_merged(counts, spec, report), spec, report)
     # Hashed while dictionary-encoded: each level once, not once per row.
     ids = _content_ids(counts.select(list(spec.keys)).to_pandas(), spec.content)
-    for key in spec.keys:
-        place = counts.column_names.index(key)
-        counts = counts.set_column(place, key, counts[key].cast(pa.string()))
-    table = counts.to_pandas()
+    table = _decoded(counts, spec.keys).to_pandas()
     table.insert(0, spec.content_id, ids)
     if spec.creatives is not None:
         table = _joined(table, spec.creatives, spec.content, folder, report)
@@ -39,7 +37,8 @@ def contents_table(
 
 def _merged(counts: pa.Table, spec: LogSpec, report: Aggregation) -> pa.Table:
     for attribute in spec.attributes:
-        totals = summed(counts, [attribute]).to_pandas()
+        # In order of the texts: ties must not be broken by which file was counted first.
+        totals = _decoded(summed(counts, [attribute]), [attribute]).to_pandas()
         names, merges = merge_rare_levels(
             totals, attribute, spec.min_level_impressions, spec.ordered.get(attribute)
         )
@@ -52,6 +51,13 @@ def _merged(counts: pa.Table, spec: LogSpec, report: Aggregation) -> pa.Table:
     if report.merges:
         counts = summed(counts, spec.keys)
     return in_order(counts, spec.keys)
+
+
+def _decoded(counts: pa.Table, keys: Sequence[str]) -> pa.Table:
+    for key in keys:
+        place = counts.column_names.index(key)
+        counts = counts.set_column(place, key, counts[key].cast(pa.string()))
+    return counts
 
 
 def _renamed(column: pa.ChunkedArray, names: dict[str, str]) -> pa.DictionaryArray:
