@@ -222,19 +222,22 @@ def write_dataset(
     manifest: Manifest,
     contents: pd.DataFrame,
     images: Mapping[str, Path] | None = None,
+    files: Mapping[str, Path] | None = None,
 ) -> Dataset:
     """Write a dataset folder (local or `s3://`) and open it.
 
     `images` gives the local file behind each name of the image column; a file on the same disk is
-    hard-linked. `dataset.yaml` is written last and a local folder appears in one step, so that
-    an interrupted write leaves nothing that looks complete. Raises `DatasetError` where `root` is
-    in use, the disk is full or the table does not fit the manifest.
+    hard-linked. `files` are further local files to copy into the folder, by name. `dataset.yaml` is
+    written last and a local folder appears in one step, so that an interrupted write leaves nothing
+    that looks complete. Raises `DatasetError` where `root` is in use, the disk is full or the table
+    does not fit the manifest.
     """
     _check_table(contents, manifest, str(root))
     check_free(root)
     if storage.is_remote(root):
         with tempfile.TemporaryDirectory() as folder, storage.explained_disk_errors(folder):
-            _upload(_filled(Path(folder), manifest, contents, {}), str(root), images, manifest)
+            filled = _filled(Path(folder), manifest, contents, {})
+            _upload(filled, str(root), images or {}, manifest, files or {})
         return Dataset.open(root)
     target = Path(root).absolute()
     with storage.explained_disk_errors(target):
@@ -242,6 +245,8 @@ def write_dataset(
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
         try:
             partial.chmod(0o755)
+            for name, source in (files or {}).items():
+                shutil.copyfile(source, partial / name)
             _filled(partial, manifest, contents, images or {})
             os.replace(partial, target)
         except BaseException:
@@ -286,12 +291,19 @@ def _place(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _upload(folder: Path, root: str, images: Mapping[str, Path] | None, manifest: Manifest) -> None:
-    files = [(folder / manifest.contents, storage.join(root, manifest.contents))]
+def _upload(
+    folder: Path,
+    root: str,
+    images: Mapping[str, Path],
+    manifest: Manifest,
+    files: Mapping[str, Path],
+) -> None:
+    pairs = [(folder / manifest.contents, storage.join(root, manifest.contents))]
     prefix = storage.join(root, manifest.images or "")
-    files += [(source, storage.join(prefix, name)) for name, source in (images or {}).items()]
+    pairs += [(source, storage.join(prefix, name)) for name, source in images.items()]
+    pairs += [(source, storage.join(root, name)) for name, source in files.items()]
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(lambda pair: storage.upload(*pair), files))
+        list(pool.map(lambda pair: storage.upload(*pair), pairs))
     storage.upload(folder / FILE_NAME, storage.join(root, FILE_NAME))
 
 

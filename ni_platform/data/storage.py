@@ -9,11 +9,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import boto3
 from botocore.config import Config
@@ -26,6 +26,9 @@ _MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 _HASH_CHUNK_BYTES = 1 << 20
 _CHECKSUM = "sha256"
 _LISTING_PAGE = 1000
+
+OnFile = Callable[[int, int], None]
+"""Told how many files are done, and of how many."""
 
 
 class MissingFileError(DatasetError):
@@ -59,6 +62,16 @@ def exists(uri: str | Path) -> bool:
     return True
 
 
+def size(uri: str | Path) -> int:
+    """Bytes of a file or object. Raises `MissingFileError` or, for other causes, `DatasetError`."""
+    with _explained(str(uri)):
+        if not is_remote(uri):
+            return os.path.getsize(uri)
+        bucket, key = _split(str(uri))
+        length: int = _client().head_object(Bucket=bucket, Key=key)["ContentLength"]
+        return length
+
+
 def read_bytes(uri: str | Path) -> bytes:
     """The whole content. Raises `MissingFileError` or, for other causes, `DatasetError`."""
     with _explained(str(uri)):
@@ -90,7 +103,17 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
             bucket, key = _split(str(uri))
             _client().put_object(Bucket=bucket, Key=key, Body=data)
         else:
-            _replace_file(Path(uri), data)
+            with _replacing(Path(uri)) as file:
+                file.write(data)
+
+
+def write_file(uri: str | Path, path: Path) -> None:
+    """Copy a local file of any size to a place; a reader sees the old content or the new."""
+    if is_remote(uri):
+        upload(path, str(uri))
+        return
+    with _explained(str(uri)), path.open("rb") as source, _replacing(Path(uri)) as file:
+        shutil.copyfileobj(source, file)
 
 
 def upload(path: Path, uri: str, *, checksum: str | None = None) -> None:
@@ -235,12 +258,13 @@ def _free_space(target: str) -> str:
     return f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB"
 
 
-def _replace_file(path: Path, data: bytes) -> None:
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:

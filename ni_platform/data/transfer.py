@@ -10,12 +10,10 @@ from pathlib import Path
 from ni_platform.data import storage
 from ni_platform.data.dataset import Dataset, check_free
 from ni_platform.data.manifest import FILE_NAME
+from ni_platform.data.storage import OnFile
 from ni_platform.errors import DatasetError
 
 _THREADS = 16
-
-OnFile = Callable[[int, int], None]
-"""Told how many files are there, and of how many."""
 
 
 def push(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +25,7 @@ from ni_platform.data.click_log.levels import merge_rare_levels
 from ni_platform.data.click_log.spec import DropRule
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, DatasetError, NiError
+from ni_platform.ray_cluster import start_ray
 
 SPEC = LogSpec(
     name="ads",
@@ -67,6 +73,7 @@ def test_many_files_of_both_kinds_count_as_pandas_does(tmp_path):
     parts[1].to_csv(logs / "1.csv", index=False)
     parts[2].to_csv(logs / "2.csv.gz", index=False)
     parts[3].assign(clicked=parts[3]["clicked"].astype(bool)).to_parquet(logs / "3.parquet")
+    start_ray(2)
     made = spec(
         time="seconds",
         time_parts=("weekday", "hour"),
@@ -91,18 +98,74 @@ def test_many_files_of_both_kinds_count_as_pandas_does(tmp_path):
     assert report.dropped == {"bot = yes": int((everything["bot"] == "yes").sum())}
 
 
+def test_ray_counts_every_file_once_and_as_one_process_does(tmp_path):
+    """11 files of 1 to 11 events, each with a bad row more, of which Ray counts two at once."""
+    (tmp_path / "logs").mkdir()
+    for number in range(1, 12):
+        log = events(number, seed=number)
+        log.loc[number, ["ad", "device", "clicked"]] = ["ad0", "phone", 5]
+        log.to_csv(tmp_path / f"logs/{number:02d}.csv", index=False)
+    logs, loose = [str(tmp_path / "logs")], spec(max_rejected=0.5)
+    ray.shutdown()
+
+    alone, report = aggregate(logs, str(tmp_path / "alone"), loose)
+    assert not ray.is_initialized()  # a log this small does not pay for starting it
+    start_ray(1)
+    shared, shared_report = aggregate(logs, str(tmp_path / "shared"), loose)
+    ray.shutdown()
+
+    assert (report.files, report.rows, report.impressions) == (11, 77, 66)
+    assert shared_report == report
+    assert shared.contents.equals(alone.contents)
+    rejects = pd.read_csv(tmp_path / "shared/rejects.csv")
+    assert rejects["line"].tolist() == list(range(3, 14))
+    assert rejects["file"].tolist() == [str(file) for file in sorted(Path(logs[0]).iterdir())]
+
+
 def test_a_log_and_its_dataset_in_a_bucket(bucket, tmp_path):
     """An `s3://` prefix of logs becomes an `s3://` dataset with the same counts."""
     parts = [events(300, seed) for seed in range(2)]
     for number, part in enumerate(parts):
         storage.write_bytes(f"{bucket}/log/{number}.csv", part.to_csv(index=False).encode())
     ray.shutdown()  # workers take their environment, and so the bucket's place, from their start
+    start_ray(2)
 
     dataset, _ = aggregate([f"{bucket}/log"], f"{bucket}/out", SPEC)
 
     expected = pd.concat(parts).groupby(["ad", "device"])["clicked"].agg(["size", "sum"])
     assert dataset.contents[["impressions", "clicks"]].values.tolist() == expected.values.tolist()
-    assert storage.exists(f"{bucket}/out/aggregation.json")
+    assert json.loads(storage.read_bytes(f"{bucket}/out/aggregation.json"))["rows"] == 600
+    assert storage.read_bytes(f"{bucket}/out/rejects.csv").split() == [b"file,line,reason"]
+    with pytest.raises(DatasetError, match="already there"):
+        aggregate([f"{bucket}/log"], f"{bucket}/out", SPEC)
+
+
+def test_spec_and_creatives_in_a_bucket(bucket, tmp_path):
+    """Paths of a spec are relative to its place, in a bucket as well."""
+    creatives = {"table": "creatives.csv", "key": "id", "text": ["slogan"]}
+    meaning = {"name": "ads", "content": "ad", "clicked": "clicked", "min_impressions": 1}
+    text = yaml.safe_dump(meaning | {"creatives": creatives})
+    storage.write_bytes(f"{bucket}/specs/log.yaml", text.encode())
+    storage.write_bytes(f"{bucket}/specs/creatives.csv", b"id,slogan\nad1,Free tea\n")
+    (tmp_path / "log.csv").write_text("ad,clicked\nad1,1\nad2,0\n")
+    words = ["aggregate", str(tmp_path / "log.csv"), str(tmp_path / "out")]
+
+    CliRunner().invoke(
+        command, [*words, "--spec", f"{bucket}/specs/log.yaml"], catch_exceptions=False
+    )
+
+    assert Dataset.open(tmp_path / "out").contents["slogan"].tolist() == ["Free tea"]
+
+
+def test_rejects_of_a_bucket_go_beside_the_dataset(bucket, tmp_path):
+    """Too many bad rows leave the list of them in the bucket, and nothing else."""
+    storage.write_bytes(f"{bucket}/log.csv", b"ad,device,clicked\na,phone,1\na,phone,7\n")
+
+    with pytest.raises(DatasetError, match=r"out\.rejects\.csv"):
+        aggregate([f"{bucket}/log.csv"], f"{bucket}/out", SPEC)
+
+    assert storage.list_files(bucket) == ["log.csv", "out.rejects.csv"]
+    assert b"log.csv,3,clicked must be 0 or 1" in storage.read_bytes(f"{bucket}/out.rejects.csv")
 
 
 def test_bad_rows_are_set_aside_with_file_and_line(tmp_path):
@@ -182,24 +245,48 @@ COUNTS = pd.DataFrame(
 
 def test_rare_levels_join_the_nearest_success_rate():
     """10s (0.5) is nearest to 30s (0.45); together 30 impressions at 0.47 join 20s (0.1)."""
-    merged, merges = merge_rare_levels(COUNTS, "age", 50)
+    names, merges = merge_rare_levels(COUNTS, "age", 50)
 
     assert [(merge.level, merge.into) for merge in merges] == [
         ("10s", "30s"),
         ("10s + 30s", "40s"),
     ]
-    assert merged.tolist() == ["10s + 30s + 40s", "20s", "10s + 30s + 40s", "10s + 30s + 40s"]
+    assert COUNTS["age"].map(names).tolist() == [
+        "10s + 30s + 40s",
+        "20s",
+        "10s + 30s + 40s",
+        "10s + 30s + 40s",
+    ]
 
 
 def test_ordered_levels_join_a_neighbour():
     """10s can only join 20s; then 30s (0.45) joins the nearer of 10s + 20s (0.14) and 40s (0.1)."""
     order = ("10s", "20s", "30s", "40s")
-    merged, merges = merge_rare_levels(COUNTS, "age", 50, order)
+    names, merges = merge_rare_levels(COUNTS, "age", 50, order)
 
     assert [(merge.level, merge.into) for merge in merges] == [("10s", "20s"), ("30s", "10s + 20s")]
-    assert merged.tolist() == ["10s + 20s + 30s"] * 3 + ["40s"]
+    assert COUNTS["age"].map(names).tolist() == ["10s + 20s + 30s"] * 3 + ["40s"]
     with pytest.raises(DatasetError, match="40s"):
         merge_rare_levels(COUNTS, "age", 50, order[:3])
+
+
+def test_the_order_of_files_decides_nothing(tmp_path):
+    """Levels b and c are as near to a and as large: the tie goes by name, not by who comes first.
+
+    Least 5: a (4 impressions) joins b, in whatever order the files are counted.
+    """
+    for name, devices in {"1": "cccccc", "2": "bbbbbb", "3": "aaaa"}.items():
+        rows = [{"ad": "x", "device": device, "clicked": 0} for device in devices]
+        pd.DataFrame(rows).to_csv(tmp_path / f"{name}.csv", index=False)
+    merging = spec(min_level_impressions=5)
+    tables = []
+    for order in ("123", "321"):
+        logs = [str(tmp_path / f"{name}.csv") for name in order]
+        dataset, report = aggregate(logs, str(tmp_path / order), merging)
+        assert report.levels == {"device": {"a + b": 10, "c": 6}}
+        tables.append(dataset.contents)
+
+    assert tables[0].equals(tables[1])
 
 
 def test_creatives_and_pictures_make_a_checked_dataset(tmp_path):
@@ -256,6 +343,13 @@ def test_creatives_and_pictures_make_a_checked_dataset(tmp_path):
         ("{name: x, content: ad, clicked: c, drop: [{column: b, equal: z}]}", "equal"),
         ("{name: x, content: ad, clicked: c, time_parts: [hour]}", "name its column"),
         ("{name: x, content: ad, clicked: ad}", "one role"),
+        ("{name: x, content: ad, clicked: c, drop: [{column: b, matches: '('}]}", "expression"),
+        ("{name: x, content: ad, clicked: c, categorical: [clicks]}", "what is counted"),
+        ("{name: x, content: ad, clicked: c, min_impressions: -1}", "0 or more, but is -1"),
+        (
+            "{name: x, content: ad, clicked: c, creatives: {table: t, key: k, text: [ad]}}",
+            "columns of the creatives",
+        ),
         ("[1, 2]", "mapping"),
     ],
 )
@@ -283,5 +377,158 @@ def test_files_that_are_no_log(tmp_path):
         file.write("ad,device,clicked\n")
     with pytest.raises(DatasetError, match="no event left"):
         aggregate([str(tmp_path / "log.csv.gz")], str(tmp_path / "out"), SPEC)
+    (tmp_path / "log.txt").write_text("ad,device,clicked\na,b,1\n")
+    with pytest.raises(DatasetError, match=r"its name must end in \.csv"):
+        aggregate([str(tmp_path / "log.txt")], str(tmp_path / "out"), SPEC)
+    (tmp_path / "log.csv").write_text("ad,device,clicked,clicked\na,b,1,0\n")
+    with pytest.raises(DatasetError, match="one column 'clicked', but has several"):
+        aggregate([str(tmp_path / "log.csv")], str(tmp_path / "out"), SPEC)
+    pd.DataFrame({"ad": ["a"], "device": [["b"]], "clicked": [1]}).to_parquet(
+        tmp_path / "log.parquet"
+    )
+    with pytest.raises(DatasetError, match="one value per row in 'device', but it holds list"):
+        aggregate([str(tmp_path / "log.parquet")], str(tmp_path / "out"), SPEC)
+    assert not list(tmp_path.glob("out*"))
     with pytest.raises(ConfigError, match="several"):
         spec(categorical=("device", "device"))
+
+
+def test_files_that_are_passed_over_are_told(tmp_path):
+    """Hidden files, unfinished ones and other kinds in a folder do not count, and are listed."""
+    for name in ("a.csv", "sub/b.csv", "_temporary/c.csv", ".d.csv"):
+        (tmp_path / "logs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "logs" / name).write_text("ad,device,clicked\na,phone,1\n")
+    (tmp_path / "logs/_SUCCESS").write_text("")
+    (tmp_path / "logs/notes.txt").write_text("not a log")
+
+    dataset, report = aggregate([str(tmp_path / "logs")], str(tmp_path / "out"), SPEC)
+
+    assert dataset.contents["impressions"].tolist() == [2]
+    assert [Path(name).name for name in report.passed_over] == [
+        ".d.csv",
+        "_SUCCESS",
+        "c.csv",
+        "notes.txt",
+    ]
+
+
+def test_a_file_named_twice_is_refused(tmp_path):
+    """A file that a folder holds, or that a link leads to, would count twice."""
+    (tmp_path / "logs").mkdir()
+    log = tmp_path / "logs/log.csv"
+    log.write_text("ad,device,clicked\na,phone,1\n")
+    (tmp_path / "link.csv").symlink_to(log)
+
+    for again in (log, tmp_path / "link.csv"):
+        with pytest.raises(DatasetError, match="name it once"):
+            aggregate([str(tmp_path / "logs"), str(again)], str(tmp_path / "out"), SPEC)
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("bom.csv", lambda text: b"\xef\xbb\xbf" + text),
+        ("crlf.csv", lambda text: text.replace(b"\n", b"\r\n")),
+        ("upper.CSV.GZ", gzip.compress),
+        ("b.csv.bz2", bz2.compress),
+    ],
+)
+def test_csv_as_others_write_it(tmp_path, name, pack):
+    """Byte order marks, other line ends, compression, quotes and other scripts change nothing."""
+    text = 'ad,device,clicked\n"a, ""b""",電話,1\n"a, ""b""",電話,0\n広告,,1\nNA,null,x\n'
+    (tmp_path / name).write_bytes(pack(text.encode()))
+
+    dataset, _ = aggregate([str(tmp_path / name)], str(tmp_path / "out"), spec(max_rejected=0.5))
+
+    rows = dataset.contents.astype(object).where(dataset.contents.notna(), None)
+    assert rows[["ad", "device", "impressions", "clicks"]].to_numpy().tolist() == [
+        ['a, "b"', "電話", 2, 1],
+        ["広告", None, 1, 1],
+    ]
+    assert pd.read_csv(tmp_path / "out/rejects.csv")["line"].tolist() == [5]
+
+
+def test_parquet_files_may_differ_in_types_and_order_of_columns(tmp_path):
+    """Ads 1 and 2 are the same whether they are stored as integers, floats, texts or categories."""
+    device = ["p", None]
+    frames = [
+        pd.DataFrame({"ad": [1, 2], "device": device, "clicked": [0, 1]}),
+        pd.DataFrame({"clicked": ["0", "true"], "device": device, "ad": ["1", "2"]}),
+        pd.DataFrame({"clicked": [0.0, 1.0], "ad": [1.0, 2.0], "device": device}),
+        pd.DataFrame({"device": pd.Categorical(device), "ad": [1, 2], "clicked": [False, True]}),
+        pd.DataFrame({"ad": ["1"], "device": ["p"], "clicked": [None]}),
+    ]
+    for number, frame in enumerate(frames):
+        frame.to_parquet(tmp_path / f"{number}.parquet")
+
+    dataset, report = aggregate([str(tmp_path)], str(tmp_path / "out"), spec(max_rejected=0.2))
+
+    rows = dataset.contents.astype(object).where(dataset.contents.notna(), None)
+    assert rows[["ad", "device", "impressions", "clicks"]].to_numpy().tolist() == [
+        ["1", "p", 4, 0],
+        ["2", None, 4, 4],
+    ]
+    assert report.rejected == 1
+
+
+def test_a_content_column_named_content_id(tmp_path):
+    """The log's own `content_id` stays; combinations are then named by `combination_id`."""
+    (tmp_path / "log.csv").write_text("content_id,device,clicked\na,phone,1\na,desk,0\n")
+
+    dataset, _ = aggregate(
+        [str(tmp_path / "log.csv")], str(tmp_path / "out"), spec(content="content_id")
+    )
+
+    assert dataset.contents["content_id"].tolist() == ["a", "a"]
+    assert dataset.content_id.name == "combination_id"
+    assert dataset.content_id.is_unique
+
+
+def test_ids_do_not_depend_on_what_else_is_in_the_log(tmp_path):
+    """A combination has the same id in the log of another day, a null level included."""
+    (tmp_path / "1.csv").write_text("ad,device,clicked\na,phone,1\na,,0\n")
+    (tmp_path / "2.csv").write_text("ad,device,clicked\nb,desk,0\na,,0\na,phone,1\n")
+    ids = []
+    for day in ("1", "2"):
+        dataset, _ = aggregate([str(tmp_path / f"{day}.csv")], str(tmp_path / day), SPEC)
+        found = dataset.contents
+        ids.append(found.loc[found["ad"] == "a", "content_id"].tolist())
+
+    assert ids[0] == ids[1]
+    assert len(set(ids[0])) == 2
+
+
+def test_attributes_with_more_levels_than_a_number_can_tell(tmp_path):
+    """Eight keys of 300 levels (6.6e19 combinations are thinkable) are counted as pandas does."""
+    rng = np.random.default_rng(0)
+    keys = [f"k{number}" for number in range(8)]
+    rows = pd.DataFrame(rng.integers(0, 300, (400, 8)).astype(str), columns=keys)
+    log = pd.concat([rows, rows[:100], rows[:10]]).assign(clicked=1)
+    log.to_parquet(tmp_path / "log.parquet")
+
+    dataset, _ = aggregate(
+        [str(tmp_path / "log.parquet")],
+        str(tmp_path / "out"),
+        spec(content="k0", categorical=tuple(keys[1:])),
+    )
+
+    expected = log.groupby(keys).size()
+    assert dataset.contents.set_index(keys)["impressions"].to_dict() == expected.to_dict()
+    assert dataset.contents[keys].apply(tuple, axis=1).is_monotonic_increasing
+
+
+def test_a_killed_run_leaves_nothing(tmp_path):
+    """A process that is killed when half of the files are counted has written nothing."""
+    for number in range(2):
+        events(100).to_parquet(tmp_path / f"{number}.parquet")
+    program = """
+import os, signal, sys
+from ni_platform.data.click_log import LogSpec, aggregate
+spec = LogSpec(name="ads", content="ad", clicked="clicked", min_impressions=1)
+aggregate([sys.argv[1]], sys.argv[1] + "/out", spec,
+          on_file=lambda done, total: os.kill(os.getpid(), signal.SIGKILL))
+"""
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.parquet", "1.parquet"]

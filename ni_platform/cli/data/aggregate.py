@@ -20,7 +20,7 @@ def command(logs: tuple[str, ...], folder: str, spec: str, as_json: bool) -> Non
     and its attributes.
     """
     from dataclasses import asdict
-    from pathlib import Path
+    from posixpath import dirname
 
     from ni_platform.cli.progress import CountingProgress
     from ni_platform.data.click_log import LogSpec
@@ -28,11 +28,13 @@ def command(logs: tuple[str, ...], folder: str, spec: str, as_json: bool) -> Non
 
     meaning = LogSpec.load(spec)
     with CountingProgress() as progress:
-        dataset, report = run(logs, folder, meaning, folder=Path(spec).parent, on_file=progress)
+        dataset, report = run(logs, folder, meaning, folder=dirname(spec), on_file=progress)
     table(
         "Click log",
         ("", "count"),
         [
+            ("files", report.files),
+            *([("  passed over (aggregation.json)", n)] if (n := len(report.passed_over)) else ()),
             ("rows", report.rows),
             ("rejected (rejects.csv)", report.rejected),
             *((f"dropped: {rule}", count) for rule, count in report.dropped.items()),

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ni_platform.data.click_log.events import CLICKED
 
 IMPRESSIONS, CLICKS = "impressions", "clicks"
 _ROWS_BEFORE_MERGING = 1 << 20
+_LARGEST_CODE = 1 << 62
 
 
 class Counts:
-    """Adds up events or other counts; memory follows the number of combinations."""
+    """Adds up events or other counts; memory follows the number of combinations.
+
+    Keys are kept as dictionary-encoded texts: numbers of levels take a fraction of the memory and
+    of the time that texts take.
+    """
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = list(keys)
@@ -23,21 +30,15 @@ class Counts:
 
     def add_events(self, events: pa.Table) -> None:
         """Count events: the keys and `clicked`."""
-        # Numbers of levels are grouped in a quarter of the time that texts take.
-        levels = {key: _encoded(events[key]) for key in self._keys}
-        codes = pa.table({key: array.indices for key, array in levels.items()})
-        counted = (
-            codes.append_column(CLICKED, events[CLICKED])
-            .group_by(self._keys, use_threads=False)
-            .aggregate([(CLICKED, "count"), (CLICKED, "sum")])
-        )
-        named = {key: array.dictionary.take(counted[key]) for key, array in levels.items()}
-        totals = {IMPRESSIONS: counted[f"{CLICKED}_count"], CLICKS: counted[f"{CLICKED}_sum"]}
-        self.add(pa.table(named | totals))
+        ones = pa.array(np.ones(len(events), dtype=np.int64))
+        self.add(events.append_column(IMPRESSIONS, ones).append_column(CLICKS, events[CLICKED]))
 
     def add(self, counts: pa.Table) -> None:
         """Add counts: the keys, `impressions` and `clicks`."""
-        self._waiting.append(counts.select([*self._keys, IMPRESSIONS, CLICKS]))
+        levels = pa.table({key: encoded(counts[key]) for key in self._keys})
+        for name in (IMPRESSIONS, CLICKS):
+            levels = levels.append_column(name, counts[name])
+        self._waiting.append(levels)
         self._rows_waiting += len(counts)
         merged = 0 if self._merged is None else len(self._merged)
         if self._rows_waiting > max(_ROWS_BEFORE_MERGING, merged):
@@ -51,17 +52,64 @@ class Counts:
 
     def _merge(self) -> None:
         parts = [*([] if self._merged is None else [self._merged]), *self._waiting]
-        sums = (
-            pa.concat_tables(parts)
-            .group_by(self._keys, use_threads=False)
-            .aggregate([(IMPRESSIONS, "sum"), (CLICKS, "sum")])
-        )
-        self._merged = sums.rename_columns([n.removesuffix("_sum") for n in sums.column_names])
+        self._merged = summed(pa.concat_tables(parts), self._keys)
         self._waiting, self._rows_waiting = [], 0
 
 
-def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+def summed(counts: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Add up the counts of rows that agree in all keys; other columns are left out."""
+    levels = {key: encoded(counts[key]) for key in keys}
+    codes = {str(number): code for number, code in enumerate(_packed(levels))}
+    totals = {name: counts[name] for name in (IMPRESSIONS, CLICKS)}
+    sums = (
+        pa.table(codes | totals | {"row": np.arange(len(counts), dtype=np.int32)})
+        .group_by(list(codes), use_threads=False)
+        .aggregate([(IMPRESSIONS, "sum"), (CLICKS, "sum"), ("row", "min")])
+    )
+    one_of_each = sums["row_min"].combine_chunks()
+    return pa.table(
+        {key: array.take(one_of_each) for key, array in levels.items()}
+        | {name: sums[f"{name}_sum"] for name in totals}
+    )
+
+
+def in_order(counts: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Sort by the keys' texts, null last."""
+    ranked = {}
+    for key in keys:
+        levels = encoded(counts[key])
+        order = pc.sort_indices(levels.dictionary)
+        rank = np.argsort(order.to_numpy()).astype(np.int32)
+        ranked[key] = pa.DictionaryArray.from_arrays(
+            pc.take(pa.array(rank), levels.indices), levels.dictionary.take(order)
+        )
+    return counts.take(pa.array(np.lexsort(_packed(ranked)[::-1])))
+
+
+def encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """The column as one array of numbers of levels; each level once."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     whole = column.unify_dictionaries().combine_chunks()
     return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+
+
+def _packed(levels: Mapping[str, pa.DictionaryArray]) -> list[np.ndarray]:
+    """Keys as the digits of as few int64 as hold them.
+
+    One or two numbers are grouped in a third of the time that twenty take, and sort as the keys do.
+    """
+    packed: list[np.ndarray] = []
+    size = 1
+    for array in levels.values():
+        # The last digit stands for null.
+        digits = len(array.dictionary) + 1
+        indices = array.indices.fill_null(digits - 1).to_numpy()
+        if not packed or size * digits > _LARGEST_CODE:
+            packed.append(indices.astype(np.int64))
+            size = digits
+        else:
+            packed[-1] *= digits
+            packed[-1] += indices
+            size *= digits
+    return packed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ _ROWS_AT_ONCE = 1 << 18
 _BYTES_AT_ONCE = 16 << 20
 _LEVELS = pa.dictionary(pa.int32(), pa.string())
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 _WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 _CLICKED_WORDS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
@@ -46,7 +47,7 @@ def read_events(path: Path, spec: LogSpec, name: str | None = None) -> Iterator[
     stands for the file in messages.
     """
     name = name or str(path)
-    pieces = _parquet(path, spec) if _is_parquet(name) else _csv(path, spec)
+    pieces = _parquet(path, spec) if _is_parquet(name) else _csv(path, spec, _compression(name))
     try:
         for table, lines, broken in pieces:
             yield _clean(table, lines, broken, spec)
@@ -55,22 +56,42 @@ def read_events(path: Path, spec: LogSpec, name: str | None = None) -> Iterator[
         raise DatasetError(
             f"{name} is not a readable log ({reason}): give Parquet, or CSV in UTF-8 with a header."
         ) from error
-    except _MissingColumnError as error:
-        raise DatasetError(f"{name} has no column {error}") from error
+    except _ColumnError as error:
+        raise DatasetError(f"{name} {error}") from error
 
 
-class _MissingColumnError(Exception):
-    """A column of the spec is not in the file."""
+class _ColumnError(Exception):
+    """A column of the spec is not in the file, or not as it must be."""
 
 
 def _is_parquet(name: str) -> bool:
     return name.lower().endswith((".parquet", ".pq"))
 
 
-def _check_columns(known: list[str], spec: LogSpec) -> None:
+def _compression(name: str) -> str | None:
+    return _COMPRESSIONS.get(PurePosixPath(name.lower()).suffix)
+
+
+def _check_columns(schema: pa.Schema, spec: LogSpec) -> None:
+    known = schema.names
     for column in spec.columns:
         if column not in known:
-            raise _MissingColumnError(f"{column!r}{nearest(column, known)}; it has {known}.")
+            raise _ColumnError(
+                f"has no column {column!r}{nearest(column, known)}; it has {known}. Correct the "
+                "name in the spec, or give logs of one kind."
+            )
+        if known.count(column) > 1:
+            raise _ColumnError(f"must have one column {column!r}, but has several: rename them.")
+        if pa.types.is_nested(schema.field(column).type):
+            raise _ColumnError(
+                f"must have one value per row in {column!r}, but it holds "
+                f"{schema.field(column).type}: write its parts as columns."
+            )
+
+
+def _labels(spec: LogSpec) -> set[str]:
+    """Columns that are read as numbers of levels: a text that repeats is looked at once."""
+    return set(spec.columns) - {spec.clicked, spec.time}
 
 
 _Pieces = Iterator[tuple[pa.Table, np.ndarray, list[tuple[int, str]]]]
@@ -78,16 +99,18 @@ _Pieces = Iterator[tuple[pa.Table, np.ndarray, list[tuple[int, str]]]]
 
 
 def _parquet(path: Path, spec: LogSpec) -> _Pieces:
-    levels = [column for column in spec.keys if column not in spec.time_parts]
-    with pq.ParquetFile(path, read_dictionary=levels) as file:
-        _check_columns(file.schema_arrow.names, spec)
+    schema = pq.read_schema(path)
+    _check_columns(schema, spec)
+    texts = [name for name in _labels(spec) if _is_text(schema.field(name).type)]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
         start = 1
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(spec.columns)):
             yield pa.table(batch), np.arange(start, start + len(batch)), []
             start += len(batch)
 
 
-def _csv(path: Path, spec: LogSpec) -> _Pieces:
+def _csv(path: Path, spec: LogSpec, compression: str | None) -> _Pieces:
+    labels = _labels(spec)
     broken: list[tuple[int, str]] = []
     ahead: list[int] = []  # lines that did not parse, also of blocks that were read ahead
 
@@ -96,23 +119,27 @@ def _csv(path: Path, spec: LogSpec) -> _Pieces:
         ahead.append(row.number)
         return "skip"
 
-    with pa.csv.open_csv(
-        path,
-        # One thread, as only then the number of a broken line is known.
-        read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BYTES_AT_ONCE),
-        # An empty line is a bad row: ignored ones would shift the numbers of the others.
-        parse_options=pa.csv.ParseOptions(
-            newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
-        ),
-        convert_options=pa.csv.ConvertOptions(
-            column_types={
-                column: _LEVELS if column in spec.keys else pa.string() for column in spec.columns
-            },
-            strings_can_be_null=True,
-            null_values=[""],
-        ),
-    ) as reader:
-        _check_columns(reader.schema.names, spec)
+    stream = pa.input_stream(str(path), compression=compression)
+    with (
+        stream,
+        pa.csv.open_csv(
+            stream,
+            # One thread, as only then the number of a broken line is known.
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BYTES_AT_ONCE),
+            # An empty line is a bad row: ignored ones would shift the numbers of the others.
+            parse_options=pa.csv.ParseOptions(
+                newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+            ),
+            convert_options=pa.csv.ConvertOptions(
+                column_types={
+                    column: _LEVELS if column in labels else pa.string() for column in spec.columns
+                },
+                strings_can_be_null=True,
+                null_values=[""],
+            ),
+        ) as reader,
+    ):
+        _check_columns(reader.schema, spec)
         line = 2  # the header is line 1
         for batch in reader:
             lines = np.arange(line, line + len(batch) + len(ahead))
@@ -149,7 +176,7 @@ def _clean(
     dropped: dict[str, int] = {}
     for rule in spec.drop:
         found = _matches(table[rule.column], rule) & good
-        dropped[f"{rule.column} {rule.conditions}"] = int(found.sum())
+        dropped[rule.name] = int(found.sum())
         good &= ~found
     events = pa.table({key: _levels(table[key]) for key in spec.keys} | {CLICKED: clicked})
     if not good.all():
@@ -159,6 +186,10 @@ def _clean(
 
 def _levels(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if column.type.equals(_LEVELS) else _text(column)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(check(kind) for check in (pa.types.is_string, pa.types.is_large_string))
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -216,6 +247,13 @@ def _with_time_parts(table: pa.Table, seconds: pa.ChunkedArray, spec: LogSpec) -
 
 def _matches(column: pa.ChunkedArray, rule: DropRule) -> np.ndarray:
     """Bool [rows]: which rows a rule leaves out; a null value never matches."""
+    if pa.types.is_dictionary(column.type):
+        masks = [
+            pc.take(pa.array(_matches(pa.chunked_array([chunk.dictionary]), rule)), chunk.indices)
+            for chunk in column.chunks
+        ]
+        mask = pa.chunked_array(masks, pa.bool_())
+        return pc.fill_null(mask, False).to_numpy().astype(bool)
     text = _text(column)
     found = []
     if rule.equals is not None:

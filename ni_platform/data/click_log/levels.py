@@ -26,20 +26,20 @@ class Merge:
 
 def merge_rare_levels(
     counts: pd.DataFrame, attribute: str, least: int, order: Sequence[str] | None = None
-) -> tuple[pd.Series, list[Merge]]:
+) -> tuple[dict[str, str], list[Merge]]:
     """Merge the rarest level with the closest one until each has `least` impressions.
 
     The closest is, with an `order`, the neighbour whose success rate is nearer, else the level
-    with the nearest success rate; of two as near, the one with more impressions. Null stays null.
+    with the nearest success rate; of two as near, the one with more impressions. Null is no level.
 
     Returns:
-        The attribute's column with merged levels, named `a + b`, and what was merged.
+        The name of each level after merging, such as `a + b`, and what was merged.
 
     Raises:
         DatasetError: A level that the order does not list.
 
     """
-    totals = counts.groupby(attribute, sort=True)[[IMPRESSIONS, CLICKS]].sum()
+    totals = counts.groupby(attribute, sort=True, observed=True)[[IMPRESSIONS, CLICKS]].sum()
     if order is not None:
         unknown = sorted(set(totals.index) - set(order))
         if unknown:
@@ -74,8 +74,7 @@ def merge_rare_levels(
         )
         levels[first] = both
         del levels[second]
-    renamed = {name: level.name for level in levels for name in level.members}
-    return counts[attribute].map(renamed), merges
+    return {name: level.name for level in levels for name in level.members}, merges
 
 
 @dataclass(frozen=True)

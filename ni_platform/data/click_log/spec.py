@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 from pydantic import ConfigDict
 
@@ -36,10 +38,17 @@ class DropRule:
                 f"The drop rule on {self.column!r} needs a condition: equals, one_of, matches, "
                 "below or above."
             )
+        try:
+            pc.match_substring_regex(pa.array([""]), self.matches or "")
+        except pa.ArrowInvalid as error:
+            raise ConfigError(
+                f"matches must be a regular expression, but {self.matches!r} in the drop rule on "
+                f"{self.column!r} is none ({error}): correct it."
+            ) from error
 
     @property
     def conditions(self) -> str:
-        """The rule in words, for the report."""
+        """The conditions in words."""
         said = {
             "=": self.equals,
             "one of": list(self.one_of) or None,
@@ -48,6 +57,11 @@ class DropRule:
             ">": self.above,
         }
         return " and ".join(f"{word} {value}" for word, value in said.items() if value is not None)
+
+    @property
+    def name(self) -> str:
+        """Column and conditions, for the report."""
+        return f"{self.column} {self.conditions}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +80,12 @@ class Creatives:
     text: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that are joined to the counts."""
+        named = (self.image, *self.text, *self.categorical, *self.numeric)
+        return tuple(name for name in named if name is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +121,22 @@ class LogSpec:
     def __post_init__(self) -> None:
         if self.time_parts and self.time is None:
             raise ConfigError("time_parts are made from the time: name its column with time.")
-        repeated = {name for name in self.keys if self.keys.count(name) > 1}
-        if repeated or self.clicked in self.keys:
+        names = [*self.keys, self.clicked, *(self.creatives.columns if self.creatives else ())]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
             raise ConfigError(
-                f"A column has one role, but {sorted(repeated) or self.clicked!r} has several: "
-                "declare it once."
+                f"A column has one role, but {', '.join(repeated)} has several: declare it once, "
+                "and name columns of the creatives otherwise than those of the log."
             )
+        taken = sorted({"impressions", "clicked", "clicks"} & ({*names} - {self.clicked}))
+        if taken:
+            raise ConfigError(
+                f"impressions, clicked and clicks name what is counted, but {taken[0]!r} is "
+                "declared as something else: rename that column."
+            )
+        for name in ("min_impressions", "min_level_impressions"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be 0 or more, but is {getattr(self, name)}.")
         if not 0 <= self.max_rejected <= 1:
             raise ConfigError(f"max_rejected must be in [0, 1], but is {self.max_rejected}.")
 
@@ -120,6 +150,11 @@ class LogSpec:
         """What makes a combination: events that agree in all of these are counted together."""
         optional = tuple(name for name in (self.domain, self.ab_test) if name is not None)
         return (self.content, *optional, *self.attributes)
+
+    @property
+    def content_id(self) -> str:
+        """Column of the dataset that names a combination."""
+        return "combination_id" if "content_id" in self.keys else "content_id"
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -36,13 +36,15 @@ def import_table(
     impressions: str | None = None,
     clicks: str | None = None,
     ratings: Sequence[str] | None = None,
+    files: Mapping[str, Path] | None = None,
 ) -> Dataset:
     """Write a dataset folder from a CSV or Parquet table whose columns are named here.
 
     `name` defaults to the name of `out`. `images` is the folder that the image column's paths are
     relative to (the table's folder if not given); pictures are hard-linked or copied from there,
     or stay where they are if it is an `s3://` prefix. A path that starts with the folder's own
-    name may keep it. All columns of the table are kept; models read only the declared ones.
+    name may keep it. All columns of the table are kept; models read only the declared ones. `files`
+    are further local files to copy into the folder, by name.
 
     Raises `DatasetError` for unknown columns, ids that repeat or are empty, clicks above
     impressions, negative counts, missing pictures, a folder in use, or a full disk. Nothing is
@@ -78,7 +80,7 @@ def import_table(
     if image is not None:
         contents[image], found = _resolved_pictures(contents, manifest, images, table)
         pictures = found
-    return write_dataset(out, manifest, contents, pictures)
+    return write_dataset(out, manifest, contents, pictures, files)
 
 
 def read_table(path: str | Path, *, as_text: Collection[str] = ()) -> pd.DataFrame:

@@ -1,0 +1,57 @@
+"""Which files are a log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from ni_platform.data import storage
+from ni_platform.errors import DatasetError
+
+_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2", ".csv.zst", ".parquet", ".pq")
+
+
+def log_files(logs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the files that paths, folders and prefixes name, and those that were passed over.
+
+    The latter are files of a folder with another suffix, or hidden as Spark hides what it has not
+    finished: a name on the way that starts with `.` or `_`. Raises DatasetError where nothing is
+    left, or where a file would count twice.
+    """
+    files: list[str] = []
+    passed_over: list[str] = []
+    for source in logs:
+        if _is_log(source) and not os.path.isdir(source):
+            files.append(source)
+            continue
+        if os.path.isfile(source):
+            raise DatasetError(f"{source} is no log: its name must end in {', '.join(_SUFFIXES)}.")
+        names = storage.list_files(source)
+        found = [name for name in names if _is_log(name) and not _is_hidden(name)]
+        if not found:
+            raise DatasetError(f"{source} holds no log: files must end in {', '.join(_SUFFIXES)}.")
+        files += [storage.join(source, name) for name in found]
+        passed_over += [storage.join(source, name) for name in names if name not in set(found)]
+    _check_once(files)
+    return files, passed_over
+
+
+def _is_log(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "_")) for part in PurePosixPath(name).parts)
+
+
+def _check_once(files: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    for file in files:
+        place = file if storage.is_remote(file) else str(Path(file).resolve())
+        if place in seen:
+            raise DatasetError(
+                f"A file of the log counts once, but {seen[place]} and {file} are the same: name "
+                "it once."
+            )
+        seen[place] = file
