@@ -115,7 +115,7 @@ def _schema(dataset: Dataset, rows: np.ndarray) -> InputSchema:
     columns = dataset.manifest.columns
     modalities = {
         "text": columns.text,
-        "attributes": columns.categorical + columns.numeric,
+        "attributes": columns.categorical + columns.numeric + columns.vector,
     }
     schema = InputSchema.fit(dataset, rows, [name for name, has in modalities.items() if has])
     if columns.domain is None:
