@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -68,12 +69,13 @@ def add_attributes(
     store_folder: str | Path,
     *,
     on_item: OnItem = lambda column, done, total: None,
-) -> tuple[Dataset, dict[str, Extraction]]:
-    """Compute attributes, write them into the dataset `folder`, and return what was found.
+) -> tuple[Dataset, dict[str, dict[str, Any]]]:
+    """Compute attributes and write them into the dataset `folder`; return it and a report.
 
     Values come from the store in `store_folder` where the same bytes were given to the same
     version of an extractor before. The folder gets the columns, their declaration in
-    `dataset.yaml`, and the report `attributes.json`; nothing is written before all is computed.
+    `dataset.yaml`, and the report per column in `attributes.json`; nothing is written before all
+    is computed.
 
     Raises:
         ConfigError: A column to embed is not a text column of the dataset.
@@ -96,11 +98,10 @@ def add_attributes(
     if embeddings:
         encoder.version  # noqa: B018  unreachable weights are told before an hour of OCR
     columns: list[DerivedColumn] = []
-    found: dict[str, Extraction] = {}
     with AttributeStore(store_folder) as store:
         for name, extractor in of_pictures.items():
             pictures = _picture_names(dataset)
-            found[name] = run_extractor(
+            found = run_extractor(
                 extractor,
                 list(pictures.dropna().unique()),
                 read_encoded,
@@ -109,10 +110,10 @@ def add_attributes(
                 on_item=partial(on_item, name),
             )
             role: Role = "text" if name == OCR else "categorical"
-            columns.append(_column(name, role, pictures, found[name], dataset))
+            columns.append(_column(name, role, pictures, found, dataset))
         for name, source in embeddings.items():
             texts = _texts(dataset, source, columns)
-            found[name] = run_extractor(
+            found = run_extractor(
                 encoder,
                 # Texts of like length are embedded together, so that little is padding.
                 sorted(texts.dropna().unique(), key=lambda text: (len(text), text)),
@@ -121,8 +122,8 @@ def add_attributes(
                 batch_size=_TEXTS_AT_ONCE,
                 on_item=partial(on_item, name),
             )
-            columns.append(_column(name, "vector", texts, found[name], dataset))
-    return write_columns(dataset, columns), found
+            columns.append(_column(name, "vector", texts, found, dataset))
+    return write_columns(dataset, columns), {column.name: dict(column.report) for column in columns}
 
 
 def _check(dataset: Dataset, config: AttributesConfig) -> None:

@@ -119,8 +119,11 @@ def _explained(name: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"The picture {name} is too large to decode: {error}") from error
     except (OSError, *_BROKEN) as error:
+        # Pillow's words name the buffer by its address in memory.
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "it begins like none of them" if unknown else str(error)
         raise ImageError(
-            f"The picture {name} is corrupt or of an unknown format ({error}): replace it by a "
+            f"The picture {name} is corrupt or of an unknown format ({reason}): replace it by a "
             "JPEG, PNG, WebP or GIF that opens."
         ) from error
 

@@ -55,7 +55,7 @@ def command(
     from ni_platform.data.attributes.dominant_colour import DominantColour
     from ni_platform.data.attributes.ocr import Ocr
     from ni_platform.models.encoders.text import TextEncoderConfig
-    from ni_platform.tracking.store import state_folder
+    from ni_platform.tracking.state import state_folder
 
     config = AttributesConfig(
         ocr=Ocr() if ocr else None,
@@ -65,7 +65,7 @@ def command(
         workers=workers,
     )
     with ExtractionProgress() as progress:
-        dataset, found = add_attributes(
+        dataset, report = add_attributes(
             folder, config, state_folder() / "attributes", on_item=progress
         )
     table(
@@ -74,41 +74,25 @@ def command(
         [
             (
                 name,
-                int(dataset.contents[name].notna().sum()),
-                extraction.computed,
-                extraction.from_store,
-                len(extraction.unreadable),
-                extraction.seconds,
+                found["rows_with_a_value"],
+                found["computed"],
+                found["from_store"],
+                len(found["unreadable"]),
+                found["seconds"],
             )
-            for name, extraction in found.items()
+            for name, found in report.items()
         ],
     )
-    _print_unreadable(found)
-    for name in found:
+    unreadable = {
+        item: reason for found in report.values() for item, reason in found["unreadable"].items()
+    }
+    for item in list(unreadable)[:_SHOWN]:
+        console.print(f"Unreadable: {item}: {unreadable[item]}", markup=False, highlight=False)
+    if len(unreadable) > _SHOWN:
+        console.print(f"... and {len(unreadable) - _SHOWN} more, in attributes.json")
+    for name in report:
         if name not in dataset.manifest.derived:
             console.print(f"Note: {name} has no value in any row, so it is not declared.")
     console.print(f"Next: [bold]ni data check {dataset.root}[/bold]")
     if as_json:
-        print_json(
-            {
-                name: {
-                    "computed": extraction.computed,
-                    "from_store": extraction.from_store,
-                    "unreadable": extraction.unreadable,
-                    "seconds": extraction.seconds,
-                }
-                for name, extraction in found.items()
-            }
-        )
-
-
-def _print_unreadable(found: dict) -> None:
-    lines = dict.fromkeys(
-        f"Unreadable: {item}: {reason}"
-        for extraction in found.values()
-        for item, reason in extraction.unreadable.items()
-    )
-    for line in list(lines)[:_SHOWN]:
-        console.print(line, markup=False)
-    if len(lines) > _SHOWN:
-        console.print(f"... and {len(lines) - _SHOWN} more, in attributes.json")
+        print_json(report)

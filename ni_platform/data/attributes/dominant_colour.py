@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 import numpy as np
 from PIL import Image
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from ni_platform.data.attributes.colour_names import cielab, colour_name
 from ni_platform.data.attributes.extractor import Unreadable, Value, of_each_picture
@@ -24,7 +24,7 @@ _FITTED = 500
 _LEAST_FITTED = 20
 _JITTER = 0.5
 """CIELAB units: a fourth of what is just noticeable, so that flat areas have a covariance."""
-_INSIDE = float(chi2.ppf(0.975, df=3))
+_INSIDE = float(chdtri(3, 1 - 0.975))
 """Squared robust distance within which 97.5 % of a normal cluster lie (Rousseeuw & Van Driessen,
 "A fast algorithm for the minimum covariance determinant estimator", 1999)."""
 

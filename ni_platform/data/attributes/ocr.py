@@ -9,10 +9,13 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ni_platform.data.attributes.extractor import Unreadable, Value, of_each_picture
 from ni_platform.errors import ConfigError
+
+_LEAST_SIDE = 32
+"""Pixels; the step of the detector's grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +31,9 @@ class Ocr:
     """Of a line; less certain ones are left out."""
 
     def __post_init__(self) -> None:
-        if not 32 <= self.shorter_side <= self.longer_side:
+        if not _LEAST_SIDE <= self.shorter_side <= self.longer_side:
             raise ConfigError(
-                "32 <= shorter_side <= longer_side must hold, but got "
+                f"{_LEAST_SIDE} <= shorter_side <= longer_side must hold, but got "
                 f"{self.shorter_side} and {self.longer_side}."
             )
 
@@ -49,6 +52,10 @@ class Ocr:
         return of_each_picture(items, self._text)
 
     def _text(self, picture: Image.Image) -> str | None:
+        side = self.longer_side
+        picture.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        if min(picture.size) < _LEAST_SIDE:  # RapidOCR fails on a line of pixels
+            picture = ImageOps.expand(picture, border=_LEAST_SIDE, fill="white")
         pixels_HW3 = np.ascontiguousarray(np.asarray(picture)[..., ::-1])  # blue first
         lines = _engine(self)(pixels_HW3).txts or ()
         return " ".join(" ".join(lines).split()) or None
@@ -64,7 +71,7 @@ def _engine(config: Ocr) -> Any:
     return RapidOCR(
         params={
             "Global.log_level": "critical",
-            "Global.max_side_len": config.longer_side,
+            "Global.max_side_len": config.longer_side + 2 * _LEAST_SIDE,
             "Global.text_score": config.least_confidence,
             "Det.limit_side_len": config.shorter_side,
             "EngineConfig.onnxruntime.intra_op_num_threads": 1,
