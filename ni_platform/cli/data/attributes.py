@@ -33,6 +33,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
     show_default=True,
     help="A text's embedding: mean of its tokens' states, or the first token's.",
 )
+@click.option("--max-tokens", default=128, show_default=True, help="Longer texts are cut.")
 @click.option("--workers", type=int, help="Processes that read pictures; one per processor.")
 @json_option
 def command(
@@ -42,6 +43,7 @@ def command(
     embed: tuple[str, ...],
     encoder: str,
     pooling: str,
+    max_tokens: int,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -61,7 +63,11 @@ def command(
         ocr=Ocr() if ocr else None,
         dominant_colour=DominantColour() if dominant_colour else None,
         embed=embed,
-        encoder=TextEncoderConfig(weights=encoder, pooling="cls" if pooling == "cls" else "mean"),
+        encoder=TextEncoderConfig(
+            weights=encoder,
+            pooling="cls" if pooling == "cls" else "mean",
+            max_tokens=max_tokens,
+        ),
         workers=workers,
     )
     with ExtractionProgress() as progress:

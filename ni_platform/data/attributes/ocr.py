@@ -44,8 +44,8 @@ class Ocr:
 
     @property
     def version(self) -> str:
-        """RapidOCR's version, which fixes the models that it carries, and the settings."""
-        return f"rapidocr {version('rapidocr')}, {self}"
+        """Of the method below, of RapidOCR with the models that it carries, and the settings."""
+        return f"1, rapidocr {version('rapidocr')}, {self}"
 
     def extract(self, items: Sequence[bytes]) -> list[Value | Unreadable]:
         """Lines of each picture from top to bottom, joined by spaces; None without any."""
