@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
     Executor,
@@ -109,21 +109,21 @@ class _Run:
         self._batch_size, self._most_under_way = batch_size, most_under_way
         self._items_of: dict[str, list[str]] = {}
         self._known: dict[str, Value | Unreadable] = {}
+        self._items_known = 0
 
     @property
     def done(self) -> int:
-        """Number of items whose value is known."""
-        return sum(len(self._items_of[digest]) for digest in self._known) + len(
-            self.result.unreadable
-        )
+        """Number of items whose value is known, or known not to be."""
+        return self._items_known + len(self.result.unreadable)
 
     def add(self, contents: Sequence[tuple[str, str, bytes]]) -> None:
         """Take in items with digest and bytes: look them up, and submit full batches of others."""
         fresh = {digest: data for _, digest, data in contents if digest not in self._items_of}
         for item, digest, _ in contents:
             self._items_of.setdefault(digest, []).append(item)
+            self._items_known += digest in self._known
         stored = self._store.get(self._extractor, list(fresh))
-        self._known |= stored
+        self._learn(stored)
         self.result.from_store += len(stored)
         self.waiting += [(digest, data) for digest, data in fresh.items() if digest not in stored]
         while len(self.waiting) >= self._batch_size:
@@ -140,8 +140,12 @@ class _Run:
         for future in wait(self.under_way, return_when=FIRST_COMPLETED).done:
             found = dict(zip(self.under_way.pop(future), future.result()))
             self._store.put(self._extractor, found)
-            self._known |= found
+            self._learn(found)
             self.result.computed += len(found)
+
+    def _learn(self, values: Mapping[str, Value | Unreadable]) -> None:
+        self._known.update(values)
+        self._items_known += sum(len(self._items_of[digest]) for digest in values)
 
     def finished(self) -> Extraction:
         """Give every item its value."""
