@@ -9,6 +9,7 @@ import pandas as pd
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
+from ni_platform.data.vectors import stacked
 
 LEAST_CONTENTS = 20
 """Fewer contents cannot be split into parts that say anything."""
@@ -23,12 +24,15 @@ def applies(dataset: Dataset, splits: Splits | None) -> bool:
 
 
 def table(dataset: Dataset, splits: Splits | None) -> pd.DataFrame:
-    """One row per content: declared columns and what is derived from them."""
+    """One row per content: declared columns (of vectors the length) and what follows from them."""
     columns = dataset.manifest.columns
     found = {columns.content_id: dataset.content_id}
     for name in (*columns.inputs, columns.arm, columns.split):
         if name is not None:
             found[name] = dataset.contents[name]
+    for name in columns.vector:
+        values_ND, present_N = stacked(dataset.contents[name])
+        found[name] = pd.Series(np.linalg.norm(values_ND, axis=1)).where(present_N)
     for name in (*columns.text, *_labels(dataset)):
         cells = dataset.contents[name].astype(object)
         found[name] = cells.where(cells.isna(), cells.astype(str))
@@ -166,6 +170,15 @@ def _attribute_rules(dataset: Dataset) -> list[gxe.Expectation]:
             description=f"{name} is finite where it is given.",
         )
         for name in columns.numeric
+    ]
+    rules += [
+        gxe.ExpectColumnValuesToBeBetween(
+            column=name,
+            min_value=0,
+            strict_min=True,
+            description=f"{name} is not all zeros: a missing vector is a null cell.",
+        )
+        for name in columns.vector
     ]
     return rules
 

@@ -59,7 +59,7 @@ def suite(dataset: Dataset) -> gx.ExpectationSuite:
         "group": True,
         "A/B test": columns.ab_test is not None,
         "picture": columns.image is not None,
-        "text": bool(columns.text),
+        "text": bool(dataset.manifest.given(columns.text)),
     }
     rules += [
         gxe.ExpectColumnValuesToBeBetween(
@@ -89,8 +89,10 @@ def _keys(dataset: Dataset, splits: Splits) -> dict[str, pd.Series]:
         keys["A/B test"] = dataset.ab_test
     if dataset.image_digests is not None:
         keys["picture"] = dataset.image_digests
-    if columns.text:
-        texts = dataset.contents[list(columns.text)].astype(object)
+    # Derived texts do not decide what stays together (`data/splits.py`).
+    given = list(dataset.manifest.given(columns.text))
+    if given:
+        texts = dataset.contents[given].astype(object)
         joined = texts.where(texts.notna(), "").astype(str).agg(" ".join, axis=1)
         keys["text"] = joined.map(lambda text: " ".join(sorted(words(text))) or None)
     return keys

@@ -181,7 +181,7 @@ def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
         "image": columns.image is not None,
         "text": bool(columns.text),
         "domain": columns.domain is not None,
-        "attributes": bool(columns.categorical or columns.numeric),
+        "attributes": bool(columns.categorical or columns.numeric or columns.vector),
     }
     absent: dict[str, Any] = {name: None for name in config.model.modalities if not present[name]}
     if len(absent) == len(config.model.modalities):

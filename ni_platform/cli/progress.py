@@ -135,3 +135,11 @@ class CountingProgress(_Bars):
     def __call__(self, done: int, total: int) -> None:
         """Show how many are done."""
         self._update("files", done, total)
+
+
+class ExtractionProgress(_Bars):
+    """Follows attributes: one bar per column."""
+
+    def __call__(self, column: str, done: int, total: int) -> None:
+        """Show how many pictures or texts of a column are done."""
+        self._update(column, done, total)

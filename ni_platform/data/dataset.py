@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ni_platform.data import storage
+from ni_platform.data import storage, vectors
 from ni_platform.data.manifest import FILE_NAME, Manifest, nearest
 from ni_platform.errors import DatasetError
 
@@ -199,7 +199,10 @@ class Dataset:
         for name in sorted(self.contents.columns):
             column = self.contents[name]
             # Text may be stored as `str` or `object`: the same cells must give the same hash.
-            values = column if pd.api.types.is_numeric_dtype(column) else _as_text(column)
+            if name in self.manifest.columns.vector:
+                values = vectors.digests(column)
+            else:
+                values = column if pd.api.types.is_numeric_dtype(column) else _as_text(column)
             digest.update(str(name).encode())
             digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
         pictures = self.image_digests
@@ -329,6 +332,8 @@ def _check_table(contents: pd.DataFrame, manifest: Manifest, root: str) -> None:
         raise DatasetError(f"The contents table of {root} has no rows: give it some.")
     if manifest.columns.image is not None:
         _check_image_names(contents[manifest.columns.image], root)
+    for name in manifest.columns.vector:
+        vectors.stacked(contents[name])
 
 
 def _check_image_names(names: pd.Series, root: str) -> None:

@@ -60,13 +60,13 @@ def decode(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> Image
     Raises `ImageError` where the picture is missing, corrupt, or larger than `max_pixels`, which
     is read from the header, before any pixel is decoded.
     """
-    return _decoded(_encoded(source), _named(source), max_pixels)
+    return _decoded(read_encoded(source), _named(source), max_pixels)
 
 
 def probe(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageProbe:
     """Decode once and report size, hash and what is wrong, if anything is."""
     try:
-        data = _encoded(source)
+        data = read_encoded(source)
     except ImageError as error:
         return ImageProbe(width=0, height=0, sha256=None, problem=str(error))
     digest = hashlib.sha256(data).hexdigest()
@@ -77,7 +77,8 @@ def probe(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageP
     return ImageProbe(width=width, height=height, sha256=digest, problem=None)
 
 
-def _encoded(source: bytes | str | Path) -> bytes:
+def read_encoded(source: bytes | str | Path) -> bytes:
+    """Bytes of a picture as they are stored; `ImageError` where they cannot be read."""
     if isinstance(source, bytes):
         return source
     try:
@@ -118,8 +119,11 @@ def _explained(name: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise ImageError(f"The picture {name} is too large to decode: {error}") from error
     except (OSError, *_BROKEN) as error:
+        # Pillow's words name the buffer by its address in memory.
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "it begins like none of them" if unknown else str(error)
         raise ImageError(
-            f"The picture {name} is corrupt or of an unknown format ({error}): replace it by a "
+            f"The picture {name} is corrupt or of an unknown format ({reason}): replace it by a "
             "JPEG, PNG, WebP or GIF that opens."
         ) from error
 

@@ -36,6 +36,8 @@ class Columns:
     text: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+    vector: tuple[str, ...] = ()
+    """Lists of numbers, all of one length in a column, such as text embeddings."""
     split: str | None = None
     """The owner's own split: train, validation or test in every row."""
 
@@ -43,7 +45,7 @@ class Columns:
     def inputs(self) -> tuple[str, ...]:
         """Columns that a model may read."""
         single = tuple(name for name in (self.domain, self.image) if name is not None)
-        return (*self.text, *self.categorical, *self.numeric, *single)
+        return (*self.text, *self.categorical, *self.numeric, *self.vector, *single)
 
     @property
     def declared(self) -> dict[str, str]:
@@ -89,12 +91,22 @@ class Manifest:
     """Folder (relative to the dataset folder, or absolute) or `s3://` prefix of the pictures."""
     columns: Columns
     target: Target
+    derived: tuple[str, ...] = ()
+    """Inputs that were computed from the picture and texts of their row (`ni data attributes`).
+
+    They do not tell contents apart: keys and splits of contents stay what they were without them.
+    """
     description: str | None = None
 
     def __post_init__(self) -> None:
         _check_names(self)
         _check_target(self.target)
         _check_roles(self)
+        _check_derived(self)
+
+    def given(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return those of the input columns `names` that are not derived from others."""
+        return tuple(name for name in names if name not in self.derived)
 
     @classmethod
     def from_dict(cls, values: Any, *, source: str = FILE_NAME) -> "Manifest":
@@ -185,6 +197,15 @@ def _check_roles(manifest: Manifest) -> None:
             )
         raise DatasetError(
             f"A column has one role, but {other} and {key} both name {name!r}: keep one of them."
+        )
+
+
+def _check_derived(manifest: Manifest) -> None:
+    unknown = [name for name in manifest.derived if name not in manifest.columns.inputs]
+    if unknown:
+        raise DatasetError(
+            f"derived lists columns that models read, but {unknown} are no inputs: remove them "
+            "from derived, or declare them under columns."
         )
 
 

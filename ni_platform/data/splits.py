@@ -135,7 +135,9 @@ def _codes(values: pd.Series | None) -> np.ndarray | None:
 
 
 def _row_texts(dataset: Dataset) -> list[str]:
-    columns = list(dataset.manifest.columns.text)
+    # Without derived texts: reading the text in the pictures must not change the split, so that
+    # runs with and without it are judged on the same contents.
+    columns = list(dataset.manifest.given(dataset.manifest.columns.text))
     if not columns:
         return [""] * len(dataset)
     cells = dataset.contents[columns].astype(object)

@@ -17,6 +17,7 @@ from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import MAX_PIXELS, decode
 from ni_platform.data.manifest import nearest
+from ni_platform.data.vectors import stacked
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.models.encoders.domain import domain_counts
 from ni_platform.models.encoders.tokenization import TextTokenizer
@@ -53,6 +54,8 @@ class InputSchema:
     """Column and the levels that training rows have, sorted; any other level is all zeros."""
     numeric: tuple[tuple[str, float, float], ...] = ()
     """Column, mean and standard deviation over training rows."""
+    vector: tuple[tuple[str, int, float, float], ...] = ()
+    """Column, length, and mean and standard deviation of all its numbers over training rows."""
 
     @classmethod
     def fit(
@@ -68,7 +71,7 @@ class InputSchema:
             "image": columns.image,
             "text": columns.text,
             "domain": columns.domain,
-            "attributes": columns.categorical + columns.numeric,
+            "attributes": columns.categorical + columns.numeric + columns.vector,
         }
         for modality in modalities:
             if not declared[modality]:
@@ -82,12 +85,14 @@ class InputSchema:
         reads_attributes = "attributes" in modalities
         categorical = columns.categorical if reads_attributes else ()
         numeric = columns.numeric if reads_attributes else ()
+        vector = columns.vector if reads_attributes else ()
         return cls(
             image=columns.image if "image" in modalities else None,
             text=columns.text if "text" in modalities else (),
             domain=columns.domain if "domain" in modalities else None,
             categorical=tuple((name, levels_of(frame[name])) for name in categorical),
             numeric=tuple(_scale(frame, name) for name in numeric),
+            vector=tuple(_vector_scale(dataset, frame, name) for name in vector),
         )
 
     @property
@@ -96,12 +101,14 @@ class InputSchema:
         single = [name for name in (self.image, self.domain) if name is not None]
         categorical = [name for name, _ in self.categorical]
         numeric = [name for name, _, _ in self.numeric]
-        return (*single, *self.text, *categorical, *numeric)
+        vector = [name for name, *_ in self.vector]
+        return (*single, *self.text, *categorical, *numeric, *vector)
 
     @property
     def attributes_width(self) -> int:
-        """A: one entry per level and per numeric column."""
-        return sum(len(levels) for _, levels in self.categorical) + len(self.numeric)
+        """A: one entry per level, per numeric column and per number of a vector."""
+        levels = sum(len(levels) for _, levels in self.categorical)
+        return levels + len(self.numeric) + sum(width for _, width, _, _ in self.vector)
 
 
 class InputEncoder:
@@ -154,7 +161,8 @@ class InputEncoder:
             rng: decides where to cut, from the centre if None.
 
         Raises:
-            DatasetError: a column is missing, or a numeric cell is not a number.
+            DatasetError: a column is missing, a numeric cell is not a number, or a vector has
+                another length than those that the model was fitted to.
             ImageError: a picture is missing, corrupt or too large.
         """
         self._check(frame, crop)
@@ -165,7 +173,7 @@ class InputEncoder:
             fields |= self._texts(frame)
         if self.schema.domain is not None:
             fields |= self._domains(frame[self.schema.domain])
-        if self.schema.categorical or self.schema.numeric:
+        if self.schema.categorical or self.schema.numeric or self.schema.vector:
             fields |= self._attributes(frame)
         return Inputs(size=len(frame), **fields)
 
@@ -262,6 +270,11 @@ class InputEncoder:
             # A missing number is the mean, which is 0.
             encoded_BA[known_B, start] = (values_B[known_B] - mean) / std
             start += 1
+        for column, width, mean, std in self.schema.vector:
+            values_BW, known_B = stacked(frame[column], width=width)
+            present_B |= known_B
+            encoded_BA[known_B, start : start + width] = (values_BW[known_B] - mean) / std
+            start += width
         return {
             "attributes_BA": torch.from_numpy(encoded_BA),
             "attributes_present_B": torch.from_numpy(present_B),
@@ -313,12 +326,28 @@ def _numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
 def _scale(frame: pd.DataFrame, column: str) -> tuple[str, float, float]:
     """Column, mean and standard deviation; a column without any spread is left as wide as it is."""
     values = _numbers(frame, column)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return column, 0.0, 1.0
+    return column, *_mean_and_std(values[np.isfinite(values)])
+
+
+def _vector_scale(
+    dataset: Dataset, frame: pd.DataFrame, column: str
+) -> tuple[str, int, float, float]:
+    """Column and length in the dataset, mean and standard deviation over `frame`.
+
+    One scale for all numbers of a vector: its directions keep their relative size.
+    """
+    values_ND, _ = stacked(dataset.contents[column])
+    width = values_ND.shape[1]
+    values_BD, known_B = stacked(frame[column], width=width)
+    return column, width, *_mean_and_std(values_BD[known_B])
+
+
+def _mean_and_std(values: np.ndarray) -> tuple[float, float]:
+    if not values.size:
+        return 0.0, 1.0
     mean, std = float(values.mean()), float(values.std())
     # What is left of a constant column's spread is rounding.
-    return column, mean, std if std > 1e-9 * max(1.0, abs(mean)) else 1.0
+    return mean, std if std > 1e-9 * max(1.0, abs(mean)) else 1.0
 
 
 def _cropped(picture: Image.Image, side: int, rng: np.random.Generator | None) -> Image.Image:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import mlflow.pyfunc
+import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
@@ -21,6 +22,7 @@ from mlflow.types.schema import AnyType
 
 import ni_platform
 from ni_platform.data.storage import read_bytes
+from ni_platform.data.vectors import is_missing
 from ni_platform.errors import NiError, TrackingError
 from ni_platform.tracking.model_source import SCORER_ARTIFACT
 from ni_platform.tracking.store import store_errors
@@ -148,7 +150,9 @@ def _input_columns(folder: Path) -> dict:
 
 def _names(schema: dict) -> list[str]:
     single = [name for name in (schema["image"], schema["domain"]) if name is not None]
-    fitted = [entry[0] for entry in [*schema["categorical"], *schema["numeric"]]]
+    # Models that were saved before there were vectors have no such key.
+    fitted_columns = [*schema["categorical"], *schema["numeric"], *schema.get("vector", ())]
+    fitted = [entry[0] for entry in fitted_columns]
     return [*schema["text"], *single, *fitted]
 
 
@@ -170,7 +174,17 @@ def _example(table: pd.DataFrame, schema: dict) -> pd.DataFrame:
             f"The input example lacks {', '.join(missing)}, which the model reads. Pass rows of"
             " Dataset.inputs()."
         )
-    return table[names].head(_EXAMPLE_ROWS).reset_index(drop=True)
+    example = table[names].head(_EXAMPLE_ROWS).reset_index(drop=True)
+    # Lists are what JSON, in which the example is kept, gives back.
+    return example.assign(
+        **{
+            name: pd.Series(
+                [None if is_missing(cell) else np.asarray(cell).tolist() for cell in example[name]],
+                dtype=object,
+            )
+            for name, *_ in schema.get("vector", ())
+        }
+    )
 
 
 def _self_contained(example: pd.DataFrame, schema: dict) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from ni_platform.errors import NiError, TrackingError
+from ni_platform.tracking.state import state_folder
 
 PREFLIGHT_SECONDS = 5
 """How long the first contact with a tracking server may take."""
@@ -35,11 +36,6 @@ _STORE_LIBRARIES = {"mlflow", "sqlalchemy", "sqlite3", "requests", "urllib3", "b
 
 _chosen_here: str | None = None
 """The default that this process chose; MLflow exports it as if the user had set it."""
-
-
-def state_folder() -> Path:
-    """Return `NI_HOME`, default `.ni` in the current folder, as an absolute path."""
-    return Path(os.environ.get("NI_HOME") or ".ni").expanduser().absolute()
 
 
 def tracking_uri() -> str:

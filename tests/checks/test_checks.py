@@ -134,6 +134,16 @@ def test_an_id_declared_as_category_is_found(tmp_path):
     only(found, "contents", "a category, not an id")
 
 
+def test_a_vector_of_zeros_is_found(tmp_path):
+    """Zeros in place of a missing vector are reported; null cells and real vectors are not."""
+    dataset = table_dataset(tmp_path, rows=30)
+    vectors = [None if i == 2 else np.full(400, 0.0 if i == 5 else 0.1) for i in range(30)]
+    contents = dataset.contents.assign(embedding=pd.Series(vectors, dtype=object))
+    columns = replace(dataset.manifest.columns, vector=("embedding",))
+    found = failures(Dataset(dataset.root, replace(dataset.manifest, columns=columns), contents))
+    assert only(found, "contents", "not all zeros") == [dataset.content_id[5]]
+
+
 def test_too_few_contents_are_found(tmp_path):
     """A table of a handful of rows is reported."""
     only(failures(table_dataset(tmp_path, rows=8)), "contents", "at least 20 contents")

@@ -7,6 +7,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -17,7 +18,9 @@ from mlflow.models import Model
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import TrackingError
-from ni_platform.models.scorer import Scorer
+from ni_platform.models.encoders.attributes import AttributesEncoderConfig
+from ni_platform.models.neural_insights import NeuralInsightsConfig
+from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.tracking.model_source import resolve_model, run_of_model
 from ni_platform.tracking.run_record import RunRecord, read_run
 from ni_platform.tracking.scoring_model import picture
@@ -63,6 +66,29 @@ def test_model_names_what_it_needs(logged: tuple[str, str], dataset: Dataset) ->
     rates = mlflow.pyfunc.load_model(logged[1]).predict(example)
     expected = Scorer.load(resolve_model(logged[1])).predict(dataset.inputs([0, 1, 2]))
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+def test_vectors_in_the_example(dataset: Dataset, tmp_path: Path) -> None:
+    """A model of vectors has them in its signature and example, and answers the example."""
+    columns = replace(dataset.manifest.columns, vector=("embedding",), image=None)
+    vectors = [None if row == 1 else np.full(4, row, np.float32) for row in range(len(dataset))]
+    dataset = Dataset(
+        dataset.root,
+        replace(dataset.manifest, columns=columns, images=None),
+        dataset.contents.assign(embedding=pd.Series(vectors, dtype=object)),
+    )
+    config = NeuralInsightsConfig(image=None, text=None, attributes=AttributesEncoderConfig())
+    scorer = build_scorer(config, dataset, range(9), seed=0)
+    scorer.save(tmp_path / "scorer")
+    with RunRecord.start("planted") as run:
+        uri = run.log_model(tmp_path / "scorer", dataset.inputs())
+    model = mlflow.pyfunc.load_model(uri)
+    assert [column.name for column in model.metadata.get_input_schema()][-1] == "embedding"
+    example = model.input_example
+    assert example["embedding"].tolist() == [[0.0] * 4, None, [2.0] * 4]
+    np.testing.assert_allclose(
+        model.predict(example), scorer.predict(dataset.inputs([0, 1, 2])), rtol=1e-6
+    )
 
 
 def test_one_model_per_run(logged: tuple[str, str]) -> None:

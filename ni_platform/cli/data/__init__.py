@@ -10,6 +10,7 @@ COMMANDS = {
     "import": "Turn other people's tables into a dataset folder.",
     "aggregate": "Count a click log into a dataset folder.",
     "synthesize": "Draw planted data whose effects are known.",
+    "attributes": "Read text and colours from pictures, embed texts; results are kept.",
     "check": "Check a dataset; a failed check ends with exit code 2.",
     "push": "Copy a dataset folder to an s3:// prefix.",
     "pull": "Copy a dataset from an s3:// prefix.",

@@ -44,6 +44,7 @@ def _columns(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...
 @click.option("--text", multiple=True, callback=_columns, help="Text column; any number.")
 @click.option("--categorical", multiple=True, callback=_columns, help="Categorical attribute.")
 @click.option("--numeric", multiple=True, callback=_columns, help="Numeric attribute.")
+@click.option("--vector", multiple=True, callback=_columns, help="Lists of numbers (Parquet only).")
 @click.option("--domain", help="Column that says where the content is shown.")
 @click.option("--ab-test", help="Column that names the A/B test of a content.")
 @click.option("--arm", help="Column with control or treatment.")

@@ -10,16 +10,18 @@ from ni_platform.cli.output import console, table
 def print_dataset(dataset: Any) -> None:
     """Print what a dataset holds and the command that comes next."""
     manifest = dataset.manifest
+    columns = manifest.columns
     tests = dataset.ab_test.dropna()
     rows: list[tuple[str, Any]] = [
         ("contents", len(dataset)),
         ("A/B tests", int(tests.nunique())),
         ("impressions", int(dataset.impressions.sum())),
         ("mean success rate", float(dataset.success_rate.mean())),
-        ("text", ", ".join(manifest.columns.text) or "–"),
-        ("image", manifest.columns.image or "–"),
-        ("domain", manifest.columns.domain or "–"),
-        ("attributes", ", ".join(manifest.columns.categorical + manifest.columns.numeric) or "–"),
+        ("text", ", ".join(columns.text) or "–"),
+        ("image", columns.image or "–"),
+        ("domain", columns.domain or "–"),
+        ("attributes", ", ".join(columns.categorical + columns.numeric) or "–"),
+        ("vectors", ", ".join(columns.vector) or "–"),
     ]
     table(manifest.name, ("dataset", dataset.root), rows)
     console.print(f"Next: [bold]ni data check {dataset.root}[/bold]")

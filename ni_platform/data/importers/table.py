@@ -29,6 +29,7 @@ def import_table(
     text: Sequence[str] = (),
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
+    vector: Sequence[str] = (),
     domain: str | None = None,
     ab_test: str | None = None,
     arm: str | None = None,
@@ -59,6 +60,7 @@ def import_table(
         text=tuple(text),
         categorical=tuple(categorical),
         numeric=tuple(numeric),
+        vector=tuple(vector),
         split=split,
     )
     outcome = Target(

@@ -91,7 +91,7 @@ def _schema(dataset: Dataset, rows: np.ndarray, modalities: Collection[str]) -> 
     columns = dataset.manifest.columns
     declared = {
         "text": columns.text,
-        "attributes": columns.categorical + columns.numeric,
+        "attributes": columns.categorical + columns.numeric + columns.vector,
     }
     read = [name for name, has in declared.items() if has and name in modalities]
     schema = InputSchema.fit(dataset, rows, read)
