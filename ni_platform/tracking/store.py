@@ -88,6 +88,9 @@ def connect() -> MlflowClient:
     _refuse_file_store(uri)
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme in ("http", "https"):
+        # Else MLflow fetches from the artifact store itself, which a client need not reach.
+        os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+        os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
         _ask_server(uri)
     elif scheme == "sqlite":
         _ask_folder(_sqlite_path(uri).parent)
