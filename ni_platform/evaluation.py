@@ -18,7 +18,12 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
 from ni_platform.errors import DatasetError
 from ni_platform.metrics import plots
-from ni_platform.metrics.evaluation import change_versus, evaluate, evaluate_by_domain
+from ni_platform.metrics.evaluation import (
+    change_versus,
+    evaluate,
+    evaluate_by_domain,
+    evaluate_deviations,
+)
 from ni_platform.metrics.intervals import Estimate
 
 if TYPE_CHECKING:
@@ -39,6 +44,9 @@ HEADLINE = {
     "mae": "MAE",
     "r2": "R²",
     "spearman": "Spearman",
+    "pearson": "Pearson",
+    "spearman_std": "Spearman, deviations",
+    "pearson_std": "Pearson, deviations",
     "pairwise_accuracy": "pairwise, all pairs",
     "pairwise_accuracy_within_tests": "pairwise, within tests",
     "noise_ceiling_within_tests": "  its noise ceiling",
@@ -51,6 +59,9 @@ HEADLINE = {
     "calibration_slope": "calibration slope",
 }
 """The metrics that a person is shown first, in this order, and what they are called there."""
+
+PREDICTED_STD, OBSERVED_STD = "prediction_std", "success_std"
+"""Columns of the table of predictions where the model gives distributions."""
 
 Metrics = dict[str, dict[str, Estimate]]
 """Slice -> metric -> estimate."""
@@ -111,6 +122,19 @@ def outcome_table(dataset: Dataset, membership: pd.DataFrame, rows: np.ndarray) 
     )
 
 
+def add_predictions(
+    table: pd.DataFrame,
+    predictions: np.ndarray,
+    deviations: np.ndarray | None,
+    observed: np.ndarray | None,
+) -> pd.DataFrame:
+    """Return the table with predicted rates [N] and, of distributions, both deviations [N]."""
+    table = table.assign(prediction=predictions)
+    if deviations is None:
+        return table
+    return table.assign(**{PREDICTED_STD: deviations, OBSERVED_STD: observed})
+
+
 def evaluate_slices(
     table: pd.DataFrame, config: EvaluationConfig, column: str = "prediction"
 ) -> Metrics:
@@ -126,6 +150,16 @@ def evaluate_slices(
         rows = table[table["part"].isin(members)]
         if len(rows):
             metrics[name] = evaluate(rows[column], **_outcomes(rows), replicates=config.replicates)
+            if column == "prediction" and PREDICTED_STD in rows:
+                metrics[name] |= evaluate_deviations(
+                    rows[PREDICTED_STD],
+                    rows[OBSERVED_STD],
+                    rows["clicks"],
+                    rows["impressions"],
+                    ab_test=rows["ab_test"].to_numpy(),
+                    group=rows["group"].to_numpy(),
+                    replicates=config.replicates,
+                )
     if not metrics:
         raise DatasetError("there is no content left to evaluate; every one was trained on")
     return metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,16 @@ from ni_platform.errors import ChecksFailedError
 from ni_platform.evaluation import (
     FinishedRun,
     Metrics,
+    add_predictions,
     changes_versus_glm,
     evaluate_slices,
     outcome_table,
     record_evaluation,
     split_table,
 )
-from ni_platform.experiment_config import ExperimentConfig, fitted_to
-from ni_platform.models.baselines.glm import BinomialGLM
-from ni_platform.models.scorer import build_scorer
+from ni_platform.experiment_config import ExperimentConfig, fingerprint, fitted_to
+from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
+from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.overrides import to_dict
 from ni_platform.provenance import provenance
 from ni_platform.tracking.run_queries import read_run
@@ -33,7 +34,7 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect, state_folder
 from ni_platform.training.events import EpochDone, Event
 from ni_platform.training.stages import run_stages, trained_scorer
-from ni_platform.training.worker import FUSED, StageResult, StageTask
+from ni_platform.training.worker import FUSED, StageTask
 
 if TYPE_CHECKING:
     from ni_platform.data.checks import CheckReport
@@ -70,6 +71,7 @@ def train(
     name: str | None = None,
     allow_failed_checks: bool = False,
     resume: str | None = None,
+    parent: str | None = None,
     on_event: OnEvent = lambda event: None,
 ) -> FinishedRun:
     """Check the data, train in stages, evaluate, and record all of it as one MLflow run.
@@ -84,6 +86,7 @@ def train(
         name: Name of the run; the experiment's if None.
         allow_failed_checks: Train although data checks failed; the run cannot be promoted.
         resume: Id of an interrupted run to go on with.
+        parent: Id of the run that this one belongs to, such as that of a table.
         on_event: Told what happens.
 
     Raises:
@@ -95,31 +98,36 @@ def train(
     workers = workers or _workers_of(resume)
     dataset = Dataset.open(data)
     config = fitted_to(config, dataset)
-    splits = split_dataset(dataset, config.splits)
+    every = split_dataset(dataset, config.splits)
+    splits = every.without(dataset.impressions < config.min_impressions)
     with RunRecord.start(
         config.name.partition(".")[0],
         run_name=name or config.name,
         parameters=to_dict(config),
         tags=_tags(config, dataset, splits) | workers.to_tags(),
         resume=resume,
+        parent=parent,
     ) as record:
         record.log_json(to_dict(config), "config.json")
         membership = split_table(dataset, splits)
         record.log_table(membership, "splits.parquet")
         on_event("checking the data")
-        _check(record, dataset, splits, allow_failed_checks)
+        _check(record, dataset, every, allow_failed_checks)
+        readable = dataset.without_inputs(config.leave_out)
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
-        tasks, results = _train_stages(
-            config, dataset, splits, record, workspace, workers, on_event
-        )
-        on_event("evaluating")
         rows = _evaluated_rows(splits)
+        if isinstance(config.model, TabularConfig):
+            on_event(f"fitting {config.model.estimator}")
+            fitted = _fit(config.model, readable, splits, workspace / "model")
+        else:
+            fitted = _train_stages(config, readable, splits, record, workspace, workers, on_event)
+        on_event("evaluating")
         table = outcome_table(dataset, membership.iloc[rows], rows)
-        table["prediction"] = results[FUSED].predictions
+        table = add_predictions(table, fitted.predictions, fitted.deviations, fitted.observed)
         glm = _glm(record, config, dataset, splits, table) if config.evaluation.glm else None
         metrics = record_evaluation(record, table, config.evaluation, glm)
         on_event("recording the model")
-        trained_scorer(tasks, results, workspace / "model")
+        fitted.save()
         model_uri = record.log_model(
             workspace / "model", dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS])
         )
@@ -129,11 +137,21 @@ def train(
         model_uri=model_uri,
         metrics=metrics,
         changes_versus_glm=changes_versus_glm(metrics, glm) if glm else {},
-        stages={
-            stage: {**result.metrics, "samples_per_second": result.samples_per_second}
-            for stage, result in results.items()
-        },
+        stages=fitted.stages,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """A model that has been trained, and what it predicts for the rows that are evaluated."""
+
+    save: Callable[[], object]
+    """Writes the model's folder."""
+    predictions: np.ndarray
+    deviations: np.ndarray | None = None
+    observed: np.ndarray | None = None
+    """Standard deviations of predicted and observed distributions, if the model gives them."""
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def _workers_of(run_id: str | None) -> Workers:
@@ -150,6 +168,7 @@ def _workers_of(run_id: str | None) -> Workers:
 def _tags(config: ExperimentConfig, dataset: Dataset, splits: Splits) -> dict[str, str]:
     return {
         "ni.experiment": config.name,
+        "ni.config_fingerprint": fingerprint(config),
         "ni.dataset": dataset.root,
         "ni.dataset_name": dataset.manifest.name,
         "ni.dataset_fingerprint": dataset.fingerprint(),
@@ -183,6 +202,15 @@ def _failed_checks(report: CheckReport, dataset: Dataset) -> str:
     )
 
 
+def _fit(config: TabularConfig, dataset: Dataset, splits: Splits, folder: Path) -> _Fitted:
+    """Fit a model that needs no stages."""
+    model = TabularRegressor.fit(config, dataset, splits.rows("train"))
+    return _Fitted(
+        save=lambda: model.save(folder),
+        predictions=model.predict(dataset.inputs(_evaluated_rows(splits))),
+    )
+
+
 def _train_stages(
     config: ExperimentConfig,
     dataset: Dataset,
@@ -191,8 +219,9 @@ def _train_stages(
     workspace: Path,
     workers: Workers,
     on_event: OnEvent,
-) -> tuple[list[StageTask], dict[str, StageResult]]:
+) -> _Fitted:
     """Train every stage; each is a child run with its learning curve."""
+    assert not isinstance(config.model, TabularConfig)  # noqa: S101
     initial = workspace / "initial"
     if not initial.exists():
         train_rows = splits.rows("train")
@@ -227,7 +256,18 @@ def _train_stages(
         on_event=log,
         resume=True,
     )
-    return tasks, results
+    fused, buckets = results[FUSED], Scorer.load(initial, "cpu").buckets
+    rows = _evaluated_rows(splits)
+    return _Fitted(
+        save=lambda: trained_scorer(tasks, results, workspace / "model"),
+        predictions=np.asarray(fused.predictions),
+        deviations=fused.deviations,
+        observed=None if buckets is None else buckets.observed_deviation(dataset, rows),
+        stages={
+            stage: {**result.metrics, "samples_per_second": result.samples_per_second}
+            for stage, result in results.items()
+        },
+    )
 
 
 def _evaluated_rows(splits: Splits) -> np.ndarray:
@@ -243,7 +283,7 @@ def _glm(
     table: pd.DataFrame,
 ) -> Metrics:
     """Fit the reference GLM on the same split; it is a child run, so that it can be compared."""
-    model = BinomialGLM.fit(dataset, splits.rows("train"))
+    model = TabularRegressor.fit(TabularConfig(), dataset, splits.rows("train"))
     glm_table = table.assign(glm=model.predict(dataset.inputs(_evaluated_rows(splits))))
     metrics = evaluate_slices(glm_table, config.evaluation, "glm")
     child = record.child("glm")

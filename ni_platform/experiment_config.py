@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import json
@@ -18,9 +19,10 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import SplitConfig
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
+from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.neural_insights import MODALITIES
-from ni_platform.models.scorer import RegressorConfig
-from ni_platform.overrides import from_dict, set_values
+from ni_platform.models.regressor import RegressorConfig
+from ni_platform.overrides import from_dict, set_values, to_dict
 from ni_platform.training.config import TrainingConfig
 
 EXPERIMENTS = "experiments"
@@ -48,19 +50,44 @@ class ExperimentConfig:
 
     name: str
     model: RegressorConfig
-    training: TrainingConfig
-    """The last stage: the whole model."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """The last stage: the whole network. Tabular models are fitted at once, without it."""
     pretraining: Pretraining = field(default_factory=Pretraining)
     splits: SplitConfig = field(default_factory=SplitConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    leave_out: tuple[str, ...] = ()
+    """Input columns that the model does not read (M2FN Table 8)."""
+    min_impressions: int = 0
+    """Contents that were shown less often are left out (M2FN Table 4: 100 or 500)."""
 
     def __post_init__(self) -> None:
-        for modality in self.pretraining.stages:
+        stages = self.pretraining.stages
+        if isinstance(self.model, TabularConfig):
+            if stages or self.training != TrainingConfig():
+                raise ConfigError(
+                    "a model of kind tabular is fitted at once: training and pretraining must be "
+                    "left as they are; choose a network, or remove these settings"
+                )
+            return
+        if self.model.output != "distribution" and any(
+            stage.loss.needs_distribution for stage in (*stages.values(), self.training)
+        ):
+            raise ConfigError(
+                "training.loss.kl_divergence and .earth_movers_distance compare distributions, but "
+                "the model gives a rate; set model.output=distribution, or these weights to 0"
+            )
+        for modality in stages:
             if modality not in self.model.modalities:
                 raise ConfigError(
                     f"pretraining.{modality} is set, but the model reads no {modality}; set it to "
                     f"null, or give the model one with model.{modality}={{}}"
                 )
+
+
+def fingerprint(config: ExperimentConfig) -> str:
+    """Return the SHA-256 of everything in a config but its name."""
+    values = {name: value for name, value in to_dict(config).items() if name != "name"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def list_experiments() -> list[tuple[str, str]]:
@@ -117,11 +144,13 @@ def resolve(
 def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
     """Return the config without the modalities that the dataset does not have.
 
+    Columns that the config leaves out do not count.
+
     Raises:
         ConfigError: None of the model's modalities is left.
 
     """
-    columns = dataset.manifest.columns
+    columns = dataset.without_inputs(config.leave_out).manifest.columns
     present = {
         "image": columns.image is not None,
         "text": bool(columns.text),

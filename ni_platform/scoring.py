@@ -16,11 +16,12 @@ from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.evaluation import (
     EvaluationConfig,
     FinishedRun,
+    add_predictions,
     content_keys,
     outcome_table,
     record_evaluation,
 )
-from ni_platform.models.scorer import Scorer
+from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.tracking.model_source import resolve_model, run_of_model
 from ni_platform.tracking.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_record import RunRecord
@@ -45,7 +46,7 @@ def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) ->
         DatasetError: The model learned from every content.
 
     """
-    scorer = Scorer.load(resolve_model(uri))
+    scorer = load_regressor(resolve_model(uri))
     dataset = Dataset.open(data)
     trained = run_of_model(uri)
     membership = _unseen(dataset, None if trained is None else RunEvaluation.load(trained))
@@ -62,7 +63,11 @@ def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) ->
     ) as record:
         rows = membership["row"].to_numpy()
         table = outcome_table(dataset, membership.drop(columns="row"), rows)
-        table["prediction"] = _score(scorer, dataset, rows, on_scored)
+        predictions, deviations = _score(scorer, dataset, rows, on_scored)
+        observed = None
+        if scorer.buckets is not None:
+            observed = scorer.buckets.observed_deviation(dataset, rows)
+        table = add_predictions(table, predictions, deviations, observed)
         metrics = record_evaluation(record, table, config)
     return FinishedRun(run_id=record.run_id, name=record.run_name, model_uri=uri, metrics=metrics)
 
@@ -79,12 +84,12 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
     target = Path(output)
     if target.suffix not in (".parquet", ".csv"):
         raise ConfigError(f"--output must end in .parquet or .csv, but got {output!r}")
-    scorer = Scorer.load(resolve_model(uri))
+    scorer = load_regressor(resolve_model(uri))
     dataset = Dataset.open(data)
     table = pd.DataFrame(
         {
             "content_id": dataset.content_id,
-            "prediction": _score(scorer, dataset, np.arange(len(dataset)), on_scored),
+            "prediction": _score(scorer, dataset, np.arange(len(dataset)), on_scored)[0],
         }
     )
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,10 +106,10 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
 
 
 def _score(
-    scorer: Scorer, dataset: Dataset, rows: np.ndarray, on_scored: OnScored | None
-) -> np.ndarray:
+    scorer: Regressor, dataset: Dataset, rows: np.ndarray, on_scored: OnScored | None
+) -> tuple[np.ndarray, np.ndarray | None]:
     progress = None if on_scored is None else partial(on_scored, total=len(rows))
-    return scorer.predict(dataset.inputs(rows), progress=progress)
+    return scorer.predict_with_deviation(dataset.inputs(rows), progress=progress)
 
 
 def _unseen(dataset: Dataset, trained: RunEvaluation | None) -> pd.DataFrame:

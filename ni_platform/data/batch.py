@@ -51,9 +51,9 @@ class Inputs(_TensorGroup):
     image_present_B: Tensor | None = None
     """bool [B]."""
     tokens_BT: Tensor | None = None
-    """int64 token ids [B, T], padded."""
+    """int64 token ids [B, T], padded; [B, C, T] where C text columns are embedded one by one."""
     token_mask_BT: Tensor | None = None
-    """int64 [B, T], 1 for a token and 0 for padding."""
+    """int64 of the same shape, 1 for a token and 0 for padding; all 0 for an empty column."""
     text_present_B: Tensor | None = None
     domain_BK: Tensor | None = None
     """float32 counts of hashed domain tokens [B, K]."""
@@ -75,6 +75,8 @@ class Outcomes(_TensorGroup):
     """float32 [B] in [0, 1]."""
     ab_test_B: Tensor
     """int64 [B]: a number per A/B test, -1 for a content that is not from one."""
+    ratings_BK: Tensor | None = None
+    """float32 [B, K]: counts of ratings where success is rated, lowest first."""
 
 
 @dataclass(frozen=True, kw_only=True)

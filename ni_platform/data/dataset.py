@@ -8,8 +8,10 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,16 +105,22 @@ class Dataset:
         return storage.join(self.root, self.manifest.images or "")
 
     @cached_property
+    def ratings(self) -> np.ndarray | None:
+        """float64 [N, buckets]: counts of ratings, lowest first; None where there are clicks."""
+        names = self.manifest.target.ratings
+        return None if names is None else np.stack([self._number(n) for n in names], axis=1)
+
+    @cached_property
     def impressions(self) -> np.ndarray:
         """float64 [N]; for ratings the number of ratings."""
-        if self.manifest.target.ratings is not None:
-            return self._ratings.sum(axis=1)
+        if self.ratings is not None:
+            return self.ratings.sum(axis=1)
         return self._number(str(self.manifest.target.impressions))
 
     @cached_property
     def clicks(self) -> np.ndarray:
         """float64 [N]; for ratings `success_rate * impressions`."""
-        if self.manifest.target.ratings is not None:
+        if self.ratings is not None:
             return np.nan_to_num(self.success_rate) * self.impressions
         return self._number(str(self.manifest.target.clicks))
 
@@ -123,10 +131,10 @@ class Dataset:
         Clicks / impressions; for ratings (mean bucket - 1) / (buckets - 1), buckets from 1.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            if self.manifest.target.ratings is None:
+            if self.ratings is None:
                 return self.clicks / self.impressions
-            position = np.arange(self._ratings.shape[1])
-            return self._ratings @ position / self.impressions / position[-1]
+            position = np.arange(self.ratings.shape[1])
+            return self.ratings @ position / self.impressions / position[-1]
 
     def inputs(self, rows: Sequence[int] | np.ndarray | None = None) -> pd.DataFrame:
         """The columns that a model may read, pictures as URIs; RangeIndex, in order of `rows`."""
@@ -137,6 +145,31 @@ class Dataset:
         if rows is not None:
             frame = frame.iloc[np.asarray(rows, dtype=np.int64)]
         return frame.reset_index(drop=True)
+
+    def without_inputs(self, names: Sequence[str]) -> "Dataset":
+        """The same contents with fewer columns declared as inputs.
+
+        Raises `DatasetError` for a name that is not an input column.
+        """
+        columns = self.manifest.columns
+        known = list(columns.inputs)
+        for name in names:
+            if name not in known:
+                raise DatasetError(
+                    f"Only an input column can be left out, but {name!r} is none of "
+                    f"{known}{nearest(name, known)}: correct the name."
+                )
+        kept: dict[str, Any] = {
+            role: tuple(name for name in getattr(columns, role) if name not in names)
+            for role in ("text", "categorical", "numeric")
+        }
+        if columns.domain in names:
+            kept["domain"] = None
+        images = self.manifest.images
+        if columns.image in names:
+            kept["image"], images = None, None
+        manifest = replace(self.manifest, columns=replace(columns, **kept), images=images)
+        return Dataset(self.root, manifest, self.contents)
 
     @cached_property
     def image_digests(self) -> pd.Series | None:
@@ -173,11 +206,6 @@ class Dataset:
         if pictures is not None:
             digest.update("\n".join(str(item) for item in pictures).encode())
         return digest.hexdigest()
-
-    @cached_property
-    def _ratings(self) -> np.ndarray:
-        names = self.manifest.target.ratings or ()
-        return np.stack([self._number(name) for name in names], axis=1)
 
     def _number(self, name: str) -> np.ndarray:
         return self.contents[name].to_numpy(dtype=np.float64, na_value=np.nan)

@@ -180,6 +180,8 @@ class BatchSource:
         self._impressions = torch.as_tensor(np.asarray(dataset.impressions), dtype=torch.float32)
         self._clicks = torch.as_tensor(np.asarray(dataset.clicks), dtype=torch.float32)
         self._rates = torch.as_tensor(np.asarray(dataset.success_rate), dtype=torch.float32)
+        ratings = dataset.ratings
+        self._ratings = None if ratings is None else torch.as_tensor(ratings, dtype=torch.float32)
         self.ab_test_codes = ab_test_codes(dataset)
         """int64 [N]: a number per A/B test, -1 for a content that is not from one."""
         self._ab_tests = torch.as_tensor(self.ab_test_codes)
@@ -196,6 +198,7 @@ class BatchSource:
             clicks_B=self._clicks[index],
             success_rate_B=self._rates[index],
             ab_test_B=self._ab_tests[index],
+            ratings_BK=None if self._ratings is None else self._ratings[index],
         )
 
     def load(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:

@@ -12,7 +12,7 @@ there are none. Out-of-domain always means: the domain has no row in train or va
 """
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from ni_platform.data.near_duplicates import components, near_duplicate_groups
 from ni_platform.errors import DatasetError
 
 PARTS = ("train", "validation", "in_domain", "out_of_domain")
+LEFT_OUT = "left_out"
 TEST_PARTS = ("in_domain", "out_of_domain")
 # Held-out domains leave at least this share of the test part to domains seen in training.
 _LEAST_IN_DOMAIN = 0.1
@@ -74,6 +75,10 @@ class Splits:
             raise DatasetError(f"There is no part {name!r}: choose one of {(*PARTS, 'test')}.")
         wanted = TEST_PARTS if name == "test" else (name,)
         return np.flatnonzero(np.isin(self.part, wanted))
+
+    def without(self, left_out: np.ndarray) -> "Splits":
+        """Splits whose parts lack the rows (bool [N]) that are left out of an experiment."""
+        return replace(self, part=np.where(left_out, LEFT_OUT, self.part))
 
     def has(self, name: str) -> bool:
         """Whether the part has any rows."""

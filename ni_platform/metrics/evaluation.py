@@ -102,6 +102,29 @@ def evaluate_scored(
     return estimates
 
 
+def evaluate_deviations(
+    deviation: ArrayLike,
+    observed: ArrayLike,
+    clicks: ArrayLike,
+    impressions: ArrayLike,
+    *,
+    ab_test: Any = None,
+    group: Any = None,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Correlations of predicted with observed standard deviations [N] of distributions.
+
+    `spearman_std` and `pearson_std`, the columns SPRC(std.) and LCC(std.) of M2FN Tables 4 to 6.
+    """
+    scored = ScoredContents.of(
+        deviation, clicks, impressions, ab_test=ab_test, group=group, success_rate=observed
+    )
+    resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
+    found = correlation_metrics(scored, resampling)
+    return {f"{name}_std": draws.estimate() for name, draws in found.items()}
+
+
 def evaluate_by_domain(
     prediction: ArrayLike,
     clicks: ArrayLike,

@@ -113,6 +113,8 @@ class InputEncoder:
         image: ImageInput,
         tokenizer: TextTokenizer | None,
         domain_buckets: int,
+        *,
+        separate_texts: bool = False,
     ) -> None:
         """Hold what encoding needs.
 
@@ -121,6 +123,7 @@ class InputEncoder:
             image: how pictures are read.
             tokenizer: of the text encoder; needed if the schema has text columns.
             domain_buckets: K, width of the domain's hashed counts.
+            separate_texts: text columns are tokenized one by one, not joined to one text.
         """
         if schema.text and tokenizer is None:
             raise ValueError("a schema with text columns needs a tokenizer")
@@ -128,6 +131,7 @@ class InputEncoder:
         self.image = image
         self.tokenizer = tokenizer
         self.domain_buckets = domain_buckets
+        self.separate_texts = separate_texts
         self._positions = [
             {level: position for position, level in enumerate(levels)}
             for _, levels in schema.categorical
@@ -208,6 +212,17 @@ class InputEncoder:
 
     def _texts(self, frame: pd.DataFrame) -> dict[str, Tensor]:
         assert self.tokenizer is not None  # checked by the constructor  # noqa: S101
+        if self.separate_texts:
+            columns = [list(joined_texts(frame, [name], " ")) for name in self.schema.text]
+            texts = [text for row in zip(*columns) for text in row]
+            tokens, mask = self.tokenizer.encode(texts)
+            present_BC = torch.tensor([bool(text) for text in texts]).view(-1, len(columns))
+            shape = (*present_BC.shape, tokens.shape[-1])
+            return {
+                "tokens_BT": tokens.view(shape),
+                "token_mask_BT": mask.view(shape) * present_BC.unsqueeze(2),
+                "text_present_B": present_BC.any(1),
+            }
         texts = list(joined_texts(frame, self.schema.text, self.tokenizer.separator))
         tokens_BT, token_mask_BT = self.tokenizer.encode(texts)
         return {

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from ni_platform.data.batch import Outcomes
 from ni_platform.errors import ConfigError
+from ni_platform.models.outputs import Buckets, logits_of
 
 Terms = dict[str, tuple[Tensor, Tensor]]
 """Numerator (differentiable) and denominator (not) of each loss, both scalars in float32."""
@@ -42,6 +43,11 @@ class LossConfig:
     """Cross entropy of which arm of an A/B test is better, weighted by how sure that is."""
     within_test_likelihood: float = 0.0
     """Negative log-likelihood of how a test's clicks divide over its arms, per click."""
+    kl_divergence: float = 0.0
+    """M2FN Eq. 2: divergence of the predicted distribution over buckets from the observed one."""
+    earth_movers_distance: float = 0.0
+    """Root mean squared difference of the cumulative distributions (NIMA, Talebi and Milanfar
+    2018, Eq. 1 with r = 2)."""
     overdispersion: float = 0.0
     """Variance of true rates that no model explains, as a share of p (1 - p) in [0, 1]: n
     impressions then count as n / (1 + (n - 1) overdispersion) (Williams 1982, Applied Statistics).
@@ -60,7 +66,12 @@ class LossConfig:
     @property
     def weights(self) -> dict[str, float]:
         """The weight of every loss, 0 included."""
-        return {name: getattr(self, name) for name in _TERMS}
+        return {name: getattr(self, name) for name in (*_RATE_TERMS, *_DISTRIBUTION_TERMS)}
+
+    @property
+    def needs_distribution(self) -> bool:
+        """Whether the model must give a distribution over buckets."""
+        return any(self.weights[name] > 0 for name in _DISTRIBUTION_TERMS)
 
     @property
     def needs_whole_tests(self) -> bool:
@@ -69,18 +80,29 @@ class LossConfig:
 
 
 class Loss:
-    """Weighted sum of losses."""
+    """Weighted sum of losses of a model's outputs: logits [B], or [B, K] over `buckets`."""
 
-    def __init__(self, config: LossConfig) -> None:
+    def __init__(self, config: LossConfig, buckets: Buckets | None = None) -> None:
+        self.buckets = buckets
         self.weights = {name: w for name, w in config.weights.items() if w > 0}
         self._overdispersion = config.overdispersion
 
-    def terms(self, logits_B: Tensor, outcomes: Outcomes) -> Terms:
+    def terms(self, outputs: Tensor, outcomes: Outcomes) -> Terms:
         """Numerator and denominator of every loss with a weight, for these B contents."""
-        logits_B = logits_B.float()
+        outputs = outputs.float()
         if self._overdispersion:
             outcomes = _effective(outcomes, self._overdispersion)
-        return {name: _TERMS[name](logits_B, outcomes) for name in self.weights}
+        terms: Terms = {}
+        on_rates = [name for name in self.weights if name in _RATE_TERMS]
+        if on_rates:
+            logits_B = logits_of(outputs, self.buckets)
+            terms |= {name: _RATE_TERMS[name](logits_B, outcomes) for name in on_rates}
+        for name in self.weights:
+            if name in _DISTRIBUTION_TERMS:
+                assert self.buckets is not None  # checked by the experiment  # noqa: S101
+                observed_BK = self.buckets.spread(outcomes)
+                terms[name] = _DISTRIBUTION_TERMS[name](outputs, observed_BK)
+        return terms
 
     def combine(self, terms: Terms, denominators: Mapping[str, Tensor] | None = None) -> Tensor:
         """Weighted sum of numerator over denominator.
@@ -96,9 +118,9 @@ class Loss:
             total = total.to(share) + self.weights[name] * share
         return total
 
-    def __call__(self, logits_B: Tensor, outcomes: Outcomes) -> Tensor:
+    def __call__(self, outputs: Tensor, outcomes: Outcomes) -> Tensor:
         """The loss of one batch that no other worker shares."""
-        return self.combine(self.terms(logits_B, outcomes))
+        return self.combine(self.terms(outputs, outcomes))
 
 
 def mse(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor]:
@@ -173,6 +195,22 @@ def within_test_likelihood(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor
     return (clicks_B * (total_B - expected_B)).sum(), clicks_B.sum()
 
 
+def kl_divergence(logits_BK: Tensor, observed_BK: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over buckets of p log(p / p̂) (M2FN Eq. 2), per content."""
+    predicted_BK = logits_BK.log_softmax(1)
+    entropy = torch.special.entr(observed_BK).sum()
+    cross = -(observed_BK * predicted_BK).sum()
+    return cross - entropy, logits_BK.new_tensor(float(len(logits_BK)))
+
+
+def earth_movers_distance(logits_BK: Tensor, observed_BK: Tensor) -> tuple[Tensor, Tensor]:
+    """Root mean squared difference, over buckets, of cumulative distributions, per content."""
+    gap_BK = logits_BK.softmax(1).cumsum(1) - observed_BK.cumsum(1)
+    # A root has no gradient at zero, where a model that is exactly right would be.
+    distance_B = (gap_BK.square().mean(1) + 1e-12).sqrt()
+    return distance_B.sum(), logits_BK.new_tensor(float(len(logits_BK)))
+
+
 def _effective(outcomes: Outcomes, overdispersion: float) -> Outcomes:
     """Outcomes with as many impressions as the binomial noise of their rates alone would need."""
     impressions_B = outcomes.impressions_B
@@ -187,10 +225,14 @@ def _same_test(ab_test_B: Tensor) -> Tensor:
     return (ab_test_B.unsqueeze(1) == ab_test_B) & (ab_test_B >= 0).unsqueeze(1)
 
 
-_TERMS = {
+_RATE_TERMS = {
     "mse": mse,
     "weighted_mse": weighted_mse,
     "binomial": binomial,
     "pairwise": pairwise,
     "within_test_likelihood": within_test_likelihood,
+}
+_DISTRIBUTION_TERMS = {
+    "kl_divergence": kl_divergence,
+    "earth_movers_distance": earth_movers_distance,
 }

@@ -6,7 +6,6 @@ fully-connected network turns them into the logit of the success rate.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from ni_platform.models.encoders.domain import DomainEncoderConfig
 from ni_platform.models.encoders.image import ImageEncoder, ImageEncoderConfig, image_encoder
 from ni_platform.models.encoders.mlp import MLP, MLPConfig
 from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
+from ni_platform.models.outputs import Buckets, output_layer, outputs_of
 
 MODALITIES = ("image", "text", "domain", "attributes")
 """In the order in which their embeddings are concatenated."""
@@ -41,6 +41,8 @@ class NeuralInsightsConfig:
     domain: DomainEncoderConfig | None = None
     attributes: AttributesEncoderConfig | None = None
     regression: MLPConfig | None = None
+    output: Literal["rate", "distribution"] = "rate"
+    """A success rate, or a distribution over ten buckets of it (or over those of ratings)."""
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -63,8 +65,10 @@ class NeuralInsights(nn.Module):
         *,
         attributes_width: int = 0,
         vocabulary_size: int = 0,
+        text_columns: int = 1,
         skeleton: Path | None = None,
         initial_rate: float = 0.5,
+        buckets: Buckets | None = None,
     ) -> None:
         """Build the network, from random numbers and pretrained weights.
 
@@ -72,15 +76,20 @@ class NeuralInsights(nn.Module):
             config: what to build.
             attributes_width: A, width of the encoded attributes.
             vocabulary_size: token ids of a text encoder from scratch.
+            text_columns: number of text columns.
             skeleton: folder written by `save_skeleton`; no pretrained weights are looked for.
             initial_rate: success rate that output layers start from, in (0, 1).
+            buckets: what the output is a distribution over, if it is one.
         """
         super().__init__()
         self.config = config
         self.initial_rate = initial_rate
+        self.buckets = buckets
         self.encoders = nn.ModuleDict(
             {
-                name: _encoder(name, config, attributes_width, vocabulary_size, skeleton)
+                name: _encoder(
+                    name, config, attributes_width, vocabulary_size, text_columns, skeleton
+                )
                 for name in config.modalities
             }
         )
@@ -89,7 +98,7 @@ class NeuralInsights(nn.Module):
         if config.regression is not None:
             self.regression = MLP(width, config.regression)
             width = config.regression.hidden[-1]
-        self.output = output_layer(width, initial_rate)
+        self.output = output_layer(width, initial_rate, buckets)
 
     def embedding(self, inputs: Inputs) -> Tensor:
         """Concatenated embeddings [B, sum of widths]; zeros for a missing modality."""
@@ -97,8 +106,8 @@ class NeuralInsights(nn.Module):
         return torch.cat(parts, dim=1)
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits [B] of the success rates (the argument of NI Eq. 4's sigmoid)."""
-        return output_logits(self.output, self.regression(self.embedding(inputs)))
+        """Logits [B] of the success rates (the argument of NI Eq. 4's sigmoid), or [B, K]."""
+        return outputs_of(self.output, self.regression(self.embedding(inputs)))
 
     def stage(self, name: str) -> nn.Module:
         """What a training stage trains.
@@ -112,7 +121,7 @@ class NeuralInsights(nn.Module):
         if name not in self.encoders:
             known = ", ".join([*self.encoders, "fused"])
             raise ConfigError(f"This model has no stage {name!r}. It has: {known}.")
-        return SingleModality(name, self.encoders[name], self.initial_rate)
+        return SingleModality(name, self.encoders[name], self.initial_rate, self.buckets)
 
     def save_skeleton(self, folder: Path) -> None:
         """Write what rebuilds the encoders without their pretrained sources."""
@@ -124,15 +133,18 @@ class NeuralInsights(nn.Module):
 class SingleModality(nn.Module):
     """One encoder with its own output layer, as it is pretrained (NI Section 3)."""
 
-    def __init__(self, name: str, encoder: nn.Module, initial_rate: float) -> None:
+    def __init__(
+        self, name: str, encoder: nn.Module, initial_rate: float, buckets: Buckets | None
+    ) -> None:
         super().__init__()
         self.name = name
+        self.buckets = buckets
         self.encoders = nn.ModuleDict({name: encoder})
-        self.head = output_layer(encoder.width, initial_rate)  # type: ignore[arg-type]
+        self.head = output_layer(encoder.width, initial_rate, buckets)  # type: ignore[arg-type]
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits [B] of the success rates from this modality alone."""
-        return output_logits(self.head, embed(self.name, self.encoders[self.name], inputs))
+        """Logits as those of the whole network, from this modality alone."""
+        return outputs_of(self.head, embed(self.name, self.encoders[self.name], inputs))
 
 
 def embed(name: str, encoder: nn.Module, inputs: Inputs) -> Tensor:
@@ -172,28 +184,15 @@ def _encoder(
     config: NeuralInsightsConfig,
     attributes_width: int,
     vocabulary_size: int,
+    text_columns: int,
     skeleton: Path | None,
 ) -> nn.Module:
     if name == "image" and config.image is not None:
         return image_encoder(config.image, skeleton)
     if name == "text" and config.text is not None:
-        return text_encoder(config.text, vocabulary_size, skeleton)
+        return text_encoder(config.text, vocabulary_size, skeleton, text_columns)
     if name == "domain" and config.domain is not None:
         return MLP(config.domain.buckets, config.domain.mlp)
     if config.attributes is None or attributes_width < 1:
         raise ValueError("attributes_width must be at least 1 for a model that reads attributes")
     return MLP(attributes_width, config.attributes.mlp)
-
-
-def output_logits(layer: nn.Module, x_BW: Tensor) -> Tensor:
-    """Logits [B] in float32, also under autocast: bfloat16 holds -4.1 to within 0.03 only."""
-    with torch.autocast(x_BW.device.type, enabled=False):
-        logits_B1: Tensor = layer(x_BW.float())
-    return logits_B1.squeeze(1)
-
-
-def output_layer(width: int, initial_rate: float) -> nn.Linear:
-    """fc-1 whose bias starts at the usual rate: marketing rates are far from one half."""
-    layer = nn.Linear(width, 1)
-    nn.init.constant_(layer.bias, math.log(initial_rate / (1 - initial_rate)))
-    return layer

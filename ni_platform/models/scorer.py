@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-import ni_platform
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, DatasetError
@@ -28,34 +22,48 @@ from ni_platform.models.encoders.tokenization import TextTokenizer
 from ni_platform.models.inputs import ImageInput, InputEncoder, InputSchema, joined_texts
 from ni_platform.models.m2fn.network import M2FN, M2FNConfig
 from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
+from ni_platform.models.outputs import Buckets, rates
+from ni_platform.models.saved_folder import (
+    DESCRIPTION,
+    damaged,
+    new_folder,
+    read_description,
+    write_description,
+)
 
-Regressor = NeuralInsights | M2FN
-RegressorConfig = Annotated[NeuralInsightsConfig | M2FNConfig, Field(discriminator="kind")]
-REGRESSORS: dict[str, tuple[type[RegressorConfig], Callable[..., Regressor]]] = {
+Network = NeuralInsights | M2FN
+NetworkConfig = NeuralInsightsConfig | M2FNConfig
+NETWORKS: dict[str, tuple[type[NetworkConfig], Callable[..., Network]]] = {
     "neural_insights": (NeuralInsightsConfig, NeuralInsights),
     "m2fn": (M2FNConfig, M2FN),
 }
-"""Config and network of each kind of regressor; a saved regressor names its kind."""
+"""Config and class of each kind of network; a saved regressor names its kind."""
 
-_DESCRIPTION = "regressor.json"
 _WEIGHTS = "weights.safetensors"
 _TOKENIZER = "tokenizer"
 _BACKBONES = "backbones"
-_FORMAT = 1
 _READERS = 4
 """Threads that read batches ahead of the network."""
-
-_LOGIT_LIMIT = 30.0
-"""Beyond it float64 rates come close to being exactly 0 or 1."""
 
 
 class Scorer:
     """Network and input encoder of one regressor; `build_scorer` or `Scorer.load` makes it."""
 
-    def __init__(self, config: RegressorConfig, model: Regressor, inputs: InputEncoder) -> None:
+    def __init__(self, config: NetworkConfig, model: Network, inputs: InputEncoder) -> None:
         self.config = config
         self.model = model
         self.inputs = inputs
+
+    @property
+    def schema(self) -> InputSchema:
+        """The columns that are read."""
+        return self.inputs.schema
+
+    @property
+    def buckets(self) -> Buckets | None:
+        """What the network gives a distribution over; None if it gives a rate."""
+        buckets: Buckets | None = self.model.buckets
+        return buckets
 
     @property
     def device(self) -> torch.device:
@@ -68,39 +76,22 @@ class Scorer:
         `Scorer.load` needs this package and the folder, neither a network nor the source of
         the pretrained weights.
         """
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            self._write(temporary)
-            os.chmod(temporary, 0o755)  # mkdtemp's 0700 would lock out a team  # noqa: S103
-            if folder.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-                os.replace(folder, old)
-                os.replace(temporary, folder)
-                shutil.rmtree(old)
-            else:
-                os.replace(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-    def _write(self, folder: Path) -> None:
-        backbones = folder / _BACKBONES
-        backbones.mkdir()
-        self.model.save_skeleton(backbones)
-        if self.inputs.tokenizer is not None:
-            self.inputs.tokenizer.save(folder / _TOKENIZER)
-        weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
-        safetensors.torch.save_file(weights, folder / _WEIGHTS)
-        description = {
-            "format": _FORMAT,
-            "kind": self.config.kind,
-            "package_version": ni_platform.__version__,
-            "config": asdict(self.config),
-            "schema": asdict(self.inputs.schema),
-            "initial_rate": self.model.initial_rate,
-        }
-        (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2))
+        with new_folder(Path(folder)) as scratch:
+            backbones = scratch / _BACKBONES
+            backbones.mkdir()
+            self.model.save_skeleton(backbones)
+            if self.inputs.tokenizer is not None:
+                self.inputs.tokenizer.save(scratch / _TOKENIZER)
+            weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
+            safetensors.torch.save_file(weights, scratch / _WEIGHTS)
+            write_description(
+                scratch,
+                self.config.kind,
+                config=asdict(self.config),
+                schema=asdict(self.schema),
+                initial_rate=self.model.initial_rate,
+                buckets=None if self.buckets is None else asdict(self.buckets),
+            )
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "auto") -> Scorer:
@@ -110,22 +101,24 @@ class Scorer:
             ConfigError: the folder is not a saved regressor, or one of a later version.
         """
         folder = Path(folder)
-        config, schema, initial_rate = _read_description(folder)
+        config, schema, initial_rate, buckets = _read(folder)
         tokenizer = TextTokenizer.load(folder / _TOKENIZER) if schema.text else None
-        _, network = REGRESSORS[config.kind]
+        _, network = NETWORKS[config.kind]
         model = network(
             config,
             attributes_width=schema.attributes_width,
             vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+            text_columns=len(schema.text),
             skeleton=folder / _BACKBONES,
             initial_rate=initial_rate,
+            buckets=buckets,
         )
         try:
             model.load_state_dict(safetensors.torch.load_file(folder / _WEIGHTS))
         except (OSError, RuntimeError, safetensors.SafetensorError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(
-                f"The weights of {folder} do not fit its {_DESCRIPTION} ({reason}). "
+                f"The weights of {folder} do not fit its {DESCRIPTION} ({reason}). "
                 "Save or download the model again."
             ) from error
         return cls(
@@ -141,6 +134,19 @@ class Scorer:
     ) -> np.ndarray:
         """Predicted success rates, float64 in (0, 1), one per row of `frame`.
 
+        Args and errors as those of `predict_with_deviation`.
+        """
+        return self.predict_with_deviation(frame, batch_size=batch_size, progress=progress)[0]
+
+    def predict_with_deviation(
+        self,
+        frame: pd.DataFrame,
+        *,
+        batch_size: int = 64,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Success rates [N] and, of a model of distributions, their standard deviations [N].
+
         Args:
             frame: as `InputEncoder.encode` takes it.
             batch_size: rows that are scored together.
@@ -151,19 +157,22 @@ class Scorer:
         """
         training = self.model.training
         self.model.eval()
-        rates = np.empty(len(frame), dtype=np.float64)
+        means = np.empty(len(frame), dtype=np.float64)
+        deviations = None if self.buckets is None else np.empty_like(means)
         try:
             with torch.inference_mode():
                 for start, inputs in self._read_ahead(frame, batch_size):
-                    logits_B = self.model(inputs.to(self.device))
-                    stop = start + inputs.size
-                    logits_B = logits_B.double().clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
-                    rates[start:stop] = torch.sigmoid(logits_B).cpu().numpy()
+                    outputs = self.model(inputs.to(self.device))
+                    mean_B, deviation_B = rates(outputs, self.buckets)
+                    rows = slice(start, start + inputs.size)
+                    means[rows] = mean_B.cpu().numpy()
+                    if deviations is not None and deviation_B is not None:
+                        deviations[rows] = deviation_B.cpu().numpy()
                     if progress is not None:
                         progress(inputs.size)
         finally:
             self.model.train(training)
-        return rates
+        return means, deviations
 
     def _read_ahead(self, frame: pd.DataFrame, batch_size: int) -> Iterator[tuple[int, Inputs]]:
         """First row and inputs of each batch, in order, read by threads ahead of their use."""
@@ -179,7 +188,7 @@ class Scorer:
 
 
 def build_scorer(
-    config: RegressorConfig,
+    config: NetworkConfig,
     dataset: Dataset,
     train_rows: Sequence[int] | np.ndarray,
     seed: int,
@@ -201,14 +210,16 @@ def build_scorer(
     if config.text is not None:
         texts = joined_texts(dataset.inputs(train_rows), schema.text, " ")
         tokenizer = text_tokenizer(config.text, texts)
-    _, network = REGRESSORS[config.kind]
+    _, network = NETWORKS[config.kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = network(
             config,
             attributes_width=schema.attributes_width,
             vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+            text_columns=len(schema.text),
             initial_rate=_mean_rate(dataset.success_rate[train_rows]),
+            buckets=Buckets.fit(dataset, train_rows) if config.output == "distribution" else None,
         )
     return Scorer(config, model, _input_encoder(config, schema, tokenizer))
 
@@ -228,36 +239,24 @@ def _mean_rate(rates: np.ndarray) -> float:
 
 
 def _input_encoder(
-    config: RegressorConfig, schema: InputSchema, tokenizer: TextTokenizer | None
+    config: NetworkConfig, schema: InputSchema, tokenizer: TextTokenizer | None
 ) -> InputEncoder:
     return InputEncoder(
         schema,
         config.image.input if config.image is not None else ImageInput(),
         tokenizer,
         config.domain.buckets if config.domain is not None else 0,
+        separate_texts=config.text is not None and config.text.columns == "separate",
     )
 
 
-def _read_description(folder: Path) -> tuple[RegressorConfig, InputSchema, float]:
-    path = folder / _DESCRIPTION
-    try:
-        description: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{folder} is not a saved regressor: {_DESCRIPTION} cannot be read ({error}). "
-            "Name a folder that was written by saving a model."
-        ) from error
-    if description.get("format") != _FORMAT or description.get("kind") not in REGRESSORS:
-        raise ConfigError(
-            f"{path} has format {description.get('format')!r} and kind "
-            f"{description.get('kind')!r}; this version {ni_platform.__version__} reads format "
-            f"{_FORMAT} of {', '.join(REGRESSORS)}. It was saved by version "
-            f"{description.get('package_version')}: install that or a later one."
-        )
-    config_class, _ = REGRESSORS[description["kind"]]
+def _read(folder: Path) -> tuple[NetworkConfig, InputSchema, float, Buckets | None]:
+    description = read_description(folder, NETWORKS)
+    config_class, _ = NETWORKS[description["kind"]]
     try:
         config = TypeAdapter(config_class).validate_python(description["config"])
         schema = TypeAdapter(InputSchema).validate_python(description["schema"])
-        return config, schema, float(description["initial_rate"])
+        buckets = TypeAdapter(Buckets | None).validate_python(description["buckets"])
+        return config, schema, float(description["initial_rate"]), buckets
     except (ValidationError, KeyError) as error:
-        raise ConfigError(f"{path} is damaged: {error}. Save the model again.") from error
+        raise damaged(folder, error) from error

@@ -13,7 +13,7 @@ import pandas as pd
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import DatasetError, NiError, TrackingError
 from ni_platform.metrics.evaluation import evaluate, paired_difference
-from ni_platform.models.scorer import Scorer
+from ni_platform.models.regressor import load_regressor
 from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.registry import Version
 from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
@@ -237,5 +237,5 @@ def _score(challenger: RunEvaluation, champion: Version, content_ids: pd.Series)
             " has changed since the challenger was trained. Restore it, or train again."
         )
     rows = pd.Index(dataset.content_id.astype(str)).get_indexer(pd.Index(content_ids.astype(str)))
-    scorer = Scorer.load(resolve_model(champion.uri))
+    scorer = load_regressor(resolve_model(champion.uri))
     return np.asarray(scorer.predict(dataset.inputs(rows)), dtype=float)

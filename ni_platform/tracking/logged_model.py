@@ -32,9 +32,12 @@ _PINNED = (
     "pandas",
     "pillow",
     "safetensors",
+    "scikit-learn",
+    "skops",
     "tokenizers",
     "torch",
     "transformers",
+    "xgboost-cpu",
 )
 _EXAMPLE_ROWS = 3
 _EXAMPLE_PICTURE_BYTES = 1_000_000

@@ -17,7 +17,7 @@ from ni_platform.tracking.run_queries import get_run, logged_model_uri
 from ni_platform.tracking.store import connect, state_folder, store_errors
 
 SCORER_ARTIFACT = "scorer"
-"""Name of the folder, inside a logged model, that `Scorer.load` reads."""
+"""Name of the folder, inside a logged model, that `load_regressor` reads."""
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -54,7 +54,7 @@ def run_of_model(uri: str) -> str | None:
 
 
 def resolve_model(uri: str) -> Path:
-    """Return the local folder of a Scorer, ready for `Scorer.load`.
+    """Return the local folder of a Scorer, ready for `load_regressor`.
 
     Args:
         uri: A run id, `models:/NAME@champion`, `models:/NAME/VERSION`, `models:/m-...`,

@@ -95,7 +95,8 @@ class RunRecord:
     ) -> RunRecord:
         """Start a run, or go on with the run id `resume` when it was interrupted.
 
-        `parameters` may be nested; they are flattened to dotted names.
+        `parameters` may be nested; they are flattened to dotted names. With the run id `parent`
+        the run stands below that one in the MLflow UI, in its experiment.
 
         Raises:
             TrackingError: The store does not answer, or the resumed run was started with other
@@ -107,7 +108,7 @@ class RunRecord:
             record.log_parameters(parameters or {})
             record._reopen()
         else:
-            own_tags = {"ni.level": "run" if parent is None else "stage"}
+            own_tags = {"ni.level": "run"}
             if parent is not None:
                 own_tags[MLFLOW_PARENT_RUN_ID] = parent
             experiment = experiment_id(client, experiment_name)

@@ -18,7 +18,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from ni_platform.errors import NiError
-from ni_platform.models.scorer import Scorer
+from ni_platform.models.regressor import load_regressor
 
 _IMAGE_MAGIC = (
     b"\xff\xd8\xff",  # JPEG
@@ -37,7 +37,7 @@ class ScoringModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the Scorer that lies in the model."""
-        self._scorer = Scorer.load(Path(context.artifacts["scorer"]))
+        self._scorer = load_regressor(Path(context.artifacts["scorer"]))
 
     def predict(
         self,
@@ -53,7 +53,7 @@ class ScoringModel(PythonModel):
         Raises:
             MlflowException: INVALID_PARAMETER_VALUE (HTTP 400), with what is wrong and the remedy.
         """
-        image = self._scorer.inputs.schema.image
+        image = self._scorer.schema.image
         if image is not None and image in model_input.columns:
             cells = [picture(cell) for cell in model_input[image]]
             model_input = model_input.assign(

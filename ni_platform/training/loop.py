@@ -50,7 +50,8 @@ class StageTraining:
 
     Args:
         name: the stage, for seeds, events and messages.
-        module: maps `Inputs` to logits [B]; on the worker's device; trained in place.
+        module: maps `Inputs` to logits [B], or to logits [B, K] over its `buckets`; on the
+            worker's device; trained in place.
         data: contents to train and validate on.
         config: hyper-parameters.
         workers: this worker and its peers. All of them must make the same calls.
@@ -83,7 +84,7 @@ class StageTraining:
         groups = parameter_groups(module, config, pretrained)
         self._gradients = Gradients([p for g in groups for p in g["params"]], workers.device)
         self._optimizer = adam(groups, config)
-        self._loss = Loss(config.loss)
+        self._loss = Loss(config.loss, getattr(module, "buckets", None))
         self._loader = Loader(
             data.source, threads=config.loader_threads or min(8, torch.get_num_threads())
         )
@@ -113,8 +114,8 @@ class StageTraining:
         )
 
     def predict(self, rows: Rows) -> np.ndarray:
-        """Logits of dataset rows, float32 [len(rows)]; the same on every worker."""
-        return self._predictor.logits(self.module, rows, self._rows_per_pass())
+        """Outputs of dataset rows, float32 [len(rows)] or [len(rows), K]; equal on every worker."""
+        return self._predictor.outputs(self.module, rows, self._rows_per_pass())
 
     def _plan(self) -> list[list[list[Rows]]]:
         """Rows of the epoch under way, by step, worker and micro-batch."""
@@ -242,10 +243,10 @@ class StageTraining:
         rows = self.data.validation_rows
         if not len(rows):
             return {}
-        logits = self.predict(rows)
+        outputs = self.predict(rows)
         metrics = None
         if self.workers.rank == 0:
-            metrics = validation_metrics(logits, self.data.source, rows, self._loss)
+            metrics = validation_metrics(outputs, self.data.source, rows, self._loss)
         result: dict[str, float] = self.workers.first(metrics)
         return result
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import nn
 
 from ni_platform.data.batch import Inputs
@@ -19,6 +18,7 @@ from ni_platform.data.loading import BatchSource, Loader, Request, Rows, plan_ba
 from ni_platform.metrics.error import rmse
 from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_accuracy_within_tests
 from ni_platform.models.losses import Loss
+from ni_platform.models.outputs import rates
 from ni_platform.training.workers import Workers
 
 _ROWS_PER_LOSS = 512
@@ -33,8 +33,11 @@ class Predictor:
         self._workers = workers
         self._dtype = dtype
 
-    def logits(self, module: nn.Module, rows: Rows, rows_per_pass: int) -> np.ndarray:
-        """Return float32 [len(rows)] on every worker; worker r predicts every r-th batch."""
+    def outputs(self, module: nn.Module, rows: Rows, rows_per_pass: int) -> np.ndarray:
+        """Return the module's outputs, float32 [len(rows)] or [len(rows), K], on every worker.
+
+        Worker r predicts every r-th batch.
+        """
         workers = self._workers
         batches = [
             np.arange(start, min(start + rows_per_pass, len(rows)))
@@ -49,10 +52,13 @@ class Predictor:
             closing(self._loader.iterate([Request(rows=rows[part]) for part in mine])) as loaded,
         ):
             for batch in loaded:
-                logits_B = module(on_device(batch.inputs, workers.device))
-                predicted.append(logits_B.float().cpu().numpy())
-        result = np.empty(len(rows), dtype=np.float32)
-        for rank, parts in enumerate(workers.gather(predicted)):
+                outputs = module(on_device(batch.inputs, workers.device))
+                predicted.append(outputs.float().cpu().numpy())
+        gathered = workers.gather(predicted)
+        # Every output has the shape of the first; without rows there is none.
+        shape = next((part.shape[1:] for parts in gathered for part in parts), ())
+        result = np.empty((len(rows), *shape), dtype=np.float32)
+        for rank, parts in enumerate(gathered):
             for positions, values in zip(batches[rank :: workers.size], parts):
                 result[positions] = values
         return result
@@ -69,21 +75,21 @@ def on_device(inputs: Inputs, device: torch.device) -> Inputs:
 
 
 def validation_metrics(
-    logits: np.ndarray, source: BatchSource, rows: Rows, loss: Loss
+    outputs: np.ndarray, source: BatchSource, rows: Rows, loss: Loss
 ) -> dict[str, float]:
-    """Return loss, rmse and pairwise accuracies of predicted logits [N] for dataset rows."""
+    """Return loss, rmse and pairwise accuracies of a model's outputs for dataset rows."""
     outcomes = source.outcomes(rows)
-    rates = expit(logits.astype(np.float64))
+    predicted = rates(torch.as_tensor(outputs), loss.buckets)[0].numpy()
     truth = outcomes.success_rate_B.double().numpy()
     codes = source.ab_test_codes[rows]
     metrics = {
-        "loss": _loss(logits, source, rows, loss),
-        "rmse": rmse(rates, truth),
-        "pairwise_accuracy": pairwise_accuracy(rates, truth),
+        "loss": _loss(outputs, source, rows, loss),
+        "rmse": rmse(predicted, truth),
+        "pairwise_accuracy": pairwise_accuracy(predicted, truth),
     }
     if (codes >= 0).any():
         metrics["pairwise_accuracy_within_tests"] = pairwise_accuracy_within_tests(
-            rates,
+            predicted,
             outcomes.clicks_B.double().numpy(),
             outcomes.impressions_B.double().numpy(),
             [None if code < 0 else int(code) for code in codes],
@@ -91,13 +97,13 @@ def validation_metrics(
     return metrics
 
 
-def _loss(logits: np.ndarray, source: BatchSource, rows: Rows, loss: Loss) -> float:
+def _loss(outputs: np.ndarray, source: BatchSource, rows: Rows, loss: Loss) -> float:
     """The loss of all rows: sums of numerators over sums of denominators, A/B tests whole."""
     codes = source.ab_test_codes[rows]
     steps = plan_batches(codes, len(rows), _ROWS_PER_LOSS, 1, 0, 0, shuffle=False)
     sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in loss.weights}
     for (positions,) in steps:
-        terms = loss.terms(torch.as_tensor(logits[positions]), source.outcomes(rows[positions]))
+        terms = loss.terms(torch.as_tensor(outputs[positions]), source.outcomes(rows[positions]))
         for name, (numerator, denominator) in terms.items():
             sums[name][0] += float(numerator)
             sums[name][1] += float(denominator)

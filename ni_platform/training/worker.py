@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from scipy.special import expit
 from torch import nn
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import BatchSource, Rows
 from ni_platform.errors import DatasetError, TrainingError
 from ni_platform.models.inputs import InputEncoder, InputSchema
+from ni_platform.models.outputs import rates
 from ni_platform.models.scorer import Scorer
 from ni_platform.training.checkpoint import Checkpoint, stage_seed
 from ni_platform.training.config import TrainingConfig
@@ -77,7 +77,17 @@ class StageResult:
 
     @property
     def predictions(self) -> np.ndarray | None:
-        """Success rates of `predict_rows`, float64 in (0, 1); None if none were asked for."""
+        """Success rates of `predict_rows`, float64 [N]; None if none were asked for."""
+        columns = self._predicted()
+        return None if columns is None else columns[:, 0]
+
+    @property
+    def deviations(self) -> np.ndarray | None:
+        """Standard deviations of the predicted distributions, float64 [N]; None without any."""
+        columns = self._predicted()
+        return None if columns is None or columns.shape[1] == 1 else columns[:, 1]
+
+    def _predicted(self) -> np.ndarray | None:
         path = self.folder / PREDICTIONS_FILE
         return np.load(path) if path.exists() else None
 
@@ -137,8 +147,10 @@ def train_stage(
     outcome = training.run(resume)
     predictions = None
     if task.predict_rows is not None:
-        logits = training.predict(np.asarray(task.predict_rows, dtype=np.int64))
-        predictions = expit(logits.astype(np.float64))
+        outputs = training.predict(np.asarray(task.predict_rows, dtype=np.int64))
+        mean_N, deviation_N = rates(torch.as_tensor(outputs), getattr(module, "buckets", None))
+        columns = [mean_N] if deviation_N is None else [mean_N, deviation_N]
+        predictions = torch.stack(columns, dim=1).numpy()
     if workers.rank == 0:
         content = {"name": task.name, **asdict(outcome)}
         _write_result(folder, module, predictions, content)
@@ -166,7 +178,13 @@ def inputs_of_stage(inputs: InputEncoder, stage: str) -> InputEncoder:
         "domain": replace(nothing, domain=schema.domain),
         "attributes": replace(nothing, categorical=schema.categorical, numeric=schema.numeric),
     }
-    return InputEncoder(reads[stage], inputs.image, inputs.tokenizer, inputs.domain_buckets)
+    return InputEncoder(
+        reads[stage],
+        inputs.image,
+        inputs.tokenizer,
+        inputs.domain_buckets,
+        separate_texts=inputs.separate_texts,
+    )
 
 
 def pretrained_modalities(config: Any) -> frozenset[str]:

@@ -12,8 +12,14 @@ from scipy.special import expit
 from ni_platform.data.dataset import Dataset, write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import DatasetError
-from ni_platform.models.baselines.glm import BinomialGLM
+from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from tests.models.conftest import make_dataset
+
+
+def glm(dataset: Dataset, rows: np.ndarray) -> TabularRegressor:
+    """The GLM with all that the dataset has."""
+    return TabularRegressor.fit(TabularConfig(estimator="glm"), dataset, rows)
+
 
 EFFECTS = {"free": 0.8, "shoes": -0.5, "today": 0.3, "why": -0.7}
 
@@ -48,7 +54,7 @@ def planted(root: Path, contents: int = 600) -> tuple[Dataset, np.ndarray]:
 def test_planted_effects_are_recovered(tmp_path: Path):
     """On unseen contents the predicted logit follows the true one."""
     dataset, rate = planted(tmp_path / "planted")
-    model = BinomialGLM.fit(dataset, np.arange(400))
+    model = glm(dataset, np.arange(400))
     predicted = model.predict(dataset.inputs(np.arange(400, 600)))
     truth = rate[400:]
     error = np.log(predicted / (1 - predicted)) - np.log(truth / (1 - truth))
@@ -59,11 +65,9 @@ def test_planted_effects_are_recovered(tmp_path: Path):
 def test_words_effects(tmp_path: Path):
     """The coefficient of a word is its planted effect."""
     dataset, _ = planted(tmp_path / "planted")
-    model = BinomialGLM.fit(dataset, np.arange(600))
-    assert model.words is not None
-    coefficients = model.regression.coef_[0]
-    first_word = len(coefficients) - len(model.words.vocabulary_)
-    found = {word: coefficients[first_word + i] for word, i in model.words.vocabulary_.items()}
+    model = glm(dataset, np.arange(600))
+    coefficients = model.estimator.coef_[0]
+    found = dict(zip(model.features.words, coefficients[-len(model.features.words) :]))
     # Word counts and lengths take a part of each effect; differences of equally long words do not.
     assert found["today"] - found["shoes"] == pytest.approx(0.8, abs=0.1)
 
@@ -71,7 +75,7 @@ def test_words_effects(tmp_path: Path):
 def test_missing_cells_and_unknown_levels(tmp_path: Path):
     """Null cells, blank texts and levels never seen still get a rate."""
     dataset = make_dataset(tmp_path / "tiny")
-    model = BinomialGLM.fit(dataset, np.arange(12))
+    model = glm(dataset, np.arange(12))
     frame = dataset.inputs()
     frame.loc[0, ["title", "description", "weekday", "location"]] = None
     frame.loc[1, "weekday"] = "never"
@@ -89,7 +93,7 @@ def test_nothing_to_read(tmp_path: Path):
         name="n", columns=columns, target=Target(impressions="shown", clicks="clicks")
     )
     dataset = write_dataset(tmp_path / "n", manifest, frame)
-    rates = BinomialGLM.fit(dataset, np.arange(3)).predict(dataset.inputs())
+    rates = glm(dataset, np.arange(3)).predict(dataset.inputs())
     np.testing.assert_allclose(rates, 0.2, rtol=1e-3)
 
 
@@ -100,7 +104,7 @@ def test_only_training_rows_matter(tmp_path: Path):
     changed.contents.loc[12:, "clicks"] = 0
     changed.contents.loc[12:, "title"] = "something else"
     frame = dataset.inputs()
-    first, second = (BinomialGLM.fit(data, np.arange(12)) for data in (dataset, changed))
+    first, second = (glm(data, np.arange(12)) for data in (dataset, changed))
     assert np.array_equal(first.predict(frame), second.predict(frame))
 
 
@@ -109,4 +113,4 @@ def test_nothing_but_failures(tmp_path: Path):
     dataset = make_dataset(tmp_path / "tiny")
     dataset.contents["clicks"] = 0
     with pytest.raises(DatasetError, match="all 0 or all 1"):
-        BinomialGLM.fit(dataset, np.arange(12))
+        glm(dataset, np.arange(12))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from statsmodels.stats.proportion import proportions_ztest
 from ni_platform.data.batch import Outcomes
 from ni_platform.errors import ConfigError
 from ni_platform.models.losses import Loss, LossConfig
+from ni_platform.models.outputs import Buckets
 
 
 def outcomes(clicks, impressions, ab_test) -> Outcomes:
@@ -181,3 +183,41 @@ def test_extreme_logits_stay_finite():
     config = LossConfig(binomial=1.0, pairwise=1.0, within_test_likelihood=1.0)
     observed = outcomes([3, 5], [100, 120], [0, 0])
     assert torch.isfinite(Loss(config)(torch.tensor([500.0, -500.0]), observed))
+
+
+def test_losses_of_distributions():
+    """Divergence and earth mover's distance of two contents, summed up bucket by bucket."""
+    buckets = Buckets(values=(0.0, 0.5, 1.0), shares=(1 / 3,) * 3)
+    observed = replace(
+        outcomes([3, 2], [4, 4], [-1, -1]), ratings_BK=torch.tensor([[1.0, 0, 3], [2, 2, 0]])
+    )
+    predicted = torch.tensor([[0.5, 0.25, 0.25], [0.2, 0.3, 0.5]])
+    outputs = predicted.log() + 7  # softmax does not see a constant
+
+    divergence = Loss(LossConfig(mse=0, kl_divergence=1), buckets)(outputs, observed)
+    first = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.25)
+    second = 0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.3)
+    assert divergence.item() == pytest.approx((first + second) / 2)
+
+    distance = Loss(LossConfig(mse=0, earth_movers_distance=1), buckets)(outputs, observed)
+    first = math.sqrt((0.25**2 + 0.5**2 + 0) / 3)
+    second = math.sqrt((0.3**2 + 0.5**2 + 0) / 3)
+    assert distance.item() == pytest.approx((first + second) / 2, rel=1e-4)
+
+    # The mean of a predicted distribution is a rate, so losses of rates work as well.
+    squared = Loss(LossConfig(mse=1), buckets)(outputs, observed)
+    expected = ((0.375 - 0.75) ** 2 + (0.65 - 0.5) ** 2) / 2
+    assert squared.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_distribution_that_is_right_costs_nothing():
+    """At the observed distribution both losses are zero and so is their gradient."""
+    buckets = Buckets(values=(0.0, 0.5, 1.0), shares=(1 / 3,) * 3)
+    ratings = torch.tensor([[1.0, 2.0, 5.0]])
+    observed = replace(outcomes([6], [8], [-1]), ratings_BK=ratings)
+    outputs = ratings.log().requires_grad_()
+    config = LossConfig(mse=0, kl_divergence=1, earth_movers_distance=1)
+    loss = Loss(config, buckets)(outputs, observed)
+    (gradient,) = torch.autograd.grad(loss, outputs)
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+    assert gradient.abs().max().item() < 1e-5

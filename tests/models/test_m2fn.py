@@ -5,26 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers import ResNetConfig, ResNetModel
 
 from ni_platform.data.batch import Inputs
+from ni_platform.data.dataset import write_dataset
+from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError, WeightsError
 from ni_platform.experiment_config import load_experiment
-from ni_platform.models.encoders.pretrained import load_vgg19
+from ni_platform.models.encoders.pretrained import load_torch_state
+from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.models.inputs import ImageInput
-from ni_platform.models.m2fn.network import M2FN, M2FNConfig, OneHotAttributes, VGGConfig
+from ni_platform.models.m2fn.image_network import ImageNetworkConfig, image_network
+from ni_platform.models.m2fn.network import M2FN, M2FNConfig, OneHotAttributes
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
-from ni_platform.models.m2fn.vgg import VGG19
+from ni_platform.models.m2fn.vgg import VGG
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.overrides import set_values
 
 AUX = 6
 SMALL = M2FNConfig(
-    image=VGGConfig(input=ImageInput(size=64)),
+    image=ImageNetworkConfig(input=ImageInput(size=64)),
     attributes=OneHotAttributes(),
     low_level_width=8,
     attention_width=8,
@@ -64,7 +70,7 @@ def test_parameters_are_those_of_table_3():
     assert counts == {
         "CBN 0 scale": conditional,
         "CBN 0 shift": conditional,
-        "VGG19 without classifier": 20_024_384,
+        "vgg19 without classifier": 20_024_384,
         "attention": (25088 + 2385) * 512 + 512 + 512 * 49 + 49,
         "high-level fusion, image": 25088 * 512 + 512,
         "high-level fusion, aux": 2385 * 512 + 512,
@@ -80,20 +86,20 @@ def test_parameters_are_those_of_table_3():
 def test_vgg_has_torchvisions_keys(tmp_path):
     """Sixteen convolutions where torchvision has them; only its file loads."""
     places = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
-    vgg = VGG19()
+    vgg = VGG(19)
     assert list(vgg.state_dict()) == [
         f"features.{place}.{kind}" for place in places for kind in ("weight", "bias")
     ]
-    assert vgg.first_convolutions == (0, 5, 10, 19, 28)
+    assert vgg.points == (0, 5, 10, 19, 28)
 
     state = {name: torch.full_like(value, 0.5) for name, value in vgg.state_dict().items()}
     torch.save(state | {"classifier.0.weight": torch.zeros(1)}, tmp_path / "vgg19.pth")
-    load_vgg19(vgg, str(tmp_path / "vgg19.pth"))
+    load_torch_state(vgg, str(tmp_path / "vgg19.pth"))
     assert all(torch.equal(vgg.state_dict()[name], value) for name, value in state.items())
 
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match=r"other\.pth"):
-        load_vgg19(vgg, str(tmp_path / "other.pth"))
+        load_torch_state(vgg, str(tmp_path / "other.pth"))
 
 
 def test_conditional_batch_norm():
@@ -174,7 +180,7 @@ def test_a_missing_picture_is_zeros():
     without = replace(batch, image_present_B=torch.tensor([True, False, True, True]))
     # Pixels are whole numbers, so the mean itself is used for the comparison.
     grey = batch.image_B3HW.float().clone()
-    grey[1] = model.mean_311
+    grey[1] = model.encoders["image"].mean_311
     assert torch.allclose(model(without), model(replace(batch, image_B3HW=grey)), atol=1e-6)
 
 
@@ -183,7 +189,7 @@ def test_a_missing_picture_is_zeros():
     [
         ({"attributes": None}, "fuse auxiliary attributes"),
         ({"image": None}, "reads a picture"),
-        ({"head": ()}, "head not empty"),
+        ({"head": (0,)}, "positive"),
         ({"dropout": 1.0}, "dropout"),
     ],
 )
@@ -192,22 +198,127 @@ def test_configs_that_make_no_network(changes, message):
     with pytest.raises(ConfigError, match=message):
         replace(SMALL, **changes)
     with pytest.raises(ConfigError, match="32 divides"):
-        VGGConfig(input=ImageInput(size=100))
+        ImageNetworkConfig(input=ImageInput(size=100))
     with pytest.raises(ConfigError, match="trained as a whole"):
         network().stage("image")
 
 
-def test_it_is_saved_and_loaded_like_any_regressor(tmp_path):
+@pytest.mark.parametrize(
+    ("architecture", "millions", "channels"),
+    [
+        # Published counts (torchvision's, in millions) less the classifier of 1000 classes.
+        ("vgg16", 138.357544 - 123.642856, (64, 128, 256, 512, 512)),
+        ("vgg19_bn", 143.678248 - 123.642856, (64, 128, 256, 512, 512)),
+        ("resnet18", 11.689512 - 0.513, (64, 64, 128, 256, 512)),
+        ("resnet50", 25.557032 - 2.049, (64, 256, 512, 1024, 2048)),
+        ("resnet101", 44.549160 - 2.049, (64, 256, 512, 1024, 2048)),
+        ("efficientnet_lite0", 4.652008 - 1.281, (32, 24, 40, 80, 192)),
+    ],
+)
+def test_image_networks_have_the_published_size(architecture, millions, channels):
+    """Parameters are those of the papers, and fusion finds the channels that it is told of."""
+    torch.manual_seed(0)
+    built = image_network(ImageNetworkConfig(architecture=architecture), pretrained=False).eval()
+    assert sum(p.numel() for p in built.parameters()) / 1e6 == pytest.approx(millions, abs=1e-6)
+
+    seen: dict[int, int] = {}
+
+    def note(block):
+        return lambda x: seen.setdefault(block, x.shape[1]) and x
+
+    pictures = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    with torch.inference_mode():
+        found = built(pictures, torch.ones(1), {block: note(block) for block in range(5)})
+    assert found.shape == (1, built.width, 2, 2)
+    assert tuple(seen[block] for block in range(5)) == built.channels == channels
+
+
+def test_resnet_is_the_one_of_transformers(tmp_path):
+    """A published ResNet folder gives its own feature map; another depth is one clear error."""
+    config = ResNetConfig(
+        layer_type="basic", hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], embedding_size=64
+    )
+    torch.manual_seed(0)
+    published = ResNetModel(config).eval()
+    published.save_pretrained(tmp_path / "resnet")
+    named = ImageNetworkConfig(architecture="resnet18", weights=str(tmp_path / "resnet"))
+    network = image_network(named, pretrained=True).eval()
+    pictures = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    pixels = (pictures.float() - network.mean_311) / network.std_311
+    with torch.inference_mode():
+        expected = published(pixel_values=pixels).last_hidden_state
+        found = network(pictures, torch.ones(2), {})
+    assert torch.allclose(found, expected, atol=1e-5)
+    with pytest.raises(WeightsError, match="do not load"):
+        image_network(replace(named, architecture="resnet50"), pretrained=True)
+
+
+def test_a_blank_picture_is_never_read():
+    """Without image (Table 7) the inputs need none, and the attributes alone decide."""
+    model = network(replace(SMALL, image=replace(SMALL.image, blank=True)))
+    batch = inputs()
+    without = replace(batch, image_B3HW=None, image_present_B=None)
+    assert "image" not in model.config.modalities
+    assert torch.equal(model(without), model(batch))
+    zeros = replace(batch, image_present_B=torch.zeros(4, dtype=torch.bool))
+    assert torch.allclose(model(without), network()(zeros), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_text_columns_are_embedded_one_by_one(tmp_path, seed):
+    """Each column has its own embedding, and an empty one gives zeros."""
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b", "c"],
+            "title": ["free shoes", None, "new shoes"],
+            "ocr": ["sale", "big sale", None],
+            "n": [100, 100, 100],
+            "c": [1, 2, 3],
+        }
+    )
+    manifest = Manifest(
+        name="t",
+        columns=Columns(content_id="id", text=("title", "ocr")),
+        target=Target(impressions="n", clicks="c"),
+    )
+    dataset = write_dataset(tmp_path / "data", manifest, frame)
+    text = TextEncoderConfig(
+        architecture="scratch", columns="separate", scratch=ScratchTransformerConfig(width=8)
+    )
+    config = replace(SMALL, attributes=None, text=text, image=replace(SMALL.image, blank=True))
+    scorer = build_scorer(config, dataset, [0, 1, 2], seed)
+    scorer.model.eval()
+    with torch.inference_mode():
+        aux = scorer.model.auxiliary(scorer.inputs.encode(frame))
+        alone = scorer.model.auxiliary(scorer.inputs.encode(frame.assign(ocr=[None] * 3)))
+        swapped = scorer.model.auxiliary(
+            scorer.inputs.encode(frame.rename(columns={"ocr": "title", "title": "ocr"}))
+        )
+    assert aux.shape == (3, 16)
+    assert not aux[1, :8].any()
+    assert not aux[2, 8:].any()
+    assert torch.allclose(aux[:, :8], alone[:, :8], atol=1e-6)
+    assert not alone[:, 8:].any()
+    assert torch.allclose(aux[:, :8], swapped[:, 8:], atol=1e-6)
+
+
+@pytest.mark.parametrize("output", ["rate", "distribution"])
+def test_it_is_saved_and_loaded_like_any_regressor(tmp_path, output):
     """The laptop's experiment scores a dataset, and the same after a round trip."""
     dataset = make_synthetic(tmp_path / "data", tests=6, image_size=48)
-    config = load_experiment("m2fn.small").model
+    config = replace(load_experiment("m2fn.small").model, output=output)
     scorer = build_scorer(config, dataset, np.arange(len(dataset)), 0)
     frame = dataset.inputs(np.arange(8))
     scorer.save(tmp_path / "model")
     loaded = Scorer.load(tmp_path / "model", "cpu")
 
     assert loaded.config == config
-    assert np.array_equal(scorer.predict(frame), loaded.predict(frame))
+    assert loaded.buckets == scorer.buckets
+    for one, other in zip(
+        scorer.predict_with_deviation(frame), loaded.predict_with_deviation(frame)
+    ):
+        assert np.array_equal(one, other)
+        assert (other is None) == (output == "rate" and one is None)
 
 
 def test_overrides_name_the_field_and_not_the_kind():

@@ -178,7 +178,7 @@ def test_regressor_of_another_version(scorer: Scorer, tmp_path: Path):
     """An unknown format or kind is an error that names the version it was saved by."""
     scorer.save(tmp_path / "model")
     path = tmp_path / "model" / "regressor.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
     with pytest.raises(ConfigError, match=r"format 99.*saved by version"):
         Scorer.load(tmp_path / "model")
 

@@ -148,18 +148,52 @@ def load_efficientnet_lite0(network: EfficientNetLite0, weights: str) -> None:
         )
 
 
-def load_vgg19(network: nn.Module, weights: str) -> None:
-    """Load torchvision's state dict of VGG-19, or one with its names, into `network.features`.
+def load_torch_state(network: nn.Module, weights: str) -> None:
+    """Load a state dict under `network`'s own key names; a classifier's tensors are left out.
 
     Raises:
-        WeightsError: the weights cannot be reached, or are not VGG-19's.
+        WeightsError: the weights cannot be reached, or are another network's.
     """
     path = locate(weights)
     if path.is_dir():
         path = path / "model.safetensors"
     with _explained(weights):
-        state = _read_state(path)
-        network.load_state_dict({k: v for k, v in state.items() if k.startswith("features.")})
+        state, known = _read_state(path), network.state_dict()
+        network.load_state_dict({name: v for name, v in state.items() if name in known})
+
+
+def load_transformers_state(network: nn.Module, weights: str) -> None:
+    """Load the transformers encoder that the weights name into `network`, of the same class.
+
+    Raises:
+        WeightsError: the weights cannot be reached, or are another network's.
+    """
+    state = load_backbone(weights).state_dict()
+    with _explained(weights):
+        network.load_state_dict(state)
+
+
+def timm_network(
+    name: str, weights: str | None
+) -> tuple[nn.Module, int, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """A network of timm that gives a feature map, its width, and its pixels' mean and deviation.
+
+    Raises:
+        WeightsError: timm is not installed, or the weights do not fit.
+    """
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that does not load
+        raise WeightsError(
+            f"{name} needs the package timm, which does not import ({error}). Install it with "
+            '`pip install "ni-platform[inception]"`.'
+        ) from error
+    network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    if weights is not None:
+        load_torch_state(network, weights)
+    settings = network.default_cfg
+    mean, std = (tuple(255 * value for value in settings[key]) for key in ("mean", "std"))
+    return network, int(network.num_features), (mean, std)
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:

@@ -45,6 +45,8 @@ class TextEncoderConfig:
     pooling: Literal["cls", "mean"] = "cls"
     """`cls`: the first token's state, as BERT; `mean`: of all tokens, as sentence encoders."""
     max_tokens: int = 128
+    columns: Literal["joined", "separate"] = "joined"
+    """Several text columns are one text, or each has its own embedding (M2FN Table 1)."""
     dropout: float | None = None
     """Dropout of the backbone; None keeps its own."""
     scratch: ScratchTransformerConfig = field(default_factory=ScratchTransformerConfig)
@@ -62,15 +64,28 @@ class TextEncoderConfig:
 
 
 class TextEncoder(nn.Module):
-    """Token ids [B, T] and their mask [B, T] to embeddings [B, width]."""
+    """Token ids [B, T] and their mask [B, T] to embeddings [B, width].
 
-    def __init__(self, backbone: Any, pooling: Literal["cls", "mean"]) -> None:
+    Of C separate columns ids and mask are [B, C, T] and the C embeddings stand side by side, that
+    of an empty column being zeros.
+    """
+
+    def __init__(self, backbone: Any, pooling: Literal["cls", "mean"], columns: int = 1) -> None:
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
-        self.width: int = backbone.config.hidden_size
+        self.width: int = backbone.config.hidden_size * columns
 
-    def forward(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Embed B contents."""
+        if tokens.dim() == 2:
+            return self._embed(tokens, mask)
+        filled = mask.flatten(0, 1).any(1).nonzero().squeeze(1)
+        found = self._embed(tokens.flatten(0, 1)[filled], mask.flatten(0, 1)[filled])
+        every = found.new_zeros(tokens.shape[0] * tokens.shape[1], found.shape[1])
+        return every.index_put((filled,), found).view(len(tokens), self.width)
+
+    def _embed(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Embed B texts; equal ones once, since arms of an A/B test often share their text."""
         texts = len(tokens_BT)
         if not texts:  # transformers' attention refuses an empty batch
@@ -96,9 +111,14 @@ class TextEncoder(nn.Module):
 
 
 def text_encoder(
-    config: TextEncoderConfig, vocabulary_size: int, skeleton: Path | None = None
+    config: TextEncoderConfig,
+    vocabulary_size: int,
+    skeleton: Path | None = None,
+    columns: int = 1,
 ) -> TextEncoder:
     """Build the encoder: with its pretrained weights, or empty from a saved `skeleton` folder.
+
+    `columns` is the number of text columns, which counts where they are embedded one by one.
 
     Raises:
         WeightsError: the weights cannot be reached; the message names the ways to get them.
@@ -116,7 +136,7 @@ def text_encoder(
             f"max_tokens must be at most {longest} for {config.weights or 'this encoder'}, "
             f"but is {config.max_tokens}."
         )
-    return TextEncoder(backbone, config.pooling)
+    return TextEncoder(backbone, config.pooling, columns if config.columns == "separate" else 1)
 
 
 def text_tokenizer(config: TextEncoderConfig, texts: Iterable[str]) -> TextTokenizer:

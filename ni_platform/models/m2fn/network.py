@@ -12,33 +12,11 @@ from torch import Tensor, nn
 
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
-from ni_platform.models.encoders.pretrained import load_vgg19
 from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
-from ni_platform.models.inputs import ImageInput
+from ni_platform.models.m2fn.image_network import BLOCKS, ImageNetworkConfig, image_network
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
-from ni_platform.models.m2fn.vgg import BLOCKS, STRIDE, VGG19, WIDTH
-from ni_platform.models.neural_insights import embed, output_layer, output_logits
-
-_MEAN = (123.675, 116.28, 103.53)
-_STD = (58.395, 57.12, 57.375)
-"""ImageNet's pixel statistics, which the published weights expect."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VGGConfig:
-    """Where the image network's weights come from, and how pictures are read."""
-
-    architecture: Literal["vgg19"] = "vgg19"
-    weights: str | None = None
-    """A file or folder with torchvision's state dict, or a hub id; None: random."""
-    input: ImageInput = field(default_factory=ImageInput)
-
-    def __post_init__(self) -> None:
-        if self.input.size is None or self.input.size % STRIDE:
-            raise ConfigError(
-                f"M2FN needs pictures of one size that {STRIDE} divides, but image.input.size is "
-                f"{self.input.size}. Set it to 224, for instance."
-            )
+from ni_platform.models.neural_insights import embed
+from ni_platform.models.outputs import Buckets, output_layer, outputs_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,26 +36,32 @@ class M2FNConfig:
     """Which modules are there (Tables 6 and 7) and how wide they are (Section 7.1).
 
     text, domain and attributes are the auxiliary vector, the input step. Without any of them the
-    other modules must be off: that is plain VGG-19. Where the high-level fusion is off, the
-    auxiliary vector is concatenated before the last layer (Section 7.3).
+    other modules must be off, which leaves the image network alone. Where the high-level fusion is
+    off, the auxiliary vector is concatenated before the last layer (Section 7.3). So the rivals of
+    Tables 4 and 5 are configs of this network as well: NIMA and the plain networks have no
+    auxiliary vector, "-cat" and M1FN have it and no module, "-LLF" has low-level fusion alone.
     """
 
     kind: Literal["m2fn"] = "m2fn"
-    image: VGGConfig = field(default_factory=VGGConfig)
+    image: ImageNetworkConfig = field(default_factory=ImageNetworkConfig)
     text: TextEncoderConfig | None = None
     domain: HashedDomain | None = None
     attributes: OneHotAttributes | None = None
     low_level: tuple[bool, bool, bool, bool, bool] = (True, False, False, False, False)
-    """Conditional batch normalization after the first convolution of each VGG block (Table 5)."""
+    """Conditional batch normalization in each of the image network's five blocks (Table 5)."""
     low_level_width: int = 256
     attention: Literal["flattened", "per_location"] | None = "flattened"
     attention_width: int = 512
     high_level: bool = True
     high_level_width: int = 512
+    pooling: Literal["flatten", "average"] = "flatten"
+    """How the feature map becomes a vector: as VGG, or by its mean over space, as ResNet."""
     head: tuple[int, ...] = (4096, 4096)
-    """Widths of the fully connected layers before the output."""
+    """Widths of the fully connected layers before the output; none, as ResNet, is possible."""
     dropout: float = 0.5
-    """After each of them, as in VGG."""
+    """After each of them, as in VGG; without any, before the output."""
+    output: Literal["rate", "distribution"] = "rate"
+    """A success rate, or a distribution over ten buckets of it (or over those of ratings)."""
 
     def __post_init__(self) -> None:
         if self.image is None:
@@ -92,9 +76,14 @@ class M2FNConfig:
                 f"The modules {', '.join(on)} fuse auxiliary attributes, but text, domain and "
                 "attributes are all null; switch one of these on, or the modules off."
             )
+        if any(self.low_level) and not self.image.fuses:
+            raise ConfigError(
+                f"{self.image.architecture} has no place for low-level fusion: set "
+                f"model.low_level to {[False] * BLOCKS}, or take a VGG or ResNet."
+            )
         widths = (self.low_level_width, self.attention_width, self.high_level_width, *self.head)
-        if min(widths) < 1 or not self.head:
-            raise ConfigError(f"Widths must be positive and head not empty, but got {widths}.")
+        if min(widths) < 1:
+            raise ConfigError(f"Widths must be positive, but got {widths}.")
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be in [0, 1), but is {self.dropout}.")
 
@@ -106,14 +95,11 @@ class M2FNConfig:
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the modalities that are read."""
-        return ("image", *self.auxiliary)
+        return self.auxiliary if self.image.blank else ("image", *self.auxiliary)
 
 
 class M2FN(nn.Module):
     """Picture and auxiliary attributes of B contents to logits [B] of their success rates."""
-
-    mean_311: Tensor
-    std_311: Tensor
 
     def __init__(
         self,
@@ -121,20 +107,21 @@ class M2FN(nn.Module):
         *,
         attributes_width: int = 0,
         vocabulary_size: int = 0,
+        text_columns: int = 1,
         skeleton: Path | None = None,
         initial_rate: float = 0.5,
+        buckets: Buckets | None = None,
     ) -> None:
         """Build the network; arguments as those of `NeuralInsights`."""
         super().__init__()
         self.config = config
         self.initial_rate = initial_rate
-        vgg = VGG19()
-        if config.image.weights is not None and skeleton is None:
-            load_vgg19(vgg, config.image.weights)
-        self.encoders = nn.ModuleDict({"image": vgg})
+        self.buckets = buckets
+        image = image_network(config.image, pretrained=skeleton is None)
+        self.encoders = nn.ModuleDict({"image": image})
         aux = 0
         if config.text is not None:
-            encoder = text_encoder(config.text, vocabulary_size, skeleton)
+            encoder = text_encoder(config.text, vocabulary_size, skeleton, text_columns)
             self.encoders["text"] = encoder
             aux += encoder.width
         if config.domain is not None:
@@ -145,10 +132,11 @@ class M2FN(nn.Module):
             aux += attributes_width
         self.aux_width = aux
         assert config.image.input.size is not None  # checked by the config  # noqa: S101
-        locations = (config.image.input.size // STRIDE) ** 2
+        side = config.image.input.size // config.image.stride
+        locations = side**2
         self.low_level = nn.ModuleDict(
             {
-                str(block): ConditionalBatchNorm(BLOCKS[block][0], aux, config.low_level_width)
+                str(block): ConditionalBatchNorm(image.channels[block], aux, config.low_level_width)
                 for block, on in enumerate(config.low_level)
                 if on
             }
@@ -156,10 +144,10 @@ class M2FN(nn.Module):
         self.attention: SpatialAttention | None = None
         if config.attention is not None:
             self.attention = SpatialAttention(
-                WIDTH, locations, aux, config.attention_width, config.attention
+                image.width, locations, aux, config.attention_width, config.attention
             )
         self.high_level: HighLevelFusion | None = None
-        width = WIDTH * locations
+        width = image.width * (locations if config.pooling == "flatten" else 1)
         if config.high_level:
             self.high_level = HighLevelFusion(width, aux, config.high_level_width)
             width = config.high_level_width
@@ -167,10 +155,10 @@ class M2FN(nn.Module):
         for width_out in config.head:
             layers += [nn.Linear(width, width_out), nn.ReLU(), nn.Dropout(config.dropout)]
             width = width_out
+        if not config.head:
+            layers.append(nn.Dropout(config.dropout))
         self.head = nn.Sequential(*layers)
-        self.output = output_layer(width + (0 if config.high_level else aux), initial_rate)
-        self.register_buffer("mean_311", torch.tensor(_MEAN).view(3, 1, 1))
-        self.register_buffer("std_311", torch.tensor(_STD).view(3, 1, 1))
+        self.output = output_layer(width + (0 if config.high_level else aux), initial_rate, buckets)
 
     def auxiliary(self, inputs: Inputs) -> Tensor | None:
         """The auxiliary vectors [B, X], zeros where a modality is missing; None if there are none.
@@ -181,33 +169,41 @@ class M2FN(nn.Module):
         return torch.cat([part.float() for part in parts], dim=1) if parts else None
 
     def features(self, inputs: Inputs, aux_BX: Tensor | None) -> Tensor:
-        """The last feature map [B, 512, H / 32, W / 32], low-level fusion and attention applied.
+        """The last feature map [B, C, H', W'], low-level fusion and attention applied.
 
-        A missing picture is zeros, as in Table 7's rows without image.
+        A missing picture is zeros, as in Table 7's row without image.
         """
-        pixels, present_B = inputs.image_B3HW, inputs.image_present_B
-        if not isinstance(pixels, Tensor) or present_B is None:
-            raise ValueError("M2FN reads pictures of one size, but the inputs do not hold them")
-        normalized = (pixels.float() - self.mean_311) / self.std_311
-        normalized = normalized * present_B.view(-1, 1, 1, 1)
+        pixels, present_B = self._pictures(inputs)
         changes = {
             int(block): partial(norm, aux_BX=aux_BX) for block, norm in self.low_level.items()
         }
-        x_BCHW: Tensor = self.encoders["image"](normalized, changes)
+        x_BCHW: Tensor = self.encoders["image"](pixels, present_B, changes)
         if self.attention is not None:
             x_BCHW = self.attention(x_BCHW, aux_BX)
         return x_BCHW
 
+    def _pictures(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        if self.config.image.blank:
+            side, device = self.config.image.input.size, self.output.weight.device
+            assert side is not None  # checked by the config  # noqa: S101
+            nothing = torch.zeros(inputs.size, 3, side, side, device=device)
+            return nothing, nothing[:, 0, 0, 0]
+        pixels, present_B = inputs.image_B3HW, inputs.image_present_B
+        if not isinstance(pixels, Tensor) or present_B is None:
+            raise ValueError("M2FN reads pictures of one size, but the inputs do not hold them")
+        return pixels, present_B
+
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits [B] of the success rates."""
+        """Logits [B] of the success rates, or [B, K] over `buckets`."""
         aux_BX = self.auxiliary(inputs)
-        x_BW = self.features(inputs, aux_BX).flatten(1)
+        x_BCHW = self.features(inputs, aux_BX)
+        x_BW = x_BCHW.flatten(1) if self.config.pooling == "flatten" else x_BCHW.mean((2, 3))
         if self.high_level is not None:
             x_BW = self.high_level(x_BW, aux_BX)
         x_BW = self.head(x_BW)
         if aux_BX is not None and self.high_level is None:
             x_BW = torch.cat([x_BW, aux_BX.to(x_BW.dtype)], dim=1)
-        return output_logits(self.output, x_BW)
+        return outputs_of(self.output, x_BW)
 
     def stage(self, name: str) -> nn.Module:
         """What a training stage trains: "fused", the whole network; M2FN is trained at once."""
@@ -230,7 +226,9 @@ class M2FN(nn.Module):
         for block, norm in self.low_level.items():
             assert isinstance(norm, ConditionalBatchNorm)  # noqa: S101
             rows += [(f"CBN {block} scale", norm.scale), (f"CBN {block} shift", norm.shift)]
-        rows.append(("VGG19 without classifier", self.encoders["image"]))
+        rows.append(
+            (f"{self.config.image.architecture} without classifier", self.encoders["image"])
+        )
         rows.append(("attention", self.attention))
         if self.high_level is not None:
             rows.append(("high-level fusion, image", self.high_level.image))

@@ -1,0 +1,77 @@
+"""A saved regressor is a folder with `regressor.json`; it is complete or not there at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ni_platform
+from ni_platform.errors import ConfigError
+
+DESCRIPTION = "regressor.json"
+_FORMAT = 2
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a folder to write into, which takes the place of `folder` once the block is done."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)  # mkdtemp's 0700 would lock out a team  # noqa: S103
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            os.replace(folder, old)
+            os.replace(temporary, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_description(folder: Path, kind: str, **values: Any) -> None:
+    """Write `regressor.json`: what the regressor is, with the schema of its input columns."""
+    description = {
+        "format": _FORMAT,
+        "kind": kind,
+        "package_version": ni_platform.__version__,
+        **values,
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2))
+
+
+def read_description(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
+    """Read `regressor.json` of one of `kinds`.
+
+    Raises:
+        ConfigError: the folder is not a saved regressor, or one of a later version.
+    """
+    path = folder / DESCRIPTION
+    try:
+        description: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{folder} is not a saved regressor: {DESCRIPTION} cannot be read ({error}). "
+            "Name a folder that was written by saving a model."
+        ) from error
+    if description.get("format") != _FORMAT or description.get("kind") not in kinds:
+        raise ConfigError(
+            f"{path} has format {description.get('format')!r} and kind "
+            f"{description.get('kind')!r}; this version {ni_platform.__version__} reads format "
+            f"{_FORMAT} of {', '.join(kinds)}. It was saved by version "
+            f"{description.get('package_version')}: install that or a later one."
+        )
+    return description
+
+
+def damaged(folder: Path, error: Exception) -> ConfigError:
+    """Return the error for a description whose values do not fit."""
+    return ConfigError(f"{folder / DESCRIPTION} is damaged: {error}. Save the model again.")
