@@ -192,6 +192,7 @@ def test_train_promote_and_predict(server: str, store: dict[str, str], tmp_path:
     )
     assert predicted.returncode == 0, predicted.stderr
 
+    connect()
     champion = mlflow.pyfunc.load_model("models:/journey@champion")
     dataset_inputs = pd.read_parquet(tmp_path / "data" / "contents.parquet")
     answered = np.asarray(champion.predict(dataset_inputs)).ravel()
