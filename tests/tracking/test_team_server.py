@@ -92,7 +92,7 @@ def process(
     store: dict[str, str],
 ) -> tuple[str, subprocess.Popen]:
     """The server that serve.sh starts, with the accounts that account.py makes; its address."""
-    pytest.importorskip("flask_wtf", reason="MLflow's accounts need Flask-WTF (mlflow[auth])")
+    pytest.importorskip("flask_wtf", reason="MLflow's accounts need Flask-WTF: mlflow[auth]")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
