@@ -9,6 +9,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+# Pictures from a test's S3 are not for the user's own cache.
+os.environ.setdefault("NI_CACHE_GB", "0")
+
 # Tensors are tiny here: a second thread costs more than it gives, and the more so where tests
 # and Ray's processes share two cores. A worker of Ray Train sets its own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

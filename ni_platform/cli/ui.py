@@ -11,14 +11,16 @@ from ni_platform.cli.output import console
 @click.option("--port", default=5000, show_default=True)
 @click.option("--print-command", is_flag=True, help="Print the command in place of running it.")
 def command(port: int, print_command: bool) -> None:
-    """Open the MLflow UI on the recorded runs; on loopback only."""
+    """Open the MLflow UI on the recorded runs: on loopback, or a tracking server's own page."""
     import os
     import shlex
 
-    from ni_platform.tracking.store import ui_command
+    from ni_platform.tracking.store import server_url, ui_command
 
     words = shlex.split(ui_command())
-    if "ui" in words:  # else it opens a server's own page
+    if server := server_url():
+        console.print(f"{server}  (it asks for your account, if it has any)", highlight=False)
+    else:
         words += ["--host", "127.0.0.1", "--port", str(port)]
         console.print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
     if print_command:

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ni_platform.data import storage, vectors
+from ni_platform.data import picture_cache, storage, vectors
+from ni_platform.data.checksums import remote_digests, write_checksums
 from ni_platform.data.manifest import FILE_NAME, Manifest, nearest
 from ni_platform.errors import DatasetError
 
@@ -96,6 +97,8 @@ class Dataset:
         if names is None:
             return None
         folder = self.images_root
+        if storage.is_remote(folder):
+            picture_cache.watch(folder)
         uris = [None if name is None else storage.join(folder, name) for name in names]
         return pd.Series(uris, dtype=object, index=names.index, name=names.name)
 
@@ -175,16 +178,15 @@ class Dataset:
     def image_digests(self) -> pd.Series | None:
         """Text that is equal for pictures of equal bytes, None for a missing cell or file.
 
-        SHA-256 of local files; size and ETag of S3 objects, which one listing gives.
+        SHA-256 of local files, and of S3 objects that were pushed and not changed since; size and
+        ETag of other objects, which one listing gives.
         """
         uris = self.image_uri
         if uris is None:
             return None
         names = [name for name in uris.unique() if name is not None]
         if storage.is_remote(self.images_root):
-            prefix = self.images_root.rstrip("/") + "/"
-            stamps = storage.object_stamps(prefix)
-            digests = {uri: stamps.get(uri.removeprefix(prefix)) for uri in names}
+            digests: Mapping[str, str | None] = remote_digests(self.root, self.images_root)
         else:
             with ThreadPoolExecutor(_THREADS) as pool:
                 digests = dict(zip(names, pool.map(_digest, names)))
@@ -193,7 +195,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """Hexadecimal SHA-256 of the manifest, the contents table and the bytes of the pictures.
 
-        The order of the columns does not count, the order of the rows does.
+        The order of the columns does not count, the order of the rows does. A folder, its pushed
+        copy and what is pulled from there have the same.
         """
         digest = hashlib.sha256(json.dumps(self.manifest.to_dict(), sort_keys=True).encode())
         for name in sorted(self.contents.columns):
@@ -307,6 +310,8 @@ def _upload(
     pairs += [(source, storage.join(root, name)) for name, source in files.items()]
     with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(lambda pair: storage.upload(*pair), pairs))
+    below = f"{root.rstrip('/')}/"
+    write_checksums(root, {uri.removeprefix(below): storage.sha256(path) for path, uri in pairs})
     storage.upload(folder / FILE_NAME, storage.join(root, FILE_NAME))
 
 

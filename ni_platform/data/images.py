@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ni_platform.data import storage
+from ni_platform.data.picture_cache import read_picture
 from ni_platform.errors import DatasetError, ImageError
 
 MAX_PIXELS = 100_000_000
@@ -89,6 +90,8 @@ def read_encoded(source: bytes | str | Path) -> bytes:
                     f"The picture {source} has {size:,} bytes, more than the {MAX_BYTES:,} that "
                     "are read: replace it by a smaller one."
                 )
+        if storage.is_remote(source):
+            return read_picture(str(source))
         return storage.read_bytes(source)
     except storage.MissingFileError as error:
         raise ImageError(

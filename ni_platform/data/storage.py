@@ -82,6 +82,15 @@ def read_bytes(uri: str | Path) -> bytes:
         return body
 
 
+def read_with_stamp(uri: str) -> tuple[bytes, str]:
+    """The content of an `s3://` object, and its size and ETag as `object_stamps` gives them."""
+    bucket, key = _split(uri)
+    with _explained(uri):
+        answer = _client().get_object(Bucket=bucket, Key=key)
+        body: bytes = answer["Body"].read()
+    return body, _stamp(len(body), answer["ETag"])
+
+
 @contextmanager
 def local_copy(uri: str | Path) -> Iterator[Path]:
     """Give a path with the file's content: itself if local, else a copy for the time of use."""
@@ -170,7 +179,7 @@ def object_stamps(prefix: str) -> dict[str, str]:
         )
         for page in pages:
             for item in page.get("Contents", []):
-                stamps[item["Key"][len(start) :]] = f"{item['Size']}-{item['ETag'].strip(chr(34))}"
+                stamps[item["Key"][len(start) :]] = _stamp(item["Size"], item["ETag"])
     return stamps
 
 
@@ -197,6 +206,10 @@ def _split(uri: str) -> tuple[str, str]:
     if not bucket:
         raise DatasetError(f"An S3 URI must read s3://BUCKET/KEY, but got {uri!r}.")
     return bucket, key
+
+
+def _stamp(size: int, etag: str) -> str:
+    return f"{size}-{etag.strip(chr(34))}"
 
 
 def _client() -> Any:

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from ni_platform.data import storage
+from ni_platform.data.checksums import FILE_NAME as CHECKSUMS
+from ni_platform.data.checksums import write_checksums
 from ni_platform.data.dataset import Dataset, check_free
 from ni_platform.data.manifest import FILE_NAME
 from ni_platform.data.storage import OnFile
@@ -31,10 +33,13 @@ def push(
     _check_places(local=folder, remote=target)
     Dataset.open(folder)
     names = [name for name in storage.list_files(folder) if not _hidden(name)]
+    checksums: dict[str, str] = {}
 
     def send(name: str) -> bool:
         path, uri = Path(folder) / name, storage.join(target, name)
-        checksum = storage.sha256(path)
+        checksum = checksums[name] = storage.sha256(path)
+        if name == FILE_NAME:
+            write_checksums(target, checksums)  # of everything else, which has arrived
         if storage.stored_checksum(uri) == checksum:
             return False
         storage.upload(path, uri, checksum=checksum)
@@ -61,7 +66,7 @@ def pull(
     _check_places(local=folder, remote=source)
     target = Path(folder).absolute()
     check_free(target)
-    names = storage.list_files(source)
+    names = [name for name in storage.list_files(source) if name != CHECKSUMS]
     if FILE_NAME not in names:
         raise DatasetError(f"{source} is not a dataset: it has no {FILE_NAME}. Check the prefix.")
     partial = target.with_name(f".{target.name}.pulling")

@@ -89,6 +89,7 @@ def ensure_version(client: MlflowClient, model_name: str, run_id: str, model_uri
                 source=model_uri,
                 run_id=run_id,
                 model_id=model_uri.removeprefix("models:/"),
+                await_creation_for=None,  # complete when it is created, in every SQL store
             )
         )
 

@@ -14,7 +14,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from ni_platform.errors import TrackingError
-from ni_platform.tracking.store import connect, store_errors
+from ni_platform.tracking.store import connect, store_errors, without_secrets
 
 _PAGE = 1000
 _COLUMNS = (
@@ -166,7 +166,8 @@ def get_run(client: MlflowClient, run_id: str) -> Run:
             with store_errors(f"read run {run_id}"):
                 raise
         raise TrackingError(
-            f"There is no run '{run_id}' in {client.tracking_uri}. `ni compare` lists the runs."
+            f"There is no run '{run_id}' in {without_secrets(client.tracking_uri)}. `ni compare`"
+            " lists the runs."
         ) from error
 
 

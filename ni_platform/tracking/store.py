@@ -47,14 +47,26 @@ def tracking_uri() -> str:
 
 
 def ui_command() -> str:
-    """Return the one shell command that opens the MLflow UI on the runs of `tracking_uri()`."""
+    """Return the one shell command that opens the MLflow UI on the runs of `tracking_uri()`.
+
+    It holds no password: one in the URI is read from the environment, a server asks for its own.
+    """
     uri = tracking_uri()
-    if urlsplit(uri).scheme in ("http", "https"):
-        return shlex.join([sys.executable, "-m", "webbrowser", uri])
+    if server := server_url():
+        return shlex.join([sys.executable, "-m", "webbrowser", server])
     beside = Path(sys.executable).with_name("mlflow")
-    words = [str(beside) if beside.exists() else "mlflow", "ui", "--backend-store-uri", uri]
-    words += ["--default-artifact-root", _artifact_root(uri) or ""]
-    return shlex.join(words)
+    mlflow_command = str(beside) if beside.exists() else "mlflow"
+    root = ["--default-artifact-root", _artifact_root(uri) or ""]
+    if uri != without_secrets(uri):
+        script = 'MLFLOW_BACKEND_STORE_URI="$MLFLOW_TRACKING_URI" exec "$0" ui "$@"'
+        return shlex.join(["sh", "-c", script, mlflow_command, *root])
+    return shlex.join([mlflow_command, "ui", "--backend-store-uri", uri, *root])
+
+
+def server_url() -> str | None:
+    """Return the address of the tracking server that is used; None for a database or folder."""
+    uri = tracking_uri()
+    return without_secrets(uri) if urlsplit(uri).scheme in ("http", "https") else None
 
 
 def connect() -> MlflowClient:
@@ -72,6 +84,9 @@ def connect() -> MlflowClient:
     _refuse_file_store(uri)
     scheme = urlsplit(uri).scheme.split("+")[0]
     if scheme in ("http", "https"):
+        # Else MLflow fetches from the artifact store itself, which a client need not reach.
+        os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "false")
+        os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
         _ask_server(uri)
     elif scheme == "sqlite":
         _ask_folder(_sqlite_path(uri).parent)
@@ -83,8 +98,14 @@ def connect() -> MlflowClient:
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with store_errors("open the tracking store"):
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)
+        try:
+            client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            client.search_experiments(max_results=1)
+        except ModuleNotFoundError as error:
+            raise TrackingError(
+                f"MLFLOW_TRACKING_URI ({without_secrets(uri)}) needs the package {error.name}."
+                " Install it, or name a driver that is there, as in postgresql+psycopg2://..."
+            ) from error
     return client
 
 
@@ -135,17 +156,42 @@ def _explanation(doing: str, error: Exception) -> str:
     uri = tracking_uri()
     if is_disk_full(error):
         return (
-            f"Could not {doing}: the disk is full. The tracking store is {_without_secrets(uri)};"
+            f"Could not {doing}: the disk is full. The tracking store is {without_secrets(uri)};"
             " free space there, or set NI_HOME or MLFLOW_TRACKING_URI to a place with room."
+        )
+    status = _http_status(error)
+    if status == 401:
+        return f"Could not {doing}: {_refusal(uri, status)}"
+    if status == 403:
+        person = os.environ.get("MLFLOW_TRACKING_USERNAME") or "this user"
+        return (
+            f"Could not {doing}: {without_secrets(uri)} does not permit that to {person} (HTTP"
+            " 403). Ask its administrator for the grant, or set MLFLOW_TRACKING_USERNAME and"
+            " MLFLOW_TRACKING_PASSWORD to an account that has it."
         )
     reason = getattr(error, "message", None) or str(error) or type(error).__name__
     text = str(reason).strip()
     if "out-of-date database schema" in text:
         return (
-            f"Could not {doing}: {_without_secrets(uri)} was written by another MLflow version."
-            f" Back it up, then run `mlflow db upgrade {shlex.quote(_without_secrets(uri))}`."
+            f"Could not {doing}: {without_secrets(uri)} was written by another MLflow version."
+            f" Back it up, then run `mlflow db upgrade {shlex.quote(without_secrets(uri))}`."
         )
-    return f"Could not {doing} in {_without_secrets(uri)}: {text.splitlines()[0][:500]}"
+    return f"Could not {doing} in {without_secrets(uri)}: {text.splitlines()[0][:500]}"
+
+
+def _refusal(uri: str, status: int) -> str:
+    return (
+        f"The tracking server {without_secrets(uri)} refuses this user (HTTP {status}). Set"
+        " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+    )
+
+
+def _http_status(error: Exception) -> int | None:
+    """What a tracking server answered; MLflow raises its own errors and those of requests."""
+    if isinstance(error, MlflowException):
+        return int(error.get_http_status_code())
+    answer = getattr(error, "response", None)
+    return getattr(answer, "status_code", None)
 
 
 def utc_now() -> str:
@@ -191,23 +237,30 @@ def _ask_server(uri: str) -> None:
             raise_on_status=False,
         )
     except (MlflowException, OSError) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise TrackingError(
+                f"The certificate of {without_secrets(uri)} is signed by nobody that this machine"
+                " trusts. Set MLFLOW_TRACKING_SERVER_CERT_PATH to the file that it was signed with."
+            ) from error
         raise TrackingError(
-            f"The tracking server {_without_secrets(uri)} does not answer within"
+            f"The tracking server {without_secrets(uri)} does not answer within"
             f" {PREFLIGHT_SECONDS} s. {remedy}"
         ) from error
-    if response.status_code in (401, 403):
+    if response.status_code == 403 and "Host header" in response.text:
         raise TrackingError(
-            f"The tracking server {_without_secrets(uri)} refuses this user (HTTP"
-            f" {response.status_code}). Set MLFLOW_TRACKING_USERNAME and"
-            " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
+            f"The tracking server {without_secrets(uri)} does not know itself by that name (HTTP"
+            " 403). Set MLFLOW_TRACKING_URI to a name that it allows, or add this one to its"
+            " --allowed-hosts."
         )
+    if response.status_code in (401, 403):
+        raise TrackingError(_refusal(uri, response.status_code))
     try:
         is_mlflow = response.status_code == 200 and isinstance(response.json(), dict)
     except ValueError:
         is_mlflow = False
     if not is_mlflow:
         raise TrackingError(
-            f"{_without_secrets(uri)} answers, but not as an MLflow tracking server does (HTTP"
+            f"{without_secrets(uri)} answers, but not as an MLflow tracking server does (HTTP"
             f" {response.status_code}). {remedy}"
         )
 
@@ -259,7 +312,8 @@ def _folder_name(experiment_name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in experiment_name)
 
 
-def _without_secrets(uri: str) -> str:
+def without_secrets(uri: str) -> str:
+    """Return the URI without user name and password, for messages."""
     parts = urlsplit(uri)
     if "@" not in parts.netloc:
         return uri

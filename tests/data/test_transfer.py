@@ -38,6 +38,33 @@ def test_there_and_back(dataset, bucket, tmp_path):
     assert Dataset.open(tmp_path / "back").fingerprint() == dataset.fingerprint()
 
 
+def test_a_copy_is_recognised_as_the_same_dataset(dataset, bucket, tmp_path):
+    """Folder, pushed and pulled copy share a fingerprint; a picture that is replaced changes it."""
+    push(dataset.root, f"{bucket}/data")
+    pushed = Dataset.open(f"{bucket}/data")
+    pull(f"{bucket}/data", tmp_path / "back")
+    expected = Dataset.open(dataset.root).fingerprint()
+    assert pushed.fingerprint() == expected
+    assert Dataset.open(tmp_path / "back").fingerprint() == expected
+    assert pushed.image_digests.equals(dataset.image_digests)
+
+    first, second = dataset.image_uri.dropna().unique()[:2]
+    name = Path(first).relative_to(dataset.images_root).as_posix()
+    storage.write_bytes(f"{pushed.images_root}/{name}", Path(second).read_bytes())
+    assert Dataset.open(f"{bucket}/data").fingerprint() != expected
+
+    push(dataset.root, f"{bucket}/data")
+    assert Dataset.open(f"{bucket}/data").fingerprint() == expected
+
+
+def test_checksums_that_cannot_be_read_are_none(dataset, bucket):
+    """Without what the push wrote down, a dataset on S3 has a fingerprint all the same."""
+    push(dataset.root, f"{bucket}/data")
+    storage.write_bytes(f"{bucket}/data/.checksums.json", b"{half")
+    assert Dataset.open(f"{bucket}/data").fingerprint() != dataset.fingerprint()
+    assert Dataset.open(f"{bucket}/data").image_digests.notna().all()
+
+
 def test_a_push_that_stopped_goes_on(dataset, bucket, monkeypatch):
     """Files that arrived are not sent again; until the last the prefix is no dataset."""
     original, seen = storage.upload, []

@@ -67,17 +67,20 @@ def port() -> int:
         return listener.getsockname()[1]
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[[list[str], str], None]]:
+@pytest.fixture(scope="module")
+def serve(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[list[str], str], subprocess.Popen]]:
     """Start a process and wait until a URL answers; it is stopped with all its children."""
+    folder = tmp_path_factory.mktemp("served")
     started: list[subprocess.Popen] = []
 
-    def start(command: list[str], health: str) -> None:
-        log = tmp_path / f"process-{len(started)}.log"
+    def start(command: list[str], health: str) -> subprocess.Popen:
+        log = folder / f"process-{len(started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                cwd=tmp_path,
+                cwd=folder,
                 # `mlflow models serve` looks uvicorn up on the PATH.
                 env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
                 stdout=output,
@@ -90,7 +93,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[list[str], str], None]]:
                 break
             try:
                 with urllib.request.urlopen(health, timeout=1):
-                    return
+                    return process
             except OSError:
                 time.sleep(0.2)
         pytest.fail(f"{command} did not answer at {health}:\n{log.read_text()[-3000:]}")

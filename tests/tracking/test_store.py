@@ -15,7 +15,9 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from ni_platform.cli.ui import command as ui
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import TrackingError
 from ni_platform.models.scorer import Scorer
@@ -66,6 +68,26 @@ def test_a_default_is_not_taken_for_a_choice(
         connect()
         assert tracking_uri() == f"sqlite:///{tmp_path / name / 'mlflow.db'}"
         assert mlflow.get_tracking_uri() == tracking_uri()
+
+
+def test_ui_tells_the_address_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ni ui` prints a server's address and opens it; a password in the URI is never printed."""
+    uris = {
+        "http://alice:secret@127.0.0.1:9/path": "http://127.0.0.1:9/path",
+        "postgresql+psycopg2://alice:secret@127.0.0.1/runs": "MLFLOW_BACKEND_STORE_URI",
+    }
+    for uri, expected in uris.items():
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        printed = CliRunner().invoke(ui, ["--print-command"], catch_exceptions=False).output
+        assert expected in printed
+        assert "secret" not in printed
+
+
+def test_a_database_without_its_driver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that is not installed is named, with the way to name another."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql+cymysql:///runs")
+    with pytest.raises(TrackingError, match=r"needs the package cymysql.*Install it"):
+        connect()
 
 
 def test_folder_as_tracking_uri_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
