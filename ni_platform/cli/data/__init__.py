@@ -10,6 +10,7 @@ COMMANDS = {
     "import": "Turn other people's tables into a dataset folder.",
     "aggregate": "Count a click log into a dataset folder.",
     "synthesize": "Draw planted data whose effects are known.",
+    "select": "Test which attributes bear on the success rate, and how.",
     "check": "Check a dataset; a failed check ends with exit code 2.",
     "push": "Copy a dataset folder to an s3:// prefix.",
     "pull": "Copy a dataset from an s3:// prefix.",

@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupShuffleSplit
 
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.overdispersion import precision
 from ni_platform.errors import DatasetError
 from ni_platform.models.inputs import (
     ImageInput,
@@ -54,9 +55,7 @@ class BinomialGLM:
     ) -> BinomialGLM:
         """Fit on `rows` of the dataset; a fifth of their A/B tests chooses the penalty.
 
-        Contents are weighted by the precision of their rate, 1 / (1 / n + rho): with n
-        impressions a rate has binomial noise, and rates of different contents differ by more
-        than that (overdispersion rho by moments, Williams 1982).
+        Contents are weighted by the precision of their rate.
 
         Raises:
             DatasetError: fewer than two of the rows have impressions.
@@ -80,7 +79,7 @@ class BinomialGLM:
         )
         features = unfitted.features(frame)
         rate = dataset.success_rate[shown]
-        weight = _precision(rate, dataset.impressions[shown])
+        weight = precision(rate, dataset.impressions[shown])
         penalty = _choose_penalty(features, rate, weight, _groups(dataset, shown), seed)
         return replace(
             unfitted,
@@ -156,14 +155,6 @@ def _text_measures(texts: list[str]) -> np.ndarray:
             )
         )
     return np.array(rows, dtype=np.float64).reshape(len(texts), 9)
-
-
-def _precision(rate: np.ndarray, impressions: np.ndarray) -> np.ndarray:
-    """Weight of each content, 1 on average."""
-    mean = float(np.clip(rate.mean(), 1e-9, 1 - 1e-9))
-    excess = ((rate - mean) ** 2).mean() / (mean * (1 - mean)) - (1 / impressions).mean()
-    weight = 1 / (1 / impressions + max(0.0, float(excess)))
-    return np.asarray(weight / weight.mean())
 
 
 def _groups(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
