@@ -50,7 +50,7 @@ def level_figure(verdict: Verdict, overall_rate: float) -> Figure:
     hidden = len(verdict.levels) - len(levels) + verdict.levels_left_out
     rest = f" {hidden:,} levels that were shown less are left out." if hidden else ""
     _caption(
-        figure, f"{verdict.reason[:1].upper()}{verdict.reason[1:]}.{rest} Bars: 95 % intervals."
+        figure, f"{verdict.reason[:1].upper()}{verdict.reason[1:]}.{rest} Whiskers: 95 % intervals."
     )
     return figure
 
