@@ -184,17 +184,16 @@ def _rare_together(
     by_size = by_level.assign(rare=rare).sort_values(["rare", "seen"], ascending=[False, True])
     members: list[str] = []
     for item in by_size.index:
-        together = frame[frame["level"].isin(members)]
-        enough = (
-            together["group"].nunique() >= config.min_level_groups
-            and together["seen"].sum() >= least
-        )
-        if not rare[item] and enough:
-            break
+        if not rare[item]:
+            together = frame[frame["level"].isin(members)]
+            enough = together["group"].nunique() >= config.min_level_groups
+            if enough and together["seen"].sum() >= least:
+                break
         members.append(str(item))
-    kept = [item for item in levels if item in members]
+    joined = set(members)
+    kept = [item for item in levels if item in joined]
     name = ", ".join(kept) if len(kept) <= _NAMED else f"{len(kept):,} rare levels"
-    return {item: f"other ({name})" if item in members else item for item in levels}
+    return {item: f"other ({name})" if item in joined else item for item in levels}
 
 
 def _binned(values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -3,9 +3,11 @@ import json
 import mlflow
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from matplotlib.colors import to_hex
 from PIL import Image
 
+from ni_platform.cli.data.select import command
 from ni_platform.data.dataset import Dataset, write_dataset
 from ni_platform.errors import DatasetError
 from ni_platform.selection.config import SelectionConfig
@@ -85,6 +87,16 @@ def test_apply_does_not_take_every_input_away(folder):
     with pytest.raises(DatasetError, match=r"every input .* \(noise, own\)"):
         select(folder, SelectionConfig(), apply=True)
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_the_command_prints_a_verdict_per_attribute_and_json(folder):
+    """`ni data select --json` ends with one line that holds what was kept and the run."""
+    done = CliRunner().invoke(command, [str(folder), "--json", "--correction=benjamini-hochberg"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    assert found["kept"] == ["colour", "size"]
+    assert found["config"]["correction"] == "benjamini-hochberg"
+    assert read_run(found["run_id"]).status == "FINISHED"
 
 
 def test_names_of_attributes_become_names_of_files():
