@@ -164,7 +164,7 @@ class Dataset:
                 )
         kept: dict[str, Any] = {
             role: tuple(name for name in getattr(columns, role) if name not in names)
-            for role in ("text", "categorical", "numeric")
+            for role in ("text", "categorical", "numeric", "vector")
         }
         if columns.domain in names:
             kept["domain"] = None

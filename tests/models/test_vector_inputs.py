@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from ni_platform.models.baselines.glm import BinomialGLM
 from scipy.special import expit, logit
 
 from ni_platform.data.dataset import Dataset, write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import DatasetError
 from ni_platform.experiment_config import fitted_to, load_experiment
-from ni_platform.models.baselines.glm import BinomialGLM
 from ni_platform.models.inputs import ImageInput, InputEncoder, InputSchema
 from ni_platform.models.scorer import Scorer, build_scorer
 from tests.models.conftest import make_dataset

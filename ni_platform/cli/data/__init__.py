@@ -11,6 +11,7 @@ COMMANDS = {
     "aggregate": "Count a click log into a dataset folder.",
     "synthesize": "Draw planted data whose effects are known.",
     "attributes": "Read text and colours from pictures, embed texts; results are kept.",
+    "select": "Test which attributes bear on the success rate, and how.",
     "check": "Check a dataset; a failed check ends with exit code 2.",
     "push": "Copy a dataset folder to an s3:// prefix.",
     "pull": "Copy a dataset from an s3:// prefix.",

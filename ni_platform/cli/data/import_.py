@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ni_platform.cli.data.output import print_dataset
+from ni_platform.cli.output import console
 
 
 @click.group("import")
@@ -27,6 +28,42 @@ def import_upworthy(archive: str, folder: str, include_faulty_weeks: bool) -> No
     from ni_platform.data.importers.upworthy import import_upworthy as run
 
     print_dataset(run(archive, folder, include_faulty_weeks=include_faulty_weeks))
+
+
+@command.command("ava")
+@click.argument("ratings")
+@click.argument("images")
+@click.argument("folder")
+@click.option("--tags", metavar="FILE", help="The archive's tags.txt, names of the tags.")
+@click.option(
+    "--tags-as",
+    type=click.Choice(["text", "categorical"]),
+    default="text",
+    show_default=True,
+    help="Text as in M2FN, where pictures with equal tags are on one side of a split; or two "
+    "attributes.",
+)
+@click.option(
+    "--max-missing",
+    default=0.01,
+    show_default=True,
+    help="Largest share of pictures that may be missing or corrupt; their rows are left out.",
+)
+def import_ava(ratings: str, images: str, folder: str, **options: Any) -> None:
+    """Import AVA: RATINGS (AVA.txt) and the pictures IMAGES/ID.jpg into FOLDER."""
+    from ni_platform.cli.progress import CountingProgress
+    from ni_platform.data.importers.ava import LEFT_OUT_FILE
+    from ni_platform.data.importers.ava import import_ava as run
+
+    with CountingProgress() as progress:
+        result = run(ratings, images, folder, on_picture=progress, **options)
+    print_dataset(result.dataset)
+    if result.left_out:
+        console.print(
+            f"Left out: {len(result.left_out):,} rows whose picture is missing or corrupt, listed "
+            f"in {folder}/{LEFT_OUT_FILE}",
+            highlight=False,
+        )
 
 
 def _columns(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple:

@@ -1,8 +1,6 @@
 """Estimators of success rates from a table of features, by scikit-learn and XGBoost.
 
-Every one is fitted on rates weighted by their precision, 1 / (1 / n + rho): with n impressions a
-rate has binomial noise, and rates of different contents differ by more than that
-(overdispersion rho by moments, Williams 1982).
+Every one is fitted on rates weighted by their precision (`data/overdispersion.py`).
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
+from ni_platform.data.overdispersion import precision
 from ni_platform.errors import DatasetError
 
 EstimatorName = Literal["glm", "linear", "svr_rbf", "svr_poly", "xgboost"]
@@ -50,11 +49,7 @@ class TrainingTable:
     @cached_property
     def weights(self) -> np.ndarray:
         """Precision of each rate [N], 1 on average."""
-        mean = float(np.clip(self.rate_N.mean(), 1e-9, 1 - 1e-9))
-        noise_N = 1 / self.impressions_N
-        excess = ((self.rate_N - mean) ** 2).mean() / (mean * (1 - mean)) - noise_N.mean()
-        weight_N = 1 / (noise_N + max(0.0, float(excess)))
-        return np.asarray(weight_N / weight_N.mean())
+        return precision(self.rate_N, self.impressions_N)
 
     def held_out(self, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
         """Positions to fit on and to judge on; None for less than five groups."""
