@@ -171,7 +171,12 @@ class Dataset:
         images = self.manifest.images
         if columns.image in names:
             kept["image"], images = None, None
-        manifest = replace(self.manifest, columns=replace(columns, **kept), images=images)
+        manifest = replace(
+            self.manifest,
+            columns=replace(columns, **kept),
+            images=images,
+            derived=tuple(name for name in self.manifest.derived if name not in names),
+        )
         return Dataset(self.root, manifest, self.contents)
 
     @cached_property
