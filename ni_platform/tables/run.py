@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerp
 from ni_platform.metrics.evaluation import averaged
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.models.encoders.pretrained import locate
 from ni_platform.models.neural_insights import MODALITIES
 from ni_platform.tables.definition import Column, PaperTable, Row, full_label
 from ni_platform.tables.report import write_report
@@ -28,6 +29,7 @@ from ni_platform.tracking.run_queries import RunSummary, download_artifact, find
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.training.config import TrainingConfig
+from ni_platform.training.worker import pretrained_modalities
 
 _OF_DEVIATIONS = {"spearman_std": "spearman", "pearson_std": "pearson"}
 """Metrics that compare deviations, and the metric of rates that does the same."""
@@ -95,6 +97,7 @@ def run_table(
 
     Raises:
         ConfigError: No row is left, or the budget or seeds make no sense.
+        WeightsError: A row's pretrained weights cannot be reached; before anything is trained.
 
     """
     if not 0 < budget <= 1 or not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
@@ -110,6 +113,7 @@ def run_table(
         for row in chosen
         for seed in seeds
     }
+    _reach_weights(configs.values())
     data_fingerprint = dataset.fingerprint()
     identity = _identity(table, configs, data_fingerprint)
     with RunRecord.start(
@@ -192,6 +196,16 @@ def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentC
     return replace(
         config, training=changed(config.training), pretraining=Pretraining(**pretraining)
     )
+
+
+def _reach_weights(configs: Iterable[ExperimentConfig]) -> None:
+    """Fetch all pretrained weights now: the last row's must not be found missing after hours."""
+    for weights in {
+        getattr(config.model, modality).weights
+        for config in configs
+        for modality in pretrained_modalities(config.model)
+    }:
+        locate(weights)
 
 
 def _identity(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from click.testing import CliRunner
 
 from ni_platform.cli.main import group
 from ni_platform.data.synthetic import make_synthetic
-from ni_platform.errors import ConfigError
+from ni_platform.errors import ConfigError, WeightsError
 from ni_platform.experiment import train
-from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.metrics.evaluation import evaluate
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.tables.definition import Column, PaperTable, Row
@@ -176,6 +177,19 @@ def test_wrong_options(data, home, options, message):
     """Each is refused before anything is fitted."""
     with pytest.raises(ConfigError, match=message):
         run_table(TABLE, data, **options)
+
+
+def test_weights_are_looked_for_before_anything_is_trained(data, home):
+    """A row without its pretrained weights stops the table at once."""
+    network = load_experiment("neural_insights.text")
+    lost = replace(network.model.text, weights="/nowhere/bert")
+    row = Row(label="text", config=replace(network, model=replace(network.model, text=lost)))
+    table = PaperTable(
+        name="tests.lost", title="t", columns=TABLE.columns[:1], rows=(*TABLE.rows[:1], row)
+    )
+    with pytest.raises(WeightsError, match="/nowhere/bert"):
+        run_table(table, data)
+    assert list_runs().empty
 
 
 def test_the_command(data, home):
