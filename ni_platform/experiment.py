@@ -13,7 +13,7 @@ import pandas as pd
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits, split_dataset
-from ni_platform.errors import ChecksFailedError
+from ni_platform.errors import ChecksFailedError, ConfigError
 from ni_platform.evaluation import (
     FinishedRun,
     Metrics,
@@ -139,6 +139,22 @@ def train(
         changes_versus_glm=changes_versus_glm(metrics, glm) if glm else {},
         stages=fitted.stages,
     )
+
+
+def parameter_table(config: ExperimentConfig, data: str) -> list[tuple[str, int]]:
+    """Return each part of the network that the config makes for the data, and its parameters.
+
+    Raises:
+        ConfigError: The config is not one of a network.
+
+    """
+    dataset = Dataset.open(data)
+    config = fitted_to(config, dataset)
+    if isinstance(config.model, TabularConfig):
+        raise ConfigError(f"{config.name} is no network, so it has no table of parameters")
+    rows = split_dataset(dataset, config.splits).rows("train")
+    readable = dataset.without_inputs(config.leave_out)
+    return build_scorer(config.model, readable, rows, config.training.seed).model.parameter_table()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,9 @@ from ni_platform.cli.output import console, data_option, json_option, print_json
     help="Train although data checks failed; recorded in the run, which cannot be promoted.",
 )
 @click.option("--print-config", is_flag=True, help="Print the resolved config and stop.")
+@click.option(
+    "--print-parameters", is_flag=True, help="Print the network's size, layer by layer, and stop."
+)
 @json_option
 def command(
     experiment: str | None,
@@ -39,6 +42,7 @@ def command(
     from_run: str | None,
     resume: str | None,
     print_config: bool,
+    print_parameters: bool,
     as_json: bool,
     workers: int | None,
     cpus_per_worker: int | None,
@@ -61,6 +65,14 @@ def command(
     config, data = resolve(experiment, data, from_run=from_run or resume, overrides=overrides)
     if print_config:
         print_json(to_dict(config))
+        return
+    if print_parameters:
+        from ni_platform.experiment import parameter_table
+
+        sizes = parameter_table(config, data)
+        rows = [(name, f"{count:,}") for name, count in sizes]
+        rows.append(("all", f"{sum(count for _, count in sizes):,}"))
+        table(config.name, ("layer", "parameters"), rows)
         return
     from ni_platform.cli.progress import TrainingProgress
     from ni_platform.experiment import Workers, train

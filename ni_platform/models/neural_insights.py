@@ -123,6 +123,11 @@ class NeuralInsights(nn.Module):
             raise ConfigError(f"This model has no stage {name!r}. It has: {known}.")
         return SingleModality(name, self.encoders[name], self.initial_rate, self.buckets)
 
+    def parameter_table(self) -> list[tuple[str, int]]:
+        """Part and number of its parameters, as the networks of Table 3."""
+        parts = [*self.encoders.items(), ("regression", self.regression), ("output", self.output)]
+        return [(name, sum(p.numel() for p in part.parameters())) for name, part in parts]
+
     def save_skeleton(self, folder: Path) -> None:
         """Write what rebuilds the encoders without their pretrained sources."""
         for encoder in self.encoders.values():

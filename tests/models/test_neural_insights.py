@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
 from ni_platform.data.batch import Inputs
+from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
+from ni_platform.experiment_config import load_experiment
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.encoders.domain import DomainEncoderConfig, domain_counts
 from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
@@ -22,6 +25,7 @@ from ni_platform.models.encoders.text import (
     TextEncoderConfig,
 )
 from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
+from ni_platform.models.scorer import build_scorer
 
 SMALL = NeuralInsightsConfig(
     image=ImageEncoderConfig(),
@@ -65,6 +69,19 @@ def some_inputs(size: int = 6) -> Inputs:
 def weights(module: nn.Module) -> int:
     """Number of trainable values."""
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_parameter_table_counts_all(tmp_path):
+    """The parts' parameters add up to the network's, and each encoder has its own line."""
+    dataset = make_synthetic(tmp_path / "data", tests=3, image_size=32)
+    config = load_experiment("neural_insights.quickstart").model
+    model = build_scorer(config, dataset, np.arange(len(dataset)), 0).model
+    counts = dict(model.parameter_table())
+    assert list(counts) == ["image", "text", "domain", "attributes", "regression", "output"]
+    assert sum(counts.values()) == sum(p.numel() for p in model.parameters())
+    # Table 3's stem and four blocks of 32 channels, three of them with a shortcut, and two norms.
+    convolutions = 27 * 32 + 32 + 8 * 9 * 32 * 32 + 3 * 32 * 32
+    assert counts["image"] == convolutions + 9 * 2 * 32
 
 
 def test_image_network_has_table_3s_size():

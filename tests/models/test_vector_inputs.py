@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from ni_platform.models.baselines.glm import BinomialGLM
 from scipy.special import expit, logit
 
 from ni_platform.data.dataset import Dataset, write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import DatasetError
 from ni_platform.experiment_config import fitted_to, load_experiment
+from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.inputs import ImageInput, InputEncoder, InputSchema
 from ni_platform.models.scorer import Scorer, build_scorer
 from tests.models.conftest import make_dataset
@@ -124,6 +124,6 @@ def test_vectors_alone_are_attributes(tmp_path: Path):
     dataset = write_dataset(tmp_path / "data", manifest, frame)
     config = fitted_to(load_experiment("neural_insights.quickstart"), dataset)
     assert config.model.modalities == ("attributes",)
-    model = BinomialGLM.fit(dataset, np.arange(300))
+    model = TabularRegressor.fit(TabularConfig(), dataset, np.arange(300))
     predicted = model.predict(dataset.inputs(np.arange(300, 400)))
     assert np.abs(logit(predicted) - logit(rate[300:])).max() < 0.1
