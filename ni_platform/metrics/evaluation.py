@@ -185,25 +185,19 @@ def paired_difference(
     difference. `percent=True` gives the change of A against B in percent of B (NI Table 1).
     Raises EvaluationError for a metric that `evaluate` does not know.
     """
-    family = _family(metric)
-    draws = []
-    for prediction in (prediction_a, prediction_b):
-        scored = ScoredContents.of(
-            prediction,
-            clicks,
-            impressions,
-            ab_test=ab_test,
-            group=group,
-            inputs=inputs,
-            success_rate=success_rate,
-        )
-        resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
-        draws.append(family(scored, resampling)[metric])
-    a, b = draws
-    difference = a.values - b.values
-    if percent:
-        difference = 100 * ratio(difference, b.values)
-    return Draws(difference, min(a.clusters, b.clusters)).estimate()
+    outcomes = {
+        "clicks": clicks,
+        "impressions": impressions,
+        "ab_test": ab_test,
+        "group": group,
+        "inputs": inputs,
+        "success_rate": success_rate,
+    }
+    a, b = (
+        _mean_draws(metric, [prediction], outcomes, replicates, seed)
+        for prediction in (prediction_a, prediction_b)
+    )
+    return (_percent_change(a, b) if percent else _less(a, b)).estimate()
 
 
 def averaged(
@@ -227,30 +221,17 @@ def averaged(
     model) it is the change against the reference's mean in percent, on the same replicates.
     Raises EvaluationError for a metric that `evaluate` does not know.
     """
-    family = _family(metric)
-
-    def mean(models: Sequence[ArrayLike]) -> Draws:
-        draws = []
-        for prediction in models:
-            scored = ScoredContents.of(
-                prediction,
-                clicks,
-                impressions,
-                ab_test=ab_test,
-                group=group,
-                inputs=inputs,
-                success_rate=success_rate,
-            )
-            resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
-            draws.append(family(scored, resampling)[metric])
-        values = np.mean([draw.values for draw in draws], axis=0)
-        return Draws(values, min(draw.clusters for draw in draws))
-
-    found = mean(predictions)
+    outcomes = {
+        "clicks": clicks,
+        "impressions": impressions,
+        "ab_test": ab_test,
+        "group": group,
+        "inputs": inputs,
+        "success_rate": success_rate,
+    }
+    found = _mean_draws(metric, predictions, outcomes, replicates, seed)
     if reference is not None:
-        other = mean(reference)
-        change = 100 * ratio(found.values - other.values, other.values)
-        found = Draws(change, min(found.clusters, other.clusters))
+        found = _percent_change(found, _mean_draws(metric, reference, outcomes, replicates, seed))
     return found.estimate()
 
 
@@ -273,6 +254,33 @@ def change_versus(
         for name in CHANGES
         if name in reference and name in candidate
     }
+
+
+def _mean_draws(
+    metric: str,
+    predictions: Sequence[ArrayLike],
+    outcomes: Mapping[str, Any],
+    replicates: int,
+    seed: int,
+) -> Draws:
+    """The mean of a metric over predictions, on the same replicates for all of them."""
+    family = _family(metric)
+    draws = []
+    for prediction in predictions:
+        scored = ScoredContents.of(prediction, **outcomes)
+        resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
+        draws.append(family(scored, resampling)[metric])
+    values = np.mean([draw.values for draw in draws], axis=0)
+    return Draws(values, min(draw.clusters for draw in draws))
+
+
+def _less(a: Draws, b: Draws) -> Draws:
+    return Draws(a.values - b.values, min(a.clusters, b.clusters))
+
+
+def _percent_change(a: Draws, b: Draws) -> Draws:
+    less = _less(a, b)
+    return Draws(100 * ratio(less.values, b.values), less.clusters)
 
 
 def _family(metric: str) -> MetricFamily:

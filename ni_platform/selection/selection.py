@@ -19,7 +19,7 @@ from ni_platform.selection.config import CORRECTIONS, SelectionConfig
 from ni_platform.selection.levels import LevelRate, level_rates
 from ni_platform.selection.redundancy import Association, redundant_attributes
 from ni_platform.selection.sample import Sample, draw_sample
-from ni_platform.selection.significance import Effect, test_effects
+from ni_platform.selection.significance import Effect, attribute_effects
 
 _REPLICATES = 1000
 _MAX_LEVELS = 200
@@ -90,7 +90,7 @@ def select_attributes(dataset: Dataset, config: SelectionConfig) -> Selection:
     attributes = read_attributes(columns, sample, config)
     testable = [item for item in attributes if item.problem is None]
     redundant = redundant_attributes(testable, config.redundant_from)
-    effects = test_effects([item for item in testable if item.name not in redundant], sample)
+    effects = attribute_effects([item for item in testable if item.name not in redundant], sample)
     corrected = _corrected(effects, config)
     resampling = Resampling.of(sample.group, replicates=_REPLICATES, seed=0)
     return Selection(

@@ -59,7 +59,7 @@ class Effect:
     determine some level."""
 
 
-def test_effects(attributes: Sequence[Attribute], sample: Sample) -> dict[str, Effect | None]:
+def attribute_effects(attributes: Sequence[Attribute], sample: Sample) -> dict[str, Effect | None]:
     """Test each attribute, adjusted for the others; None where the others determine it."""
     widest_first = sorted(attributes, key=lambda item: (not item.is_domain, -item.columns.shape[1]))
     kept = _independent_columns(widest_first)

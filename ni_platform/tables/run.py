@@ -100,11 +100,7 @@ def run_table(
         WeightsError: A row's pretrained weights cannot be reached; before anything is trained.
 
     """
-    if not 0 < budget <= 1 or not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise ConfigError(
-            f"budget must be in (0, 1] and seeds different numbers from 0, but got {budget} and "
-            f"{list(seeds)}"
-        )
+    _check_options(seeds, budget)
     connect()
     dataset = Dataset.open(data)
     chosen = _chosen(table, rows)
@@ -120,25 +116,13 @@ def run_table(
         table.name.partition(".")[0],
         run_name=table.name,
         parameters={"table": table.name, "seeds": list(seeds), "budget": budget},
-        tags={
-            "ni.table": table.name,
-            "ni.table_fingerprint": identity,
-            "ni.dataset": dataset.root,
-            "ni.dataset_name": dataset.manifest.name,
-            "ni.dataset_fingerprint": data_fingerprint,
-            "ni.level": "table",
-        },
+        tags=_tags(table, identity, dataset, data_fingerprint),
         resume=_interrupted({"ni.table_fingerprint": identity}),
     ) as record:
         runs: dict[str, list[str]] = {}
         for number, ((label, seed), config) in enumerate(configs.items(), start=1):
             on_event(f"training {number} of {len(configs)}: {label}, seed {seed}")
-            same = {
-                "ni.config_fingerprint": fingerprint(config),
-                "ni.dataset_fingerprint": data_fingerprint,
-                "ni.level": "run",
-            }
-            run_id = _finished(same)
+            run_id = _finished(config, data_fingerprint)
             if run_id is not None:
                 on_event(f"reusing run {run_id}")
             else:
@@ -148,7 +132,7 @@ def run_table(
                     workers=workers,
                     name=f"{label}, seed {seed}",
                     parent=record.run_id,
-                    resume=_interrupted(same),
+                    resume=_interrupted(_same_training(config, data_fingerprint)),
                     allow_failed_checks=allow_failed_checks,
                     on_event=on_event,
                 ).run_id
@@ -215,8 +199,37 @@ def _identity(
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _finished(tags: Mapping[str, str]) -> str | None:
-    runs = [run for run in find_runs(tags) if run.status == "FINISHED" and run.model_uri]
+def _check_options(seeds: Sequence[int], budget: float) -> None:
+    if not 0 < budget <= 1 or not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ConfigError(
+            f"budget must be in (0, 1] and seeds different numbers from 0, but got {budget} and "
+            f"{list(seeds)}"
+        )
+
+
+def _tags(table: PaperTable, identity: str, dataset: Dataset, data: str) -> dict[str, str]:
+    return {
+        "ni.table": table.name,
+        "ni.table_fingerprint": identity,
+        "ni.dataset": dataset.root,
+        "ni.dataset_name": dataset.manifest.name,
+        "ni.dataset_fingerprint": data,
+        "ni.level": "table",
+    }
+
+
+def _same_training(config: ExperimentConfig, data: str) -> dict[str, str]:
+    """Return the tags of runs that train the same on the same data."""
+    return {
+        "ni.config_fingerprint": fingerprint(config),
+        "ni.dataset_fingerprint": data,
+        "ni.level": "run",
+    }
+
+
+def _finished(config: ExperimentConfig, data: str) -> str | None:
+    found = find_runs(_same_training(config, data))
+    runs = [run for run in found if run.status == "FINISHED" and run.model_uri]
     return runs[0].run_id if runs else None
 
 

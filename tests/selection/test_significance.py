@@ -9,7 +9,7 @@ from ni_platform.selection.attributes import read_attributes
 from ni_platform.selection.config import SelectionConfig
 from ni_platform.selection.sample import draw_sample
 from ni_platform.selection.selection import select_attributes
-from ni_platform.selection.significance import test_effects as effects_of
+from ni_platform.selection.significance import attribute_effects
 from tests.selection.conftest import as_dataset, draw_clicks
 
 ANY_LEVEL = SelectionConfig(min_level_groups=2, min_level_clicks=1.0)
@@ -19,7 +19,7 @@ def measured(dataset, config):
     """Attributes, sample and effects of a dataset."""
     sample = draw_sample(dataset, config)
     attributes = read_attributes(dataset.manifest.columns, sample, config)
-    return sample, effects_of([item for item in attributes if item.problem is None], sample)
+    return sample, attribute_effects([item for item in attributes if item.problem is None], sample)
 
 
 def test_one_way_anova_by_hand():

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import click
 
+from ni_platform.cli.data.options import column_names
 from ni_platform.cli.output import console, json_option, print_json, table
 
 _SHOWN = 10
-
-
-def _names(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple:
-    """Accept both `--embed title --embed ocr` and `--embed title,ocr`."""
-    return tuple(name.strip() for item in value for name in item.split(",") if name.strip())
 
 
 @click.command("attributes")
 @click.argument("folder")
 @click.option("--ocr", is_flag=True, help="Read the text in the pictures.")
 @click.option("--dominant-colour", is_flag=True, help="Name the colour that covers most.")
-@click.option("--embed", multiple=True, callback=_names, help="Text columns to embed, also ocr.")
+@click.option(
+    "--embed", multiple=True, callback=column_names, help="Text columns to embed, also ocr."
+)
 @click.option(
     "--encoder",
     default="bert-base-uncased",

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ni_platform.cli.data.options import column_names
 from ni_platform.cli.data.output import print_dataset
 from ni_platform.cli.output import console
 
@@ -66,11 +67,6 @@ def import_ava(ratings: str, images: str, folder: str, **options: Any) -> None:
         )
 
 
-def _columns(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple:
-    """Accept both `--text title --text description` and `--text title,description`."""
-    return tuple(name.strip() for item in value for name in item.split(",") if name.strip())
-
-
 @command.command("table")
 @click.argument("source")
 @click.argument("folder")
@@ -78,17 +74,21 @@ def _columns(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...
 @click.option("--content-id", required=True, help="Column that names each content; unique.")
 @click.option("--image", help="Column with each content's picture, relative to --images.")
 @click.option("--images", help="Folder or s3:// prefix that holds the pictures.")
-@click.option("--text", multiple=True, callback=_columns, help="Text column; any number.")
-@click.option("--categorical", multiple=True, callback=_columns, help="Categorical attribute.")
-@click.option("--numeric", multiple=True, callback=_columns, help="Numeric attribute.")
-@click.option("--vector", multiple=True, callback=_columns, help="Lists of numbers (Parquet only).")
+@click.option("--text", multiple=True, callback=column_names, help="Text column; any number.")
+@click.option("--categorical", multiple=True, callback=column_names, help="Categorical attribute.")
+@click.option("--numeric", multiple=True, callback=column_names, help="Numeric attribute.")
+@click.option(
+    "--vector", multiple=True, callback=column_names, help="Lists of numbers (Parquet only)."
+)
 @click.option("--domain", help="Column that says where the content is shown.")
 @click.option("--ab-test", help="Column that names the A/B test of a content.")
 @click.option("--arm", help="Column with control or treatment.")
 @click.option("--split", help="Column with train, validation or test, where the owner decides.")
 @click.option("--impressions", help="Column with how often the content was shown.")
 @click.option("--clicks", help="Column with how often it succeeded.")
-@click.option("--ratings", multiple=True, callback=_columns, help="Rating counts, lowest first.")
+@click.option(
+    "--ratings", multiple=True, callback=column_names, help="Rating counts, lowest first."
+)
 def import_table(source: str, folder: str, **columns: Any) -> None:
     """Import any CSV or Parquet table SOURCE into FOLDER.
 

@@ -1,4 +1,5 @@
-"""M2FN, the multi-step modality fusion network.
+"""M2FN, the multi-step modality fusion network, and the rivals that are parts of it.
 
-`vgg` is its image network, `steps` its three fusion steps, `network` puts them together.
+`image_network` holds the image networks that it stands on (`vgg` is the paper's), `steps` its
+three fusion steps, `network` puts them together.
 """
