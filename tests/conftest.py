@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+
+import pytest
 
 # Libraries that ask the network for news or weights must not do so in a test.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -15,3 +19,15 @@ os.environ.setdefault("NI_CACHE_GB", "0")
 # Tensors are tiny here: a second thread costs more than it gives, and the more so where tests
 # and Ray's processes share two cores. A worker of Ray Train sets its own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Where the developer's own runs go is no place for a test's.
+os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(autouse=True)
+def forget_the_tracking_store() -> Iterator[None]:
+    """MLflow exports the store it was told of: the next test's processes must not inherit it."""
+    yield
+    if mlflow := sys.modules.get("mlflow"):
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)

@@ -1,6 +1,5 @@
 import json
 
-import mlflow
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -30,12 +29,9 @@ def home(tmp_path_factory):
 def folder(campaign, tmp_path, monkeypatch, home):
     """The campaign as a dataset folder of its own."""
     monkeypatch.setenv("NI_HOME", str(home))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     planted = as_dataset(campaign, categorical=CATEGORICAL, numeric=["size"], ab_test="test")
     write_dataset(tmp_path / "data", planted.manifest, planted.contents)
-    yield tmp_path / "data"
-    mlflow.set_tracking_uri(None)
-    mlflow.set_registry_uri(None)
+    return tmp_path / "data"
 
 
 def test_table_charts_and_summary_are_in_the_folder_and_in_the_run(folder):

@@ -58,7 +58,6 @@ def data(tmp_path_factory) -> str:
 def home(tmp_path, monkeypatch) -> Path:
     """An empty store."""
     monkeypatch.setenv("NI_HOME", str(tmp_path / "ni"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path
 
 

@@ -39,7 +39,6 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("database")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NI_HOME", str(folder))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         connect()
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
@@ -47,16 +46,13 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def state(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The state folder NI_HOME of this test; no tracking URI is named."""
+def state(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state folder NI_HOME of this test."""
     folder = tmp_path / "state folder"  # a blank in the name is a path like any other
     folder.mkdir()
     shutil.copy(empty_database, folder / "mlflow.db")
     monkeypatch.setenv("NI_HOME", str(folder))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    yield folder
-    mlflow.set_tracking_uri(None)
-    mlflow.set_registry_uri(None)
+    return folder
 
 
 @pytest.fixture
