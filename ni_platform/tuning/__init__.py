@@ -1,0 +1,1 @@
+"""Sweeps: one experiment trained with many settings, searched by Optuna, run by Ray Tune."""

@@ -1,0 +1,154 @@
+"""What a sweep is, and the folder it lives in."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ni_platform.errors import ConfigError
+from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.overrides import from_dict, to_dict
+from ni_platform.tracking.state import state_folder
+from ni_platform.training.config import LOWER_IS_BETTER
+
+Objective = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """What decides a sweep; kept in its folder, so that it can be resumed by name."""
+
+    name: str
+    space: str
+    """`FILE.FUNCTION` of the folder `tune_spaces`."""
+    experiment: ExperimentConfig
+    """What a trial's settings are changes to; fitted to the dataset."""
+    data: str
+    """Dataset folder, local or `s3://`."""
+    trials: int
+    objective: Objective
+    """Validation metric that trials are compared by, at the epoch whose weights they keep."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    seed: int = 0
+    scheduler: Literal["asha", "hyperband", "none"] = "asha"
+    """How hopeless trials are found and stopped, by their objective after so many epochs."""
+    grace_epochs: int = 1
+    """Epochs before a trial may be stopped."""
+    reduction_factor: int = 3
+    """Of so many trials that reach a rung, one goes on."""
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float = 0.0
+    workers_per_trial: int = 1
+    """More than one: each trial is a Ray Train run of its own, which costs seconds."""
+    concurrent: int | None = None
+    """Trials at a time (None: as many as the cluster has room for)."""
+    retries: int = 2
+    """How often a trial whose process died is started again."""
+    keep: int = 3
+    """Trials, the best ones, whose models are recorded."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"a sweep's name is the name of a folder: letters, digits, '.', '_' and '-', but "
+                f"it is {self.name!r}"
+            )
+        least = {"trials": 1, "grace_epochs": 1, "reduction_factor": 2, "workers_per_trial": 1}
+        least |= {"keep": 0, "retries": 0, "cpus_per_trial": 0, "gpus_per_trial": 0}
+        for field, lowest in least.items():
+            value = getattr(self, field)
+            if value < lowest:
+                raise ConfigError(f"{field} must be at least {lowest}, but is {value}")
+        if self.concurrent is not None and self.concurrent < 1:
+            raise ConfigError(f"concurrent must be at least 1, or null, but is {self.concurrent}")
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether the objective is an error."""
+        return self.objective in LOWER_IS_BETTER
+
+    def is_better(self, value: float, than: float) -> bool:
+        """Whether one value of the objective beats another."""
+        return value < than if self.lower_is_better else value > than
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepFolder:
+    """Where a sweep keeps what it needs to go on: every file is written once or only grows."""
+
+    path: Path
+
+    @classmethod
+    def named(cls, name: str, storage: str | Path | None = None) -> SweepFolder:
+        """Return the folder of a sweep: below `storage`, or `.ni/sweeps` without one."""
+        root = Path(storage) if storage is not None else state_folder() / "sweeps"
+        return cls(path=root.absolute() / name)
+
+    @property
+    def definition(self) -> Path:
+        """The sweep's config, its run in MLflow and where trials find what is computed once."""
+        return self.path / "sweep.json"
+
+    @property
+    def journal(self) -> Path:
+        """What happened, one event a line (`journal.py`)."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def written(self) -> Path:
+        """Up to where the journal stands in MLflow."""
+        return self.path / "written.json"
+
+    @property
+    def study(self) -> Path:
+        """The Optuna study: an append-only journal storage."""
+        return self.path / "study.log"
+
+    @property
+    def encoders(self) -> Path:
+        """Encoders that are trained once, before the trials."""
+        return self.path / "encoders"
+
+    def weights(self, trial: int) -> Path:
+        """Trained weights of a trial that is, or was when it ended, among the best."""
+        return self.path / "trials" / f"{trial:05d}"
+
+    def create(self, config: SweepConfig, run_id: str) -> None:
+        """Write the definition; the sweep exists from then on."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        partial = self.definition.with_suffix(".partial")
+        values = asdict(config) | {"experiment": to_dict(config.experiment)}
+        partial.write_text(json.dumps({"config": values, "run_id": run_id}, indent=1))
+        os.replace(partial, self.definition)
+
+    def read(self) -> tuple[SweepConfig, str]:
+        """Return the sweep's config and the id of its run in MLflow.
+
+        Raises:
+            ConfigError: There is no such sweep.
+
+        """
+        if not self.definition.exists():
+            raise ConfigError(_no_sweep(self))
+        content: dict[str, Any] = json.loads(self.definition.read_text())
+        return from_dict(SweepConfig, content["config"]), content["run_id"]
+
+
+def list_sweeps(storage: str | Path | None = None) -> list[str]:
+    """Return the names of the sweeps below `storage` (None: `.ni/sweeps`)."""
+    root = SweepFolder.named("x", storage).path.parent
+    return sorted(path.parent.name for path in root.glob("*/sweep.json"))
+
+
+def _no_sweep(folder: SweepFolder) -> str:
+    known = ", ".join(list_sweeps(folder.path.parent)) or "none"
+    return (
+        f"there is no sweep {folder.path.name!r} in {folder.path.parent}; there are: {known}. "
+        "Start one with `ni sweep run`, or name its --storage"
+    )
