@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import inspect
 import json
-import pkgutil
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import SplitConfig
+from ni_platform.definitions import list_functions, load_function, require_known
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.models.baselines.tabular import TabularConfig
@@ -96,7 +90,7 @@ def list_experiments() -> list[tuple[str, str]]:
     """Return each experiment's name and the first line of its docstring."""
     return [
         (f"{module}.{name}", summary)
-        for module, name, summary in _functions()
+        for module, name, summary in list_functions(EXPERIMENTS)
         if not module.endswith(TABLES)
     ]
 
@@ -108,23 +102,9 @@ def list_tables() -> list[tuple[str, str]]:
     """
     return [
         (f"{module.removesuffix(TABLES)}.{name}", summary)
-        for module, name, summary in _functions()
+        for module, name, summary in list_functions(EXPERIMENTS)
         if module.endswith(TABLES)
     ]
-
-
-def _functions() -> list[tuple[str, str, str]]:
-    """Return file, name and first line of the docstring of every public function."""
-    return [
-        (module.__name__.removeprefix(f"{EXPERIMENTS}."), name, _first_line(function))
-        for module in _modules()
-        for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
-    ]
-
-
-def _first_line(function: object) -> str:
-    return (inspect.getdoc(function) or "").partition("\n")[0]
 
 
 def load_experiment(name: str) -> ExperimentConfig:
@@ -134,13 +114,9 @@ def load_experiment(name: str) -> ExperimentConfig:
         ConfigError: There is no such experiment; names the nearest.
 
     """
-    module_name, _, function_name = name.rpartition(".")
-    known = [known for known, _ in list_experiments()]
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.3) or known
-        raise ConfigError(f"there is no experiment {name!r}; did you mean {' or '.join(near)}?")
-    module = importlib.import_module(f"{EXPERIMENTS}.{module_name}")
-    return getattr(module, function_name)()
+    require_known(name, [known for known, _ in list_experiments()], "experiment")
+    config: ExperimentConfig = load_function(EXPERIMENTS, name)()
+    return config
 
 
 def resolve(
@@ -196,17 +172,3 @@ def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
         pretraining=replace(config.pretraining, **absent),
         training=replace(config.training, frozen=frozen),
     )
-
-
-def _modules() -> list[ModuleType]:
-    """Import every file of the folders named `experiments`: the user's own, and this package's."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        # The user's folder and the installed one are one namespace package.
-        sys.path.insert(0, here)
-        importlib.invalidate_caches()
-    package = importlib.import_module(EXPERIMENTS)
-    return [
-        importlib.import_module(f"{EXPERIMENTS}.{module.name}")
-        for module in pkgutil.iter_modules(package.__path__)
-    ]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import Any
 
 from ni_platform.data.dataset import Dataset
+from ni_platform.definitions import load_function, require_known
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import EXPERIMENTS, TABLES, ExperimentConfig, list_tables
 
@@ -65,15 +63,9 @@ def load_table(name: str, dataset: Dataset, base: ExperimentConfig | None = None
         ConfigError: There is no such table; names the nearest.
 
     """
-    known = [known for known, _ in list_tables()]
-    if name not in known:
-        near = get_close_matches(name, known, n=3, cutoff=0.3) or known
-        raise ConfigError(f"there is no table {name!r}; did you mean {' or '.join(near)}?")
-    module_name, _, function_name = name.rpartition(".")
-    function: Any = getattr(
-        importlib.import_module(f"{EXPERIMENTS}.{module_name}{TABLES}"), function_name
-    )
-    table: PaperTable = function(dataset, base)
+    require_known(name, [known for known, _ in list_tables()], "table")
+    paper, _, function = name.rpartition(".")
+    table: PaperTable = load_function(EXPERIMENTS, f"{paper}{TABLES}.{function}")(dataset, base)
     labels = [(row.group, row.label) for row in table.rows]
     if len(set(labels)) < len(labels):
         raise ConfigError(f"the rows of {name} must have different labels, but are {labels}")
