@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## planted data, checks, staged training, evaluation, promot
 	$(BIN)/ni demo
 
 test: $(INSTALLED)  ## every test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)  ## style, types, layers
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +32,10 @@ from ni_platform.provenance import provenance
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect, state_folder
+from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event
 from ni_platform.training.stages import run_stages, trained_scorer
-from ni_platform.training.worker import FUSED, StageTask
+from ni_platform.training.worker import FUSED, StageResult, StageTask
 
 if TYPE_CHECKING:
     from ni_platform.data.checks import CheckReport
@@ -104,7 +105,7 @@ def train(
         config.name.partition(".")[0],
         run_name=name or config.name,
         parameters=to_dict(config),
-        tags=_tags(config, dataset, splits) | workers.to_tags(),
+        tags=run_tags(config, dataset, splits) | workers.to_tags(),
         resume=resume,
         parent=parent,
     ) as record:
@@ -112,7 +113,7 @@ def train(
         membership = split_table(dataset, splits)
         record.log_table(membership, "splits.parquet")
         on_event("checking the data")
-        _check(record, dataset, every, allow_failed_checks)
+        check_and_record(record, dataset, every, allow_failed_checks)
         readable = dataset.without_inputs(config.leave_out)
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
         rows = _evaluated_rows(splits)
@@ -181,7 +182,8 @@ def _workers_of(run_id: str | None) -> Workers:
     )
 
 
-def _tags(config: ExperimentConfig, dataset: Dataset, splits: Splits) -> dict[str, str]:
+def run_tags(config: ExperimentConfig, dataset: Dataset, splits: Splits) -> dict[str, str]:
+    """Return what a run was made from, as its tags."""
     return {
         "ni.experiment": config.name,
         "ni.config_fingerprint": fingerprint(config),
@@ -193,7 +195,15 @@ def _tags(config: ExperimentConfig, dataset: Dataset, splits: Splits) -> dict[st
     }
 
 
-def _check(record: RunRecord, dataset: Dataset, splits: Splits, allow_failed: bool) -> None:
+def check_and_record(
+    record: RunRecord, dataset: Dataset, splits: Splits, allow_failed: bool
+) -> None:
+    """Check the data, and put the report and its outcome into the run.
+
+    Raises:
+        ChecksFailedError: A check failed, and none may.
+
+    """
     # Great Expectations takes seconds to import; who only lists experiments need not wait.
     from ni_platform.data.checks import check_dataset
 
@@ -236,43 +246,11 @@ def _train_stages(
     workers: Workers,
     on_event: OnEvent,
 ) -> _Fitted:
-    """Train every stage; each is a child run with its learning curve."""
-    assert not isinstance(config.model, TabularConfig)  # noqa: S101
-    initial = workspace / "initial"
-    if not initial.exists():
-        train_rows = splits.rows("train")
-        build_scorer(config.model, dataset, train_rows, config.training.seed).save(initial)
-    pretraining = config.pretraining.stages
-    tasks = [
-        StageTask(
-            name=stage,
-            training=training,
-            dataset=dataset.root,
-            scorer=str(initial),
-            train_rows=splits.rows("train"),
-            validation_rows=splits.rows("validation"),
-            predict_rows=_evaluated_rows(splits),
-            after=tuple(pretraining) if stage == FUSED else (),
-        )
-        for stage, training in (pretraining | {FUSED: config.training}).items()
-    ]
-    children = {task.name: record.child(task.name, to_dict(task.training)) for task in tasks}
-
-    def log(event: Event) -> None:
-        if isinstance(event, EpochDone):
-            curve = {f"epoch/{key}": value for key, value in event.metrics.items()}
-            children[event.stage].log_metrics(curve, step=event.epoch)
-        on_event(event)
-
-    results = run_stages(
-        tasks,
-        workspace / "stages",
-        workers=workers.count,
-        cpus_per_worker=workers.cpus_each,
-        on_event=log,
-        resume=True,
-    )
-    fused, buckets = results[FUSED], Scorer.load(initial, "cpu").buckets
+    """Train every stage."""
+    stages = config.pretraining.stages | {FUSED: config.training}
+    tasks = _tasks(config, stages, dataset, splits, workspace)
+    results = _run(tasks, record, workspace, workers, on_event)
+    fused, buckets = results[FUSED], Scorer.load(_initial(workspace), "cpu").buckets
     rows = _evaluated_rows(splits)
     return _Fitted(
         save=lambda: trained_scorer(tasks, results, workspace / "model"),
@@ -283,6 +261,83 @@ def _train_stages(
             stage: {**result.metrics, "samples_per_second": result.samples_per_second}
             for stage, result in results.items()
         },
+    )
+
+
+def pretrain(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    splits: Splits,
+    record: RunRecord,
+    workspace: Path,
+    on_event: OnEvent,
+) -> tuple[Path, dict[str, Path]]:
+    """Train the stages before the fused one; each is a child run, as in `train`.
+
+    Returns the folder of the initial scorer and the stages' weights by modality. What stands in
+    `workspace` already is not trained again.
+    """
+    tasks = _tasks(config, config.pretraining.stages, dataset, splits, workspace)
+    results = _run(tasks, record, workspace, Workers(), on_event) if tasks else {}
+    return _initial(workspace), {name: result.state_file for name, result in results.items()}
+
+
+def _initial(workspace: Path) -> Path:
+    """Where the scorer that all stages start from is saved."""
+    return workspace / "initial"
+
+
+def _tasks(
+    config: ExperimentConfig,
+    stages: Mapping[str, TrainingConfig],
+    dataset: Dataset,
+    splits: Splits,
+    workspace: Path,
+) -> list[StageTask]:
+    """Save the initial scorer, and describe the stages that start from it."""
+    assert not isinstance(config.model, TabularConfig)  # noqa: S101
+    if not _initial(workspace).exists():
+        train_rows = splits.rows("train")
+        scorer = build_scorer(config.model, dataset, train_rows, config.training.seed)
+        scorer.save(_initial(workspace))
+    return [
+        StageTask(
+            name=stage,
+            training=training,
+            dataset=dataset.root,
+            scorer=str(_initial(workspace)),
+            train_rows=splits.rows("train"),
+            validation_rows=splits.rows("validation"),
+            predict_rows=_evaluated_rows(splits),
+            after=tuple(config.pretraining.stages) if stage == FUSED else (),
+        )
+        for stage, training in stages.items()
+    ]
+
+
+def _run(
+    tasks: list[StageTask],
+    record: RunRecord,
+    workspace: Path,
+    workers: Workers,
+    on_event: OnEvent,
+) -> dict[str, StageResult]:
+    """Train stages; each is a child run with its learning curve."""
+    children = {task.name: record.child(task.name, to_dict(task.training)) for task in tasks}
+
+    def log(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            curve = {f"epoch/{key}": value for key, value in event.metrics.items()}
+            children[event.stage].log_metrics(curve, step=event.epoch)
+        on_event(event)
+
+    return run_stages(
+        tasks,
+        workspace / "stages",
+        workers=workers.count,
+        cpus_per_worker=workers.cpus_each,
+        on_event=log,
+        resume=True,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -33,7 +34,7 @@ def from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Config:
         ConfigError: for an unknown key or a value of the wrong type, naming its path.
 
     """
-    adapter = pydantic.TypeAdapter(config_type)
+    adapter: pydantic.TypeAdapter[Config] = _adapter(config_type)  # type: ignore[arg-type]
     try:
         config = adapter.validate_json(json.dumps(values), strict=True)
     except pydantic.ValidationError as error:
@@ -42,6 +43,12 @@ def from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Config:
     if unknown:
         raise ConfigError(_unknown_path(unknown[0], to_dict(config)))
     return config
+
+
+@functools.cache
+def _adapter(config_type: Any) -> pydantic.TypeAdapter:
+    """Making one takes longer than a sweep's whole bookkeeping of a trial."""
+    return pydantic.TypeAdapter(config_type)
 
 
 def set_values(config: Config, assignments: Iterable[str]) -> Config:
@@ -55,16 +62,18 @@ def set_values(config: Config, assignments: Iterable[str]) -> Config:
         ConfigError: for a missing `=`, an unknown path or a value that does not fit its field.
 
     """
+    return with_values(config, [_split(assignment) for assignment in assignments])
+
+
+def with_values(config: Config, changes: Iterable[tuple[str, Any]]) -> Config:
+    """Return a copy of `config` with each (path, value) applied in order; errors as `set_values`.
+
+    Only the result of all of them has to be valid.
+    """
     values = to_dict(config)
     problem: ConfigError | None = None
-    for assignment in assignments:
-        path, separator, text = assignment.partition("=")
-        if not separator or not path:
-            raise ConfigError(
-                f"an override must have the form path=value, but got {assignment!r}; "
-                "for example training.learning_rate=3e-4"
-            )
-        _assign(values, path.strip(), _parse(text.strip()))
+    for path, value in changes:
+        _assign(values, path, value)
         try:
             config = from_dict(type(config), values)
         except ConfigError as error:
@@ -74,6 +83,16 @@ def set_values(config: Config, assignments: Iterable[str]) -> Config:
     if problem is not None:
         raise problem
     return config
+
+
+def _split(assignment: str) -> tuple[str, Any]:
+    path, separator, text = assignment.partition("=")
+    if not separator or not path:
+        raise ConfigError(
+            f"an override must have the form path=value, but got {assignment!r}; "
+            "for example training.learning_rate=3e-4"
+        )
+    return path.strip(), _parse(text.strip())
 
 
 def _parse(text: str) -> Any:

@@ -21,7 +21,9 @@ os.environ.setdefault("NI_CACHE_GB", "0")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Where the developer's own runs go is no place for a test's.
-os.environ.pop("MLFLOW_TRACKING_URI", None)
+_STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+for variable in _STORES:
+    os.environ.pop(variable, None)
 
 
 @pytest.fixture(autouse=True)
@@ -31,3 +33,5 @@ def forget_the_tracking_store() -> Iterator[None]:
     if mlflow := sys.modules.get("mlflow"):
         mlflow.set_tracking_uri(None)
         mlflow.set_registry_uri(None)
+        for variable in _STORES:  # set_registry_uri(None) leaves its own
+            os.environ.pop(variable, None)

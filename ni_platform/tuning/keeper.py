@@ -1,0 +1,327 @@
+"""The keeper of a sweep: decides what is tried next and what goes on, and writes all of it down.
+
+One per sweep, on the driver's machine. Lanes (`lane.py`) ask it for trials and tell it of epochs;
+it knows neither Ray's actors nor MLflow. Everything it knows is in the journal and in the Optuna
+study, so that another one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
+
+from ni_platform.errors import ConfigError
+from ni_platform.tuning import journal as events
+from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.journal import Journal, Status, TrialRecord, read_trials
+from ni_platform.tuning.search import Search, Suggestion
+from ni_platform.tuning.spaces import load_space
+from ni_platform.tuning.validation_predictions import ValidationPredictions
+
+Decision = Literal["go on", "stop", "drop"]
+"""drop: the trial is not this lane's any more, or the sweep is being stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """A trial for a lane."""
+
+    number: int
+    attempt: int
+    """How often the trial was begun before."""
+    overrides: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepProgress:
+    """How far a sweep is."""
+
+    trials: int
+    counts: dict[Status, int]
+    best: TrialRecord | None
+    running: tuple[TrialRecord, ...]
+    last: tuple[TrialRecord, ...]
+    """Trials that ended most recently, the latest first."""
+    gave_up: str | None = None
+    """Why the sweep cannot go on."""
+
+    @property
+    def ended(self) -> int:
+        """Trials that are over, however they ended."""
+        return sum(count for status, count in self.counts.items() if status != "running")
+
+
+class Keeper:
+    """The one writer of a sweep's journal and study."""
+
+    def __init__(self, config: SweepConfig, folder: SweepFolder) -> None:
+        """Open the sweep's folder and go on from what is written there.
+
+        Raises:
+            ConfigError: Another process keeps this sweep.
+
+        """
+        self._config = config
+        self._folder = folder
+        self._lock = _claim(folder)
+        self._search = Search(
+            load_space(config.space),
+            study=folder.study,
+            name=config.name,
+            lower_is_better=config.lower_is_better,
+            sampler=config.sampler,
+            seed=config.seed,
+        )
+        self._scheduler = _scheduler(config)
+        self._journal = Journal(folder.journal)
+        self._predictions = ValidationPredictions(folder.predictions)
+        self._running: dict[int, TrialRecord] = {}
+        self._suggestions: dict[int, Suggestion] = {}
+        self._attempts: dict[int, int] = {}
+        self._lanes: dict[str, int] = {}
+        self._waiting: deque[Suggestion] = deque()
+        """Trials that were begun and not ended: they are begun again, before any new one."""
+        self._counts: dict[Status, int] = {"complete": 0, "pruned": 0, "failed": 0}
+        self._best: list[TrialRecord] = []
+        """Of the complete trials the best, the best first: those whose weights are kept."""
+        self._leader: TrialRecord | None = None
+        """Of all trials that ended with a value the best."""
+        self._last: deque[TrialRecord] = deque(maxlen=8)
+        self._next = 0
+        self._stopping = False
+        self._gave_up: str | None = None
+        self._go_on_from_journal()
+
+    # What lanes ask
+
+    def next(self, lane: str) -> Assignment | None:
+        """Return the next trial of a lane; None when there is nothing left to begin.
+
+        A trial that the lane had not ended died with its process: it is tried again.
+        """
+        self.lane_died(lane)
+        if self._stopping:
+            return None
+        if self._waiting:
+            suggestion = self._waiting.popleft()
+        elif self._next < self._config.trials:
+            suggestion = self._search.ask(self._next)
+            self._next += 1
+        else:
+            return None
+        return self._begin(lane, suggestion)
+
+    def epoch(
+        self,
+        number: int,
+        attempt: int,
+        metrics: Mapping[str, float],
+        value: float,
+        best_epoch: int,
+    ) -> Decision:
+        """Note an epoch of a trial and say whether it goes on."""
+        if not self._is_current(number, attempt):
+            return "drop"
+        trial = self._running[number]
+        self._write(events.epoch_done(number, time.time(), metrics, value, best_epoch))
+        return "stop" if self._scheduler_stops(trial, len(trial.values)) else "go on"
+
+    def wants_weights(self, value: float) -> bool:
+        """Whether a trial that ends with this value would be among those that are kept."""
+        kept = self._best
+        if len(kept) < self._config.keep:
+            return self._config.keep > 0
+        last = kept[-1].value
+        return last is not None and self._config.is_better(value, last)
+
+    def end(
+        self,
+        number: int,
+        attempt: int,
+        status: Status,
+        reason: str | None = None,
+        predictions: np.ndarray | None = None,
+    ) -> bool:
+        """Note the end of a trial; False where it is not this lane's any more."""
+        if not self._is_current(number, attempt):
+            return False
+        if predictions is not None:
+            self._predictions.append(number, predictions)
+        self._end(number, status, reason)
+        return True
+
+    def lane_died(self, lane: str) -> None:
+        """Take back the trial that a lane had not ended; too often, and the trial has failed."""
+        number = self._lanes.pop(lane, None)
+        if number is None or number not in self._running:
+            return
+        if self._attempts[number] > self._config.retries and not self._stopping:
+            died = self._attempts[number]
+            self._end(number, "failed", f"the process that trained it died, {died} times")
+        else:
+            del self._running[number]
+            self._waiting.append(self._suggestions[number])
+
+    # What the driver asks
+
+    def progress(self) -> SweepProgress:
+        """Return how far the sweep is."""
+        return SweepProgress(
+            trials=self._config.trials,
+            counts={**self._counts, "running": len(self._running)},
+            best=self._leader,
+            running=tuple(self._running.values()),
+            last=tuple(self._last),
+            gave_up=self._gave_up,
+        )
+
+    def give_up(self, reason: str) -> None:
+        """Stop because a lane cannot work, for a reason that would meet every trial."""
+        self._gave_up = self._gave_up or reason
+        self._stopping = True
+
+    def stop(self) -> None:
+        """Begin no more trials; those under way are dropped after their epoch, to be resumed."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Let what was written survive a loss of power, and let another keeper in."""
+        self._journal.__exit__(None, None, None)
+        self._search.close()
+        os.close(self._lock)
+
+    # How it keeps account
+
+    def _begin(self, lane: str, suggestion: Suggestion) -> Assignment:
+        number = suggestion.number
+        self._suggestions[number] = suggestion
+        self._attempts[number] = self._attempts.get(number, 0) + 1
+        self._lanes[lane] = number
+        self._write(
+            events.started(number, time.time(), suggestion.parameters, suggestion.overrides)
+        )
+        self._scheduler_add(self._running[number])
+        return Assignment(
+            number=number, attempt=self._attempts[number], overrides=suggestion.overrides
+        )
+
+    def _is_current(self, number: int, attempt: int) -> bool:
+        return not self._stopping and number in self._running and self._attempts[number] == attempt
+
+    def _write(self, event: events.Event) -> None:
+        self._journal.append(event)
+        events.apply(self._running, event)
+
+    def _end(self, number: int, status: Status, reason: str | None) -> None:
+        self._write(events.ended(number, time.time(), status, reason))
+        trial = self._running.pop(number)
+        self._book(trial)
+        del self._suggestions[number], self._attempts[number]
+        self._tell(trial)
+
+    def _book(self, trial: TrialRecord) -> None:
+        """Count a trial that ended, and keep the weights of the best only."""
+        self._counts[trial.status] += 1
+        self._last.appendleft(trial)
+        if trial.value is not None and (
+            self._leader is None
+            or self._config.is_better(trial.value, than=self._leader.values[-1])
+        ):
+            self._leader = trial
+        if self._scheduler is not None:
+            self._scheduler.on_trial_remove(None, _Named(trial))
+        if trial.status == "complete" and self._config.keep:
+            sign = 1 if self._config.lower_is_better else -1
+            self._best.append(trial)
+            self._best.sort(key=lambda kept: (sign * (kept.value or 0.0), kept.number))
+            for dropped in self._best[self._config.keep :]:
+                shutil.rmtree(self._folder.weights(dropped.number), ignore_errors=True)
+            del self._best[self._config.keep :]
+
+    def _tell(self, trial: TrialRecord) -> None:
+        assert trial.status != "running"  # noqa: S101
+        self._search.tell(
+            trial.number,
+            state=trial.status,
+            value=trial.value,
+            curve=trial.values,
+            attributes={} if trial.reason is None else {"reason": trial.reason},
+        )
+
+    def _go_on_from_journal(self) -> None:
+        """Bring counts, scheduler and study to where the journal is."""
+        for number, trial in sorted(read_trials(self._folder.journal).items()):
+            self._next = number + 1
+            if trial.status == "running":
+                self._waiting.append(self._search.again(number, trial.parameters))
+                continue
+            self._scheduler_add(trial)
+            for epoch in range(len(trial.values)):
+                self._scheduler_stops(trial, epoch + 1)
+            self._book(trial)
+            if number not in self._search.ended:
+                self._search.again(number, trial.parameters)
+                self._tell(trial)
+
+    # The scheduler of Ray Tune, which asks of a trial no more than its name
+
+    def _scheduler_add(self, trial: TrialRecord) -> None:
+        if self._scheduler is not None:
+            self._scheduler.on_trial_add(None, _Named(trial))
+
+    def _scheduler_stops(self, trial: TrialRecord, epoch: int) -> bool:
+        if self._scheduler is None:
+            return False
+        result = {"epoch": epoch, "objective": trial.values[epoch - 1]}
+        decision = self._scheduler.on_trial_result(None, _Named(trial), result)
+        return bool(decision == TrialScheduler.STOP)
+
+
+class _Named:
+    """What Ray Tune's schedulers read of a trial."""
+
+    def __init__(self, trial: TrialRecord) -> None:
+        self.trial_id = str(trial.number)
+
+
+def _scheduler(config: SweepConfig) -> AsyncHyperBandScheduler | None:
+    """ASHA (Li et al. 2020), with several brackets as Hyperband has them, or none."""
+    if config.scheduler == "none":
+        return None
+    np.random.seed(config.seed)  # noqa: NPY002  # brackets are drawn from the global generator
+    return AsyncHyperBandScheduler(
+        time_attr="epoch",
+        metric="objective",
+        mode="min" if config.lower_is_better else "max",
+        # A trial ends by itself: its own config says after how many epochs.
+        max_t=max(config.experiment.training.epochs, config.grace_epochs + 1),
+        stop_last_trials=False,
+        grace_period=config.grace_epochs,
+        reduction_factor=config.reduction_factor,
+        brackets=3 if config.scheduler == "hyperband" else 1,
+    )
+
+
+def _claim(folder: SweepFolder) -> int:
+    """Lock the sweep; the lock is gone with the process, however it ends."""
+    lock = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise ConfigError(
+            f"the sweep {folder.path.name!r} is running already; watch it with "
+            f"`ni sweep status {folder.path.name}`, or stop it first"
+        ) from error
+    os.truncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    return lock

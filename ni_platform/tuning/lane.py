@@ -1,0 +1,138 @@
+"""A lane of a sweep: one process that trains trial after trial.
+
+To Ray Tune a lane is one trial: Tune gives it its share of a machine and starts it again when its
+process dies. Starting a process for every trial would cost a second each, and Tune's own account
+of a trial, in a reused process, twenty-five milliseconds that grow with their number; asking the
+keeper for the next one takes a few (tests/benchmarks/RESULTS.md).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ni_platform.errors import NiError
+from ni_platform.tuning.keeper import Assignment, Decision
+
+_LONGEST_REASON = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialDone:
+    """A trial that was trained to its end."""
+
+    value: float
+    """The objective at the epoch whose weights are kept."""
+    predictions: np.ndarray | None
+    """Success rates of the validation contents, float32 [V]."""
+    save: Callable[[Path], None]
+    """Writes the trained weights into a folder."""
+
+
+OnEpoch = Callable[[Mapping[str, float], float, int, bool], None]
+"""Told after each epoch: its metrics, the objective so far, the best epoch, whether it is the last.
+
+May raise `TrialEnded`.
+"""
+
+
+class TrialEnded(Exception):  # noqa: N818  # nothing went wrong
+    """A trial is not trained any further: it was stopped, or is not this lane's any more."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision)
+        self.decision = decision
+
+
+class Train(Protocol):
+    """Trains one trial."""
+
+    def __call__(self, overrides: Mapping[str, Any], on_epoch: OnEpoch) -> TrialDone:
+        """Train the sweep's experiment with these values changed."""
+        ...
+
+
+class KeeperCalls(Protocol):
+    """The keeper's methods that a lane calls, wherever the keeper is."""
+
+    def next(self, lane: str) -> Assignment | None:
+        """As `Keeper.next`."""
+        ...
+
+    def epoch(
+        self,
+        number: int,
+        attempt: int,
+        metrics: Mapping[str, float],
+        value: float,
+        best_epoch: int,
+    ) -> Decision:
+        """As `Keeper.epoch`."""
+        ...
+
+    def wants_weights(self, value: float) -> bool:
+        """As `Keeper.wants_weights`."""
+        ...
+
+    def end(
+        self,
+        number: int,
+        attempt: int,
+        status: str,
+        reason: str | None = None,
+        predictions: np.ndarray | None = None,
+    ) -> bool:
+        """As `Keeper.end`."""
+        ...
+
+
+def run_lane(lane: str, keeper: KeeperCalls, train: Train, weights: Callable[[int], Path]) -> None:
+    """Train trials until the keeper has no more.
+
+    Args:
+        lane: name of this lane.
+        keeper: what hands out trials and is told of them.
+        train: trains one.
+        weights: where the weights of a trial are saved, if they are among the best.
+    """
+    while (trial := keeper.next(lane)) is not None:
+        _run_trial(trial, keeper, train, weights)
+
+
+def _run_trial(
+    trial: Assignment, keeper: KeeperCalls, train: Train, weights: Callable[[int], Path]
+) -> None:
+    number, attempt = trial.number, trial.attempt
+
+    def on_epoch(metrics: Mapping[str, float], value: float, best_epoch: int, last: bool) -> None:
+        if not np.isfinite(value):
+            raise NiError(f"its objective became {value} in epoch {int(metrics['epoch'])}")
+        decision = keeper.epoch(number, attempt, metrics, value, best_epoch)
+        if decision == "drop" or (decision == "stop" and not last):
+            raise TrialEnded(decision)
+
+    try:
+        done = train(trial.overrides, on_epoch)
+        if keeper.wants_weights(done.value):
+            done.save(weights(number))
+    except TrialEnded as ended:
+        if ended.decision == "stop":
+            keeper.end(number, attempt, "pruned")
+    except Exception as error:  # noqa: BLE001  # one failed trial is not a failed sweep
+        keeper.end(number, attempt, "failed", reason_of(error))
+    else:
+        keeper.end(number, attempt, "complete", None, done.predictions)
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a trial failed, in words for its record."""
+    if isinstance(error, NiError):
+        return str(error)[:_LONGEST_REASON]
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    return f"{type(error).__name__}: {error} ({where})"[:_LONGEST_REASON]

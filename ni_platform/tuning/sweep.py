@@ -1,0 +1,325 @@
+"""A sweep from its definition to its end: the one place where its parts are assembled."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import ray
+from ray.actor import ActorHandle
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.splits import Splits, split_dataset
+from ni_platform.errors import ConfigError, TrackingError, TrainingError
+from ni_platform.evaluation import split_table
+from ni_platform.experiment import (
+    EXAMPLE_ROWS,
+    check_and_record,
+    pretrain,
+    run_tags,
+)
+from ni_platform.experiment_config import fitted_to
+from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.overrides import to_dict
+from ni_platform.ray_cluster import start_ray
+from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.state import state_folder
+from ni_platform.tracking.store import connect
+from ni_platform.tracking.trial_records import TrialRecords
+from ni_platform.training.encoded import reasons_against
+from ni_platform.training.events import Event
+from ni_platform.training.shared_stage import SharedStage
+from ni_platform.training.worker import STATE_FILE, load_state
+from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
+from ni_platform.tuning.keeper import SweepProgress
+from ni_platform.tuning.lane import Train
+from ni_platform.tuning.lanes import Lanes, count_lanes, start_keeper
+from ni_platform.tuning.spaces import check_space, trial_config
+from ni_platform.tuning.trial import TrialTraining
+
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_TO_STOP = 60.0
+"""How long trials under way have to come to the end of an epoch, when the sweep is stopped."""
+SECONDS_TO_WRITE = 60.0
+"""How long the last results have to come to MLflow, when the sweep ends."""
+
+OnEvent = Callable[[Event | SweepProgress | str], None]
+"""Told what the training of encoders does, how far the sweep is, and in words what else happens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedSweep:
+    """A sweep whose trials have all ended."""
+
+    config: SweepConfig
+    folder: SweepFolder
+    run_id: str
+    trials: dict[int, TrialRecord]
+    unwritten: bool
+    """Whether results wait for a tracking store that does not answer."""
+
+    @property
+    def best(self) -> list[TrialRecord]:
+        """Trials with a value, the best first."""
+        return ranked(self.trials, self.config.lower_is_better)
+
+
+def run_sweep(
+    config: SweepConfig,
+    *,
+    storage: str | None = None,
+    allow_failed_checks: bool = False,
+    on_event: OnEvent = lambda event: None,
+) -> FinishedSweep:
+    """Start a sweep, or go on with one of the same name and config.
+
+    Runs on the Ray cluster that `RAY_ADDRESS` names, else on a local one. Ctrl-C and SIGTERM let
+    the trials under way come to the end of an epoch; whatever ends the process, `run_sweep` with
+    the same name goes on with what its folder holds.
+
+    Args:
+        config: What to sweep; modalities that the dataset does not have are left out.
+        storage: Folder of sweeps, shared by the cluster's machines; `.ni/sweeps` if None.
+        allow_failed_checks: Sweep although data checks failed.
+        on_event: Told what happens.
+
+    Raises:
+        ConfigError: The space does not fit the experiment, a sweep of that name has another
+            config, or no machine can hold a trial.
+        ChecksFailedError: A data check failed.
+        TrackingError: The tracking server cannot be reached when the sweep starts.
+        TrainingError: Lanes could not work.
+
+    """
+    if isinstance(config.experiment.model, TabularConfig):
+        raise ConfigError(
+            f"{config.experiment.name} is fitted at once, so there is nothing to sweep; sweep an "
+            "experiment with a network"
+        )
+    dataset = Dataset.open(config.data)
+    config = _completed(config, dataset)
+    check_space(config.space, config.experiment)
+    folder = SweepFolder.named(config.name, storage)
+    resumed = _resumed_run(folder, config)
+    connect()
+    every = split_dataset(dataset, config.experiment.splits)
+    splits = every.without(dataset.impressions < config.experiment.min_impressions)
+    with RunRecord.start(
+        config.experiment.name.partition(".")[0],
+        run_name=config.name,
+        parameters=_parameters(config),
+        tags=run_tags(config.experiment, dataset, splits) | {"ni.space": config.space},
+        resume=resumed,
+        level="sweep",
+    ) as record:
+        if resumed is None:
+            record.log_json(to_dict(config.experiment), "config.json")
+            record.log_table(split_table(dataset, splits), "splits.parquet")
+            on_event("checking the data")
+            check_and_record(record, dataset, every, allow_failed_checks)
+            folder.create(config, record.run_id)
+        shared = _prepare(config, dataset, splits, record, folder, on_event)
+        written = _run_trials(config, folder, record, shared, on_event)
+        finished = FinishedSweep(
+            config=config,
+            folder=folder,
+            run_id=record.run_id,
+            trials=read_trials(folder.journal),
+            unwritten=not written,
+        )
+        if written:
+            on_event(f"recording the models of the best {config.keep} trials")
+            _record_models(finished, dataset, splits)
+    return finished
+
+
+def _completed(config: SweepConfig, dataset: Dataset) -> SweepConfig:
+    """Return the config with the experiment fitted to the data; its objective picks the epoch."""
+    experiment = fitted_to(config.experiment, dataset)
+    training = replace(experiment.training, monitor=config.objective)
+    return replace(config, data=dataset.root, experiment=replace(experiment, training=training))
+
+
+def _resumed_run(folder: SweepFolder, config: SweepConfig) -> str | None:
+    """Return the run of a sweep that exists; only more trials may be asked for than before."""
+    if not folder.definition.exists():
+        return None
+    before, run_id = folder.read()
+    same = replace(before, trials=config.trials, concurrent=config.concurrent)
+    if same != config or config.trials < before.trials:
+        raise ConfigError(
+            f"there is a sweep {config.name!r} with other settings in {folder.path}; go on with "
+            f"it by `ni sweep resume {config.name}`, or choose another --name"
+        )
+    if before != config:
+        folder.create(config, run_id)
+    return run_id
+
+
+def _parameters(config: SweepConfig) -> dict[str, object]:
+    """What stands in MLflow as the sweep's parameters; `trials` may grow, so it does not."""
+    values = asdict(replace(config))
+    own = {k: v for k, v in values.items() if k not in ("experiment", "trials", "concurrent")}
+    return {"sweep": own} | to_dict(config.experiment)
+
+
+def _prepare(
+    config: SweepConfig,
+    dataset: Dataset,
+    splits: Splits,
+    record: RunRecord,
+    folder: SweepFolder,
+    on_event: OnEvent,
+) -> SharedStage:
+    """Do what all trials have in common: train encoders, and encode with those that stand still."""
+    experiment = config.experiment
+    assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
+    start_ray()
+    readable = dataset.without_inputs(experiment.leave_out)
+    initial, states = pretrain(experiment, readable, splits, record, folder.encoders, on_event)
+    for modality, reason in reasons_against(experiment.model, experiment.training).items():
+        on_event(f"{modality} is not encoded once: {reason}")
+    prepare = partial(
+        SharedStage.prepare,
+        initial,
+        readable,
+        experiment.training,
+        splits.rows("train"),
+        splits.rows("validation"),
+        state_folder() / "encoded",
+        states=states,
+    )
+    if config.gpus_per_trial:
+        on_event("encoding the data on a GPU")
+        return ray.get(ray.remote(prepare).options(num_gpus=1).remote())
+    counted = _Counted(len(dataset), on_event)
+    return prepare(progress=counted)
+
+
+class _Counted:
+    """Tells of the encoding, a line per tenth."""
+
+    def __init__(self, total: int, on_event: OnEvent) -> None:
+        self._total = total
+        self._on_event = on_event
+        self._done: dict[str, int] = {}
+
+    def __call__(self, modality: str, rows: int) -> None:
+        before = self._done.get(modality, 0)
+        self._done[modality] = before + rows
+        if before * 10 // self._total < self._done[modality] * 10 // self._total:
+            share = self._done[modality] / self._total
+            self._on_event(f"encoding {modality} once for all trials: {share:.0%}")
+
+
+def _run_trials(
+    config: SweepConfig,
+    folder: SweepFolder,
+    record: RunRecord,
+    shared: SharedStage,
+    on_event: OnEvent,
+) -> bool:
+    """Run the trials that are left; whether all of them stand in MLflow."""
+    keeper = start_keeper(config, folder, record.run_id)
+    progress: SweepProgress = ray.get(keeper.progress.remote())
+    left = config.trials - progress.ended
+    try:
+        if left:
+            make_train = partial(_make_train, shared=ray.put(shared))
+            with tempfile.TemporaryDirectory() as scratch:
+                lanes = Lanes(
+                    config, folder, keeper, make_train, count_lanes(config, left), Path(scratch)
+                )
+                _follow(lanes, keeper, record, on_event)
+    finally:
+        written = ray.get(keeper.finish.remote(SECONDS_TO_WRITE))
+        for trouble in ray.get(keeper.take_troubles.remote()):
+            on_event(trouble)
+        ray.kill(keeper)
+    return bool(written)
+
+
+def _follow(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEvent) -> None:
+    """Start the lanes and tell how far they are until they have ended or are interrupted."""
+    lanes.start()
+    told = time.monotonic()
+    try:
+        while not lanes.wait(SECONDS_BETWEEN_LOOKS):
+            progress: SweepProgress = ray.get(keeper.progress.remote())
+            on_event(progress)
+            for trouble in ray.get(keeper.take_troubles.remote()):
+                on_event(trouble)
+            if time.monotonic() - told > 5:
+                told = time.monotonic()
+                _log_progress(record, progress)
+    except (KeyboardInterrupt, SystemExit):
+        on_event("stopping: trials under way come to the end of an epoch, and are resumed later")
+        ray.get(keeper.stop.remote())
+        lanes.wait(SECONDS_TO_STOP)
+        raise
+    progress = ray.get(keeper.progress.remote())
+    on_event(progress)
+    _log_progress(record, progress)
+    if progress.gave_up is not None:
+        raise TrainingError(
+            f"the sweep cannot go on: {progress.gave_up}; what is done is kept, mend the cause "
+            "and resume it"
+        )
+
+
+def _log_progress(record: RunRecord, progress: SweepProgress) -> None:
+    """Let the MLflow UI show how far the sweep is; without an answer the journal knows."""
+    figures = {f"trials/{status}": float(count) for status, count in progress.counts.items()}
+    if progress.best is not None and progress.best.value is not None:
+        figures["best/objective"] = progress.best.value
+    try:
+        record.log_metrics(figures, step=progress.ended)
+    except TrackingError:
+        return
+
+
+def _make_train(config: SweepConfig, *, shared: ray.ObjectRef) -> Train:
+    """Run in each lane's process: what is shared lies in the memory of the machine."""
+    device = "cuda" if config.gpus_per_trial else "cpu"
+    return TrialTraining(config.experiment, ray.get(shared), device)
+
+
+def _record_models(sweep: FinishedSweep, dataset: Dataset, splits: Splits) -> None:
+    """Log the models of the best complete trials, those that are not logged yet."""
+    kept = [trial for trial in sweep.best if trial.status == "complete"][: sweep.config.keep]
+    run_ids = TrialRecords.of(sweep.run_id).run_ids()
+    for trial in kept:
+        record = RunRecord.existing(run_ids[trial.number])
+        weights = sweep.folder.weights(trial.number) / STATE_FILE
+        if record.has_model() or not weights.exists():
+            continue
+        config = trial_config(sweep.config.experiment, trial.overrides)
+        record.log_json(to_dict(config), "config.json")
+        record.set_tags(run_tags(config, dataset, splits))
+        with tempfile.TemporaryDirectory() as scratch:
+            scorer = trial_scorer(sweep, trial, dataset, splits.rows("train"))
+            scorer.save(Path(scratch) / "model")
+            example = dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS])
+            record.log_model(Path(scratch) / "model", example)
+
+
+def trial_scorer(
+    sweep: FinishedSweep, trial: TrialRecord, dataset: Dataset, train_rows: np.ndarray
+) -> Scorer:
+    """Return a trial's regressor, put together from its weights and those of the encoders."""
+    config = trial_config(sweep.config.experiment, trial.overrides)
+    assert not isinstance(config.model, TabularConfig)  # noqa: S101
+    readable = dataset.without_inputs(config.leave_out)
+    scorer = build_scorer(config.model, readable, train_rows, config.training.seed)
+    stages = sweep.folder.encoders / "stages"
+    for modality in config.pretraining.stages:
+        load_state(scorer.model, stages / modality / STATE_FILE)
+    load_state(scorer.model, sweep.folder.weights(trial.number) / STATE_FILE)
+    return scorer

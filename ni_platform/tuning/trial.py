@@ -1,0 +1,97 @@
+"""One trial of a sweep in one process: the fused stage of `ni train`, on what is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from ni_platform.errors import TrainingError
+from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.models.outputs import rates
+from ni_platform.training.events import EpochDone, Event
+from ni_platform.training.shared_stage import SharedStage
+from ni_platform.training.worker import STATE_FILE
+from ni_platform.training.workers import Workers
+from ni_platform.tuning.lane import OnEpoch, TrialDone
+from ni_platform.tuning.spaces import trial_config
+
+
+class TrialTraining:
+    """Trains trials one after the other on what `SharedStage` holds."""
+
+    def __init__(
+        self,
+        experiment: ExperimentConfig,
+        shared: SharedStage,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        """Hold what trials have in common; the experiment monitors the sweep's objective."""
+        self._experiment = experiment
+        self._shared = shared
+        self._device = torch.device(device)
+
+    def __call__(self, overrides: Mapping[str, Any], on_epoch: OnEpoch) -> TrialDone:
+        """Train the experiment with these values changed.
+
+        Raises:
+            NiError: The values do not fit, or the training cannot go on.
+
+        """
+        config = trial_config(self._experiment, overrides)
+        assert config.training.monitor is not None  # the sweep's objective  # noqa: S101
+        follow = BestEpoch(config.training.monitor, config.training.epochs, on_epoch)
+        try:
+            stage = self._shared.stage(config.model, config.training, self._device)
+            training = stage.start(workers=Workers(self._device), emit=follow)
+            training.run()
+            outputs = training.predict(training.data.validation_rows)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise TrainingError(
+                f"the GPU's memory does not suffice ({str(error).splitlines()[0]}); lower "
+                "training.batch_size in the space, set training.micro_batch_size, or give each "
+                "trial more of a GPU with --gpus-per-trial"
+            ) from error
+        predicted, _ = rates(torch.as_tensor(outputs), getattr(stage.module, "buckets", None))
+        return TrialDone(
+            value=follow.value,
+            predictions=predicted.numpy().astype(np.float32),
+            save=lambda folder: save_weights(stage.module, folder),
+        )
+
+
+class BestEpoch:
+    """Follows a trial's training: tells after each epoch the objective of the weights it keeps."""
+
+    def __init__(self, objective: str, epochs: int, on_epoch: OnEpoch) -> None:
+        self.value = float("nan")
+        self.epoch = 0
+        self._objective = objective
+        self._epochs = epochs
+        self._on_epoch = on_epoch
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of the training."""
+        if not isinstance(event, EpochDone):
+            return
+        if event.improved:
+            self.value, self.epoch = event.metrics[self._objective], event.epoch
+        last = event.epoch == self._epochs
+        self._on_epoch(event.metrics, self.value, self.epoch, last)
+
+
+def save_weights(module: nn.Module, folder: Path) -> None:
+    """Write a trained stage's weights; those of encoders that stood still are not among them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
+    }
+    partial = folder / f"{STATE_FILE}.partial"
+    safetensors.torch.save_file(state, partial)
+    partial.replace(folder / STATE_FILE)
