@@ -15,6 +15,7 @@ COMMANDS = {
     "data": "Make, import and check datasets.",
     "experiments": "List the experiment definitions that `ni train` knows.",
     "train": "Train an experiment on a dataset and record the run.",
+    "sweep": "Search an experiment's settings, up to tens of thousands of trials.",
     "table": "A paper's table, measured on your data.",
     "compare": "Compare recorded runs side by side.",
     "evaluate": "Evaluate a trained model on a dataset that it did not train on.",

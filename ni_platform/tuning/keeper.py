@@ -7,7 +7,6 @@ study, so that another one goes on where it stopped.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -19,9 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from ni_platform.errors import ConfigError
 from ni_platform.tuning import journal as events
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.driver import claim
 from ni_platform.tuning.journal import Journal, Status, TrialRecord, read_trials
 from ni_platform.tuning.search import Search, Suggestion
 from ni_platform.tuning.spaces import load_space
@@ -72,7 +71,7 @@ class Keeper:
         """
         self._config = config
         self._folder = folder
-        self._lock = _claim(folder)
+        self._lock = claim(folder)
         self._search = Search(
             load_space(config.space),
             study=folder.study,
@@ -309,19 +308,3 @@ def _scheduler(config: SweepConfig) -> AsyncHyperBandScheduler | None:
         reduction_factor=config.reduction_factor,
         brackets=3 if config.scheduler == "hyperband" else 1,
     )
-
-
-def _claim(folder: SweepFolder) -> int:
-    """Lock the sweep; the lock is gone with the process, however it ends."""
-    lock = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise ConfigError(
-            f"the sweep {folder.path.name!r} is running already; watch it with "
-            f"`ni sweep status {folder.path.name}`, or stop it first"
-        ) from error
-    os.truncate(lock, 0)
-    os.write(lock, f"{os.getpid()}\n".encode())
-    return lock

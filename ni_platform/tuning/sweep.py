@@ -37,6 +37,7 @@ from ni_platform.training.events import Event
 from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.worker import STATE_FILE, load_state
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.driver import note_driver
 from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.keeper import SweepProgress
 from ni_platform.tuning.lane import Train
@@ -125,6 +126,7 @@ def run_sweep(
             on_event("checking the data")
             check_and_record(record, dataset, every, allow_failed_checks)
             folder.create(config, record.run_id)
+        note_driver(folder)
         shared = _prepare(config, dataset, splits, record, folder, on_event)
         written = _run_trials(config, folder, record, shared, on_event)
         finished = FinishedSweep(

@@ -1,0 +1,26 @@
+"""`ni sweep resume`: go on with a sweep."""
+
+from __future__ import annotations
+
+import click
+
+from ni_platform.cli.output import json_option
+from ni_platform.cli.sweep.options import storage_option
+
+
+@click.command("resume")
+@click.argument("name")
+@storage_option
+@click.option("--allow-failed-checks", is_flag=True, help="Sweep although data checks failed.")
+@json_option
+def command(name: str, storage: str | None, allow_failed_checks: bool, as_json: bool) -> None:
+    """Go on with sweep NAME, whatever ended it.
+
+    Trials that had ended stay; those under way are trained again; results that the tracking store
+    lacks are written to it.
+    """
+    from ni_platform.cli.sweep.run import run_and_print
+    from ni_platform.tuning.definition import SweepFolder
+
+    config, _ = SweepFolder.named(name, storage).read()
+    run_and_print(config, storage, allow_failed_checks, as_json)

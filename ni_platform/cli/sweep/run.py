@@ -1,0 +1,117 @@
+"""`ni sweep run`: search a space."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ni_platform.cli.output import console, data_option, json_option, print_json, table
+from ni_platform.cli.sweep.options import settings, storage_option, sweep_config
+
+if TYPE_CHECKING:
+    from ni_platform.tuning.definition import SweepConfig
+    from ni_platform.tuning.sweep import FinishedSweep
+
+_SHOWN = 10
+
+
+@click.command("run")
+@click.argument("space")
+@data_option()
+@click.option("--name", required=True, help="Name of the sweep, to resume, report or promote it.")
+@settings
+@storage_option
+@click.option("--allow-failed-checks", is_flag=True, help="Sweep although data checks failed.")
+@click.option("--dry-run", is_flag=True, help="Print configs of trials drawn at random, and stop.")
+@json_option
+def command(
+    space: str,
+    storage: str | None,
+    allow_failed_checks: bool,
+    dry_run: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Train --experiment with settings of SPACE (such as fusion.neural_insights).
+
+    Each trial is a run below the sweep's in MLflow. Ctrl-C is safe: `ni sweep resume NAME` goes
+    on, and so does this command, also with more --trials.
+    """
+    config = sweep_config(space, **given)
+    if dry_run:
+        print_draws(config)
+        return
+    run_and_print(config, storage, allow_failed_checks, as_json)
+
+
+def run_and_print(
+    config: SweepConfig, storage: str | None, allow_failed_checks: bool, as_json: bool
+) -> None:
+    """Run a sweep under a progress table, and print its best trials."""
+    from ni_platform.cli.sweep.progress import SweepDisplay
+    from ni_platform.tuning.sweep import run_sweep
+
+    with SweepDisplay(config) as display:
+        finished = run_sweep(
+            config, storage=storage, allow_failed_checks=allow_failed_checks, on_event=display
+        )
+    print_sweep(finished)
+    if as_json:
+        best = finished.best[0] if finished.best else None
+        print_json(
+            {
+                "run_id": finished.run_id,
+                "folder": str(finished.folder.path),
+                "trials": len(finished.trials),
+                "best": best and {"trial": best.number, "objective": best.value},
+            }
+        )
+
+
+def print_draws(config: SweepConfig) -> None:
+    """Print what the space draws, and that the experiment takes it."""
+    from ni_platform.tuning.spaces import check_space, draw, load_space
+
+    check_space(config.space, config.experiment)
+    for number, (_, overrides) in enumerate(draw(load_space(config.space), 3, config.seed)):
+        click.echo(f"trial {number}")
+        for path, value in overrides.items():
+            click.echo(f"  {path} = {json.dumps(value)}")
+    click.echo(f"{config.experiment.name} takes all that was drawn; nothing was trained.")
+
+
+def print_sweep(finished: FinishedSweep) -> None:
+    """Print the best trials and what to do next."""
+    best = finished.best[:_SHOWN]
+    config, name = finished.config, finished.config.name
+    if best:
+        names = list(dict.fromkeys(name for trial in best for name in trial.parameters))
+        table(
+            f"{name}: best of {len(finished.trials)} trials by {config.objective}",
+            ("trial", config.objective, "epoch", *names),
+            [
+                (
+                    str(trial.number),
+                    trial.value,
+                    f"{trial.best_epoch}/{len(trial.epochs)}",
+                    *(trial.parameters.get(name) for name in names),
+                )
+                for trial in best
+            ],
+        )
+    failed = [trial for trial in finished.trials.values() if trial.status == "failed"]
+    if failed:
+        console.print(f"{len(failed)} trials failed; the last: {failed[-1].reason}", markup=False)
+    if finished.unwritten:
+        console.print(
+            f"The tracking store does not answer: results wait in {finished.folder.journal}; "
+            f"`ni sweep resume {name}` writes them when it does.",
+            markup=False,
+        )
+    console.print(f"Run:   {finished.run_id}", highlight=False)
+    console.print(
+        f"Next:  ni sweep report {name}\n       ni sweep promote {name} --model NAME, or ni ui",
+        highlight=False,
+    )
