@@ -6,7 +6,7 @@ A encoded attributes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import torch
@@ -20,8 +20,8 @@ class _TensorGroup:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Return a copy whose tensors live on `device`."""
         moved = {
-            field.name: _moved(getattr(self, field.name), device, non_blocking)
-            for field in fields(self)
+            entry.name: _moved(getattr(self, entry.name), device, non_blocking)
+            for entry in fields(self)
         }
         return replace(self, **moved)
 
@@ -31,6 +31,8 @@ def _moved(value: Any, device: torch.device | str, non_blocking: bool) -> Any:
         return value.to(device, non_blocking=non_blocking)
     if isinstance(value, list):
         return [item.to(device, non_blocking=non_blocking) for item in value]
+    if isinstance(value, dict):
+        return {key: item.to(device, non_blocking=non_blocking) for key, item in value.items()}
     if isinstance(value, _TensorGroup):
         return value.to(device, non_blocking=non_blocking)
     return value
@@ -61,6 +63,10 @@ class Inputs(_TensorGroup):
     attributes_BA: Tensor | None = None
     """float32 one-hot categorical and standardised numeric attributes [B, A]."""
     attributes_present_B: Tensor | None = None
+    encoded: dict[str, Tensor] = field(default_factory=dict)
+    """Outputs of encoders that were run before, by modality: [B, width], or a picture's feature
+    map [B, C, H', W'], in the type that the encoder gave; rows of missing modalities included.
+    They stand for the modality's other fields, which may then be None."""
 
 
 @dataclass(frozen=True, kw_only=True)

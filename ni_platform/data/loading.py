@@ -7,6 +7,7 @@ undisturbed one.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -169,46 +170,49 @@ class Encoder(Protocol):
         """Return the model inputs of the rows of `frame`."""
 
 
-class BatchSource:
-    """Reads dataset rows as batches; safe to call from several threads."""
+class Source(ABC):
+    """Rows of a dataset as batches; safe to call from several threads.
 
-    def __init__(self, dataset: Dataset, encoder: Encoder, *, crop: int | None = None) -> None:
-        self._encoder = encoder
-        self._crop = crop
-        self._frame = dataset.inputs()
-        self._content_id = dataset.content_id
-        self._impressions = torch.as_tensor(np.asarray(dataset.impressions), dtype=torch.float32)
-        self._clicks = torch.as_tensor(np.asarray(dataset.clicks), dtype=torch.float32)
-        self._rates = torch.as_tensor(np.asarray(dataset.success_rate), dtype=torch.float32)
+    What was observed is held here, as NumPy arrays, which travel between processes without being
+    copied; where the inputs come from is for subclasses to say.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._content_ids = np.asarray([str(value) for value in dataset.content_id], dtype=np.str_)
+        self._impressions = np.asarray(dataset.impressions, dtype=np.float32)
+        self._clicks = np.asarray(dataset.clicks, dtype=np.float32)
+        self._rates = np.asarray(dataset.success_rate, dtype=np.float32)
         ratings = dataset.ratings
-        self._ratings = None if ratings is None else torch.as_tensor(ratings, dtype=torch.float32)
+        self._ratings = None if ratings is None else np.asarray(ratings, dtype=np.float32)
         self.ab_test_codes = ab_test_codes(dataset)
         """int64 [N]: a number per A/B test, -1 for a content that is not from one."""
-        self._ab_tests = torch.as_tensor(self.ab_test_codes)
+
+    @abstractmethod
+    def inputs(self, rows: Rows, rng: np.random.Generator | None = None) -> Inputs:
+        """Return the model inputs of dataset rows; pictures may be cropped if `rng` is given."""
 
     def content_ids(self, rows: Sequence[int] | Rows) -> list[str]:
         """Return the content ids of dataset rows."""
-        return [str(value) for value in self._content_id.iloc[list(rows)]]
+        ids: list[str] = self._content_ids[np.asarray(rows, dtype=np.int64)].tolist()
+        return ids
 
     def outcomes(self, rows: Rows) -> Outcomes:
         """Return what was observed for dataset rows, without reading any input."""
-        index = torch.as_tensor(rows)
         return Outcomes(
-            impressions_B=self._impressions[index],
-            clicks_B=self._clicks[index],
-            success_rate_B=self._rates[index],
-            ab_test_B=self._ab_tests[index],
-            ratings_BK=None if self._ratings is None else self._ratings[index],
+            impressions_B=torch.from_numpy(self._impressions[rows]),
+            clicks_B=torch.from_numpy(self._clicks[rows]),
+            success_rate_B=torch.from_numpy(self._rates[rows]),
+            ab_test_B=torch.from_numpy(self.ab_test_codes[rows]),
+            ratings_BK=None if self._ratings is None else torch.from_numpy(self._ratings[rows]),
         )
 
     def load(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
-        """Read and encode dataset rows; images are cropped if the source crops and `rng` is given.
+        """Return dataset rows as a batch.
 
         A row that cannot be read raises its own NiError with the content id put in front.
         """
-        crop = self._crop if rng is not None else None
         try:
-            inputs = self._encoder.encode(self._frame.iloc[rows], crop=crop, rng=rng)
+            inputs = self.inputs(rows, rng)
         except NiError as error:
             self._blame(rows, error)
             raise
@@ -218,10 +222,25 @@ class BatchSource:
         """Raise the error of the first row that fails on its own."""
         for row in rows:
             try:
-                self._encoder.encode(self._frame.iloc[[row]])
+                self.inputs(np.array([row]))
             except NiError as own:
                 (content_id,) = self.content_ids([row])
                 raise type(own)(f"content {content_id!r}: {own}") from error
+
+
+class BatchSource(Source):
+    """Reads and encodes dataset rows; images are cropped if `crop` is given and there is `rng`."""
+
+    def __init__(self, dataset: Dataset, encoder: Encoder, *, crop: int | None = None) -> None:
+        super().__init__(dataset)
+        self._encoder = encoder
+        self._crop = crop
+        self._frame = dataset.inputs()
+
+    def inputs(self, rows: Rows, rng: np.random.Generator | None = None) -> Inputs:
+        """Read and encode dataset rows."""
+        crop = self._crop if rng is not None else None
+        return self._encoder.encode(self._frame.iloc[rows], crop=crop, rng=rng)
 
 
 def ab_test_codes(dataset: Dataset) -> np.ndarray:
@@ -246,7 +265,7 @@ class Loader:
     iterator, or leaving the loop over it, waits only for the batches being loaded.
     """
 
-    def __init__(self, source: BatchSource, *, threads: int) -> None:
+    def __init__(self, source: Source, *, threads: int) -> None:
         self._source = source
         self._threads = threads
 

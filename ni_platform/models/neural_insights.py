@@ -6,6 +6,7 @@ fully-connected network turns them into the logit of the success rate.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,9 @@ from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.encoders.domain import DomainEncoderConfig
 from ni_platform.models.encoders.image import ImageEncoder, ImageEncoderConfig, image_encoder
 from ni_platform.models.encoders.mlp import MLP, MLPConfig
+from ni_platform.models.encoders.stand_in import StandIn
 from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
+from ni_platform.models.initialization import own_stream
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
 
 MODALITIES = ("image", "text", "domain", "attributes")
@@ -69,8 +72,11 @@ class NeuralInsights(nn.Module):
         skeleton: Path | None = None,
         initial_rate: float = 0.5,
         buckets: Buckets | None = None,
+        encoded: Mapping[str, int] | None = None,
     ) -> None:
         """Build the network, from random numbers and pretrained weights.
+
+        Random numbers of a part follow from torch's seed and its name alone.
 
         Args:
             config: what to build.
@@ -80,30 +86,38 @@ class NeuralInsights(nn.Module):
             skeleton: folder written by `save_skeleton`; no pretrained weights are looked for.
             initial_rate: success rate that output layers start from, in (0, 1).
             buckets: what the output is a distribution over, if it is one.
+            encoded: modalities whose encoders' outputs come with the inputs, and how wide they
+                are; these encoders are not built.
         """
         super().__init__()
         self.config = config
         self.initial_rate = initial_rate
         self.buckets = buckets
-        self.encoders = nn.ModuleDict(
-            {
-                name: _encoder(
+        self.encoders = nn.ModuleDict()
+        for name in config.modalities:
+            if encoded and name in encoded:
+                self.encoders[name] = StandIn(encoded[name])
+                continue
+            with own_stream(f"encoders.{name}"):
+                self.encoders[name] = _encoder(
                     name, config, attributes_width, vocabulary_size, text_columns, skeleton
                 )
-                for name in config.modalities
-            }
-        )
         width = sum(encoder.width for encoder in self.encoders.values())  # type: ignore[misc]
         self.regression: nn.Module = nn.Identity()
         if config.regression is not None:
-            self.regression = MLP(width, config.regression)
+            with own_stream("regression"):
+                self.regression = MLP(width, config.regression)
             width = config.regression.hidden[-1]
-        self.output = output_layer(width, initial_rate, buckets)
+        with own_stream("output"):
+            self.output = output_layer(width, initial_rate, buckets)
+
+    def encode(self, name: str, inputs: Inputs) -> Tensor:
+        """Embeddings [B, width] of one modality; zeros for a missing one."""
+        return embed(name, self.encoders[name], inputs)
 
     def embedding(self, inputs: Inputs) -> Tensor:
         """Concatenated embeddings [B, sum of widths]; zeros for a missing modality."""
-        parts = [embed(name, encoder, inputs) for name, encoder in self.encoders.items()]
-        return torch.cat(parts, dim=1)
+        return torch.cat([self.encode(name, inputs) for name in self.encoders], dim=1)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits [B] of the success rates (the argument of NI Eq. 4's sigmoid), or [B, K]."""
@@ -155,9 +169,12 @@ class SingleModality(nn.Module):
 def embed(name: str, encoder: nn.Module, inputs: Inputs) -> Tensor:
     """Embeddings [B, width] of one modality; only rows that have it are encoded.
 
-    The others are zero (NI Section 6). A batch without any row still runs the encoder on zero
+    Those that come with the inputs are taken as they are. Rows without the modality are zero
+    (NI Section 6). A batch without any row still runs the encoder on zero
     rows, so that all workers of a distributed run make the same collective calls.
     """
+    if name in inputs.encoded:
+        return inputs.encoded[name]
     tensors: tuple[Tensor | list[Tensor] | None, ...]
     if name == "image":
         tensors, present_B = (inputs.image_B3HW,), inputs.image_present_B

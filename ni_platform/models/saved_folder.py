@@ -19,14 +19,19 @@ _FORMAT = 2
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into, which takes the place of `folder` once the block is done."""
+def new_folder(folder: Path, *, keep: bool = False) -> Iterator[Path]:
+    """Give a folder to write into, which takes the place of `folder` once the block is done.
+
+    With `keep`, a folder that another process has put there in the meantime stays.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o755)  # mkdtemp's 0700 would lock out a team  # noqa: S103
-        if folder.exists():
+        if keep:
+            _rename_unless_there(temporary, folder)
+        elif folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
             os.replace(folder, old)
             os.replace(temporary, folder)
@@ -35,6 +40,14 @@ def new_folder(folder: Path) -> Iterator[Path]:
             os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename_unless_there(temporary: Path, folder: Path) -> None:
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        if not folder.exists():
+            raise
 
 
 def write_description(folder: Path, kind: str, **values: Any) -> None:

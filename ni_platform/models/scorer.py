@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -103,15 +103,13 @@ class Scorer:
         folder = Path(folder)
         config, schema, initial_rate, buckets = _read(folder)
         tokenizer = TextTokenizer.load(folder / _TOKENIZER) if schema.text else None
-        _, network = NETWORKS[config.kind]
-        model = network(
+        model = build_network(
             config,
-            attributes_width=schema.attributes_width,
+            schema,
             vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
-            text_columns=len(schema.text),
-            skeleton=folder / _BACKBONES,
             initial_rate=initial_rate,
             buckets=buckets,
+            skeleton=folder / _BACKBONES,
         )
         try:
             model.load_state_dict(safetensors.torch.load_file(folder / _WEIGHTS))
@@ -210,18 +208,45 @@ def build_scorer(
     if config.text is not None:
         texts = joined_texts(dataset.inputs(train_rows), schema.text, " ")
         tokenizer = text_tokenizer(config.text, texts)
+    model = build_network(
+        config,
+        schema,
+        vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+        initial_rate=_mean_rate(dataset.success_rate[train_rows]),
+        buckets=Buckets.fit(dataset, train_rows) if config.output == "distribution" else None,
+        seed=seed,
+    )
+    return Scorer(config, model, _input_encoder(config, schema, tokenizer))
+
+
+def build_network(
+    config: NetworkConfig,
+    schema: InputSchema,
+    *,
+    vocabulary_size: int,
+    initial_rate: float,
+    buckets: Buckets | None,
+    seed: int = 0,
+    skeleton: Path | None = None,
+    encoded: Mapping[str, int] | None = None,
+) -> Network:
+    """Build the network of a config for inputs of a schema; arguments as the network's own.
+
+    What is not pretrained is drawn from `seed`, on the CPU.
+    """
     _, network = NETWORKS[config.kind]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = network(
+        torch.default_generator.manual_seed(seed)
+        return network(
             config,
             attributes_width=schema.attributes_width,
-            vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+            vocabulary_size=vocabulary_size,
             text_columns=len(schema.text),
-            initial_rate=_mean_rate(dataset.success_rate[train_rows]),
-            buckets=Buckets.fit(dataset, train_rows) if config.output == "distribution" else None,
+            skeleton=skeleton,
+            initial_rate=initial_rate,
+            buckets=buckets,
+            encoded=encoded,
         )
-    return Scorer(config, model, _input_encoder(config, schema, tokenizer))
 
 
 def chosen_device(device: str | torch.device = "auto") -> torch.device:

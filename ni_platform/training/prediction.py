@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ni_platform.data.batch import Inputs
-from ni_platform.data.loading import BatchSource, Loader, Request, Rows, plan_batches
+from ni_platform.data.loading import Loader, Request, Rows, Source, plan_batches
 from ni_platform.metrics.error import rmse
 from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_accuracy_within_tests
 from ni_platform.models.losses import Loss
@@ -75,7 +75,7 @@ def on_device(inputs: Inputs, device: torch.device) -> Inputs:
 
 
 def validation_metrics(
-    outputs: np.ndarray, source: BatchSource, rows: Rows, loss: Loss
+    outputs: np.ndarray, source: Source, rows: Rows, loss: Loss
 ) -> dict[str, float]:
     """Return loss, rmse and pairwise accuracies of a model's outputs for dataset rows."""
     outcomes = source.outcomes(rows)
@@ -97,7 +97,7 @@ def validation_metrics(
     return metrics
 
 
-def _loss(outputs: np.ndarray, source: BatchSource, rows: Rows, loss: Loss) -> float:
+def _loss(outputs: np.ndarray, source: Source, rows: Rows, loss: Loss) -> float:
     """The loss of all rows: sums of numerators over sums of denominators, A/B tests whole."""
     codes = source.ab_test_codes[rows]
     steps = plan_batches(codes, len(rows), _ROWS_PER_LOSS, 1, 0, 0, shuffle=False)

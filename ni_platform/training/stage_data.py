@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ni_platform.data.loading import BatchSource, Rows, divide, plan_batches, whole_groups
+from ni_platform.data.loading import Rows, Source, divide, plan_batches, whole_groups
 from ni_platform.training.config import TrainingConfig
 
 _NAMED_CONTENTS = 40
@@ -14,7 +14,7 @@ _NAMED_CONTENTS = 40
 class StageData:
     """Where the contents come from and which are for what; row numbers of the dataset."""
 
-    source: BatchSource
+    source: Source
     train_rows: Rows
     validation_rows: Rows
     """May be empty: then nothing is monitored and the last epoch's weights are kept."""

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.loading import BatchSource, Rows
+from ni_platform.data.loading import BatchSource, Rows, Source
 from ni_platform.errors import DatasetError, TrainingError
 from ni_platform.models.inputs import InputEncoder, InputSchema
 from ni_platform.models.outputs import rates
@@ -107,6 +107,48 @@ class StageResult:
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stage:
+    """A stage that is ready to be trained."""
+
+    name: str
+    module: nn.Module
+    """Trained in place; on the device of the worker."""
+    source: Source
+    training: TrainingConfig
+    train_rows: Rows
+    validation_rows: Rows
+    """May be empty. Of both kinds of rows only contents that were shown are used."""
+    pretrained: frozenset[str] = frozenset()
+    """Modalities whose encoders start from pretrained weights."""
+
+    def start(
+        self,
+        *,
+        workers: Workers,
+        emit: Callable[[Event], None] = lambda event: None,
+        save: Callable[[Checkpoint | None], None] = lambda checkpoint: None,
+    ) -> StageTraining:
+        """Return the training, to be run on each of `workers`; arguments as those of it.
+
+        Raises DatasetError if no content to train on was shown.
+        """
+        return StageTraining(
+            self.name,
+            self.module,
+            StageData(
+                source=self.source,
+                train_rows=_shown(self.source, self.train_rows, "train on"),
+                validation_rows=_shown(self.source, self.validation_rows, None),
+            ),
+            self.training,
+            workers=workers,
+            pretrained=self.pretrained,
+            emit=emit,
+            save=save,
+        )
+
+
 def train_stage(
     task: StageTask,
     folder: Path,
@@ -121,42 +163,42 @@ def train_stage(
 
     `states` holds the state files of the stages it comes after. All workers call this.
     """
+    stage = opened(task, states, workers.device)
+    training = stage.start(workers=workers, emit=emit, save=save)
+    outcome = training.run(resume)
+    predictions = None
+    if task.predict_rows is not None:
+        outputs = training.predict(np.asarray(task.predict_rows, dtype=np.int64))
+        mean_N, deviation_N = rates(
+            torch.as_tensor(outputs), getattr(stage.module, "buckets", None)
+        )
+        columns = [mean_N] if deviation_N is None else [mean_N, deviation_N]
+        predictions = torch.stack(columns, dim=1).numpy()
+    if workers.rank == 0:
+        content = {"name": task.name, **asdict(outcome)}
+        _write_result(folder, stage.module, predictions, content)
+        best = outcome.history[outcome.best_epoch - 1]
+        emit(StageDone(stage=task.name, best_epoch=outcome.best_epoch, metrics=best))
+    workers.first(None)  # nobody goes on before the files are there
+
+
+def opened(task: StageTask, states: Mapping[str, Path], device: torch.device) -> Stage:
+    """Open a stage's dataset and scorer; `states` are the files of the stages it comes after."""
     dataset = Dataset.open(task.dataset)
     scorer = Scorer.load(task.scorer, "cpu")
     for stage in task.after:
         load_state(scorer.model, states[stage])
     torch.manual_seed(stage_seed(task.training.seed, task.name))  # of a fresh head
-    module = scorer.model.stage(task.name).to(workers.device)
-    source = BatchSource(
-        dataset, inputs_of_stage(scorer.inputs, task.name), crop=task.training.image_crop
-    )
-    training = StageTraining(
-        task.name,
-        module,
-        StageData(
-            source=source,
-            train_rows=_shown(dataset, task.train_rows, "train on"),
-            validation_rows=_shown(dataset, task.validation_rows, None),
-        ),
-        task.training,
-        workers=workers,
+    inputs = inputs_of_stage(scorer.inputs, task.name)
+    return Stage(
+        name=task.name,
+        module=scorer.model.stage(task.name).to(device),
+        source=BatchSource(dataset, inputs, crop=task.training.image_crop),
+        training=task.training,
+        train_rows=task.train_rows,
+        validation_rows=task.validation_rows,
         pretrained=pretrained_modalities(scorer.config),
-        emit=emit,
-        save=save,
     )
-    outcome = training.run(resume)
-    predictions = None
-    if task.predict_rows is not None:
-        outputs = training.predict(np.asarray(task.predict_rows, dtype=np.int64))
-        mean_N, deviation_N = rates(torch.as_tensor(outputs), getattr(module, "buckets", None))
-        columns = [mean_N] if deviation_N is None else [mean_N, deviation_N]
-        predictions = torch.stack(columns, dim=1).numpy()
-    if workers.rank == 0:
-        content = {"name": task.name, **asdict(outcome)}
-        _write_result(folder, module, predictions, content)
-        best = outcome.history[outcome.best_epoch - 1]
-        emit(StageDone(stage=task.name, best_epoch=outcome.best_epoch, metrics=best))
-    workers.first(None)  # nobody goes on before the files are there
 
 
 def load_state(model: nn.Module, path: Path) -> None:
@@ -176,7 +218,9 @@ def inputs_of_stage(inputs: InputEncoder, stage: str) -> InputEncoder:
         "image": replace(nothing, image=schema.image),
         "text": replace(nothing, text=schema.text),
         "domain": replace(nothing, domain=schema.domain),
-        "attributes": replace(nothing, categorical=schema.categorical, numeric=schema.numeric),
+        "attributes": replace(
+            nothing, categorical=schema.categorical, numeric=schema.numeric, vector=schema.vector
+        ),
     }
     return InputEncoder(
         reads[stage],
@@ -197,10 +241,10 @@ def pretrained_modalities(config: Any) -> frozenset[str]:
     )
 
 
-def _shown(dataset: Dataset, rows: Rows, purpose: str | None) -> Rows:
+def _shown(source: Source, rows: Rows, purpose: str | None) -> Rows:
     """Leave out contents that nobody saw, as they have no success rate."""
     rows = np.asarray(rows, dtype=np.int64)
-    kept = rows[np.asarray(dataset.impressions)[rows] > 0]
+    kept = rows[source.outcomes(rows).impressions_B.numpy() > 0]
     if purpose and not len(kept):
         raise DatasetError(
             f"there must be contents with impressions to {purpose}, but none of the {len(rows)} "

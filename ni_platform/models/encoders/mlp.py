@@ -36,7 +36,11 @@ class MLP(nn.Module):
         self.width = config.hidden[-1]
         layers: list[nn.Module] = []
         for width_out in config.hidden:
-            layers += [nn.Linear(width_in, width_out), BatchNorm(width_out), nn.ELU()]
+            linear = nn.Linear(width_in, width_out)
+            # Normalization takes a bias out again: its gradient is rounding errors alone, which
+            # Adam would scale up to whole steps that the running mean has to follow.
+            linear.bias.requires_grad_(False)
+            layers += [linear, BatchNorm(width_out), nn.ELU()]
             if config.dropout:
                 layers.append(nn.Dropout(config.dropout))
             width_in = width_out

@@ -89,7 +89,7 @@ class TextTokenizer:
         """
         rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
         longest = max((len(row) for row in rows), default=1)
-        length = min(self.max_tokens, -(-max(1, longest) // _LENGTH_STEP) * _LENGTH_STEP)
+        length = min(self.max_tokens, padded_length(longest))
         tokens_BT = torch.full((len(rows), length), self.pad_id, dtype=torch.int64)
         mask_BT = torch.zeros_like(tokens_BT)
         for tokens_T, mask_T, row in zip(tokens_BT, mask_BT, rows):
@@ -113,3 +113,8 @@ class TextTokenizer:
         """Read what `save` wrote."""
         settings = json.loads((folder / "settings.json").read_text())
         return cls(Tokenizer.from_file(str(folder / "tokenizer.json")), **settings)
+
+
+def padded_length(longest: int) -> int:
+    """Tokens that a batch is padded to whose longest text has so many."""
+    return -(-max(1, longest) // _LENGTH_STEP) * _LENGTH_STEP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,16 @@ from torch import Tensor, nn
 
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
+from ni_platform.models.encoders.stand_in import StandIn
 from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
-from ni_platform.models.m2fn.image_network import BLOCKS, ImageNetworkConfig, image_network
+from ni_platform.models.initialization import own_stream
+from ni_platform.models.m2fn.image_network import (
+    BLOCKS,
+    Change,
+    ImageNetwork,
+    ImageNetworkConfig,
+    image_network,
+)
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
 from ni_platform.models.neural_insights import embed
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
@@ -114,17 +123,22 @@ class M2FN(nn.Module):
         skeleton: Path | None = None,
         initial_rate: float = 0.5,
         buckets: Buckets | None = None,
+        encoded: Mapping[str, int] | None = None,
     ) -> None:
-        """Build the network; arguments as those of `NeuralInsights`."""
+        """Build the network; arguments as those of `NeuralInsights`.
+
+        The width of an encoded image is the number C of channels of its map.
+        """
         super().__init__()
         self.config = config
         self.initial_rate = initial_rate
         self.buckets = buckets
-        image = image_network(config.image, pretrained=skeleton is None)
+        encoded = encoded or {}
+        image = _image_network(config.image, skeleton, encoded)
         self.encoders = nn.ModuleDict({"image": image})
         aux = 0
         if config.text is not None:
-            encoder = text_encoder(config.text, vocabulary_size, skeleton, text_columns)
+            encoder = _text_encoder(config.text, vocabulary_size, skeleton, text_columns, encoded)
             self.encoders["text"] = encoder
             aux += encoder.width
         if config.domain is not None:
@@ -137,38 +151,48 @@ class M2FN(nn.Module):
         assert config.image.input.size is not None  # checked by the config  # noqa: S101
         side = config.image.input.size // config.image.stride
         locations = side**2
-        self.low_level = nn.ModuleDict(
-            {
-                str(block): ConditionalBatchNorm(image.channels[block], aux, config.low_level_width)
-                for block, on in enumerate(config.low_level)
-                if on
-            }
-        )
+        self.low_level = nn.ModuleDict()
+        for block in (block for block, on in enumerate(config.low_level) if on):
+            if not isinstance(image, ImageNetwork):
+                raise ValueError("low-level fusion happens inside the image network: encode none")
+            with own_stream(f"low_level.{block}"):
+                self.low_level[str(block)] = ConditionalBatchNorm(
+                    image.channels[block], aux, config.low_level_width
+                )
         self.attention: SpatialAttention | None = None
         if config.attention is not None:
-            self.attention = SpatialAttention(
-                image.width, locations, aux, config.attention_width, config.attention
-            )
+            with own_stream("attention"):
+                self.attention = SpatialAttention(
+                    image.width, locations, aux, config.attention_width, config.attention
+                )
         self.high_level: HighLevelFusion | None = None
         width = image.width * (locations if config.pooling == "flatten" else 1)
         if config.high_level:
-            self.high_level = HighLevelFusion(width, aux, config.high_level_width)
+            with own_stream("high_level"):
+                self.high_level = HighLevelFusion(width, aux, config.high_level_width)
             width = config.high_level_width
-        layers: list[nn.Module] = []
-        for width_out in config.head:
-            layers += [nn.Linear(width, width_out), nn.ReLU(), nn.Dropout(config.dropout)]
-            width = width_out
-        if not config.head:
-            layers.append(nn.Dropout(config.dropout))
-        self.head = nn.Sequential(*layers)
-        self.output = output_layer(width + (0 if config.high_level else aux), initial_rate, buckets)
+        with own_stream("head"):
+            self.head = _head(width, config)
+        width = config.head[-1] if config.head else width
+        width += 0 if config.high_level else aux
+        with own_stream("output"):
+            self.output = output_layer(width, initial_rate, buckets)
+
+    def encode(self, name: str, inputs: Inputs) -> Tensor:
+        """Output of one encoder: an embedding [B, width], or a map [B, C, H', W'] of pictures.
+
+        Of the image network it is the map without low-level fusion.
+        """
+        if name == "image":
+            return self._map(inputs, {})
+        return embed(name, self.encoders[name], inputs)
 
     def auxiliary(self, inputs: Inputs) -> Tensor | None:
         """The auxiliary vectors [B, X], zeros where a modality is missing; None if there are none.
 
         M2FN Table 1's one-hot attributes and text embeddings; a hashed domain beyond the paper.
         """
-        parts = [embed(name, self.encoders[name], inputs) for name in self.config.auxiliary]
+        parts = [self.encode(name, inputs) for name in self.config.auxiliary]
         return torch.cat([part.float() for part in parts], dim=1) if parts else None
 
     def features(self, inputs: Inputs, aux_BX: Tensor | None) -> Tensor:
@@ -176,13 +200,19 @@ class M2FN(nn.Module):
 
         A missing picture is zeros, as in Table 7's row without image.
         """
-        pixels, present_B = self._pictures(inputs)
         changes = {
             int(block): partial(norm, aux_BX=aux_BX) for block, norm in self.low_level.items()
         }
-        x_BCHW: Tensor = self.encoders["image"](pixels, present_B, changes)
+        x_BCHW = self._map(inputs, changes)
         if self.attention is not None:
             x_BCHW = self.attention(x_BCHW, aux_BX)
+        return x_BCHW
+
+    def _map(self, inputs: Inputs, changes: Mapping[int, Change]) -> Tensor:
+        if "image" in inputs.encoded and not changes:
+            return inputs.encoded["image"]
+        pixels, present_B = self._pictures(inputs)
+        x_BCHW: Tensor = self.encoders["image"](pixels, present_B, changes)
         return x_BCHW
 
     def _pictures(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -238,6 +268,37 @@ class M2FN(nn.Module):
             rows.append(("high-level fusion, aux", self.high_level.aux))
         rows += [("fully connected layers", self.head), ("output", self.output)]
         return [(name, _count(module)) for name, module in rows if module is not None]
+
+
+def _image_network(
+    config: ImageNetworkConfig, skeleton: Path | None, encoded: Mapping[str, int]
+) -> ImageNetwork | StandIn:
+    if "image" in encoded:
+        return StandIn(encoded["image"])
+    with own_stream("encoders.image"):
+        return image_network(config, pretrained=skeleton is None)
+
+
+def _text_encoder(
+    config: TextEncoderConfig,
+    vocabulary_size: int,
+    skeleton: Path | None,
+    text_columns: int,
+    encoded: Mapping[str, int],
+) -> TextEncoder | StandIn:
+    if "text" in encoded:
+        return StandIn(encoded["text"])
+    with own_stream("encoders.text"):
+        return text_encoder(config, vocabulary_size, skeleton, text_columns)
+
+
+def _head(width: int, config: M2FNConfig) -> nn.Sequential:
+    """The fully connected layers before the output; without any, dropout alone."""
+    layers: list[nn.Module] = []
+    for width_out in config.head:
+        layers += [nn.Linear(width, width_out), nn.ReLU(), nn.Dropout(config.dropout)]
+        width = width_out
+    return nn.Sequential(*(layers or [nn.Dropout(config.dropout)]))
 
 
 def _count(module: nn.Module) -> int:
