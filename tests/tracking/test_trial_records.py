@@ -1,0 +1,547 @@
+"""Trials of a sweep in MLflow: what stands there, whatever was killed on the way."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import sqlalchemy
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.tracking.context.registry import resolve_tags
+
+from ni_platform.errors import TrackingError
+from ni_platform.tracking import trial_tables
+from ni_platform.tracking.run_record import RunRecord, list_runs
+from ni_platform.tracking.store import connect
+from ni_platform.tracking.trial_records import (
+    TrialMetric,
+    TrialRecords,
+    TrialUpdate,
+    leaderboard,
+)
+
+BEGAN = 1_700_000_000.25
+
+
+def update(number: int, steps: Sequence[int] = (), **changes: Any) -> TrialUpdate:
+    """What is said of trial `number` after these steps; `loss` is number + 1 / (step + 1)."""
+    began = BEGAN + number
+    points = [
+        TrialMetric(name="validation/loss", value=number + 1 / (s + 1), step=s, time=began + s)
+        for s in steps
+    ]
+    said = {"parameters": {"model": {"width": number}}, "metrics": points, "status": "RUNNING"}
+    return TrialUpdate(number=number, started=began, **(said | changes))
+
+
+def finished(number: int, steps: Sequence[int] = (0, 1, 2), **changes: Any) -> TrialUpdate:
+    """The whole of a trial that came to its end after 60 s."""
+    end = {"status": "FINISHED", "ended": BEGAN + number + 60, "tags": {"ni.status": "finished"}}
+    return update(number, steps, **(end | changes))
+
+
+def sweep() -> str:
+    """Start the run of a sweep and return its id."""
+    return RunRecord.start("sweeps", "a sweep", tags={"ni.level": "sweep"}).run_id
+
+
+def children(parent: str) -> list[Any]:
+    """The trials of a sweep as MLflow's own client finds them, in the order of their names."""
+    client = connect()
+    experiment = client.get_run(parent).info.experiment_id
+    condition = f"tags.`mlflow.parentRunId` = '{parent}'"
+    return sorted(client.search_runs([experiment], condition), key=lambda run: run.info.run_name)
+
+
+def curve(run_id: str, name: str = "validation/loss") -> list[tuple[int, float, int]]:
+    """The points of a metric: step, value, time in milliseconds."""
+    history = connect().get_metric_history(run_id, name)
+    return sorted((point.step, point.value, point.timestamp) for point in history)
+
+
+def planted(number: int, steps: Sequence[int] = (0, 1, 2)) -> list[tuple[int, float, int]]:
+    """The points that `update` says."""
+    began = 1_700_000_000_250 + 1000 * number
+    return [(step, number + 1 / (step + 1), began + 1000 * step) for step in steps]
+
+
+@pytest.fixture(scope="module")
+def serve_at(
+    serve: Callable[[list[str], str], subprocess.Popen],
+) -> Callable[[Path, int], subprocess.Popen]:
+    """Start a tracking server over an SQLite database on a port."""
+
+    def start(database: Path, port: int) -> subprocess.Popen:
+        uri = f"sqlite:///{database}"
+        words = ["server", "--backend-store-uri", uri, "--port", str(port), "--workers", "1"]
+        words += ["--artifacts-destination", str(database.parent / "served")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+            command = [sys.executable, "-m", "mlflow", *words]
+            return serve(command, f"http://127.0.0.1:{port}/health")
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def server(
+    serve_at: Callable[[Path, int], subprocess.Popen],
+    empty_database: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, Path]:
+    """The address of a tracking server, and the database behind it."""
+    database = tmp_path_factory.mktemp("server") / "mlflow.db"
+    shutil.copy(empty_database, database)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    serve_at(database, port)
+    return f"http://127.0.0.1:{port}", database
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "server", "client"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store, and a way to it; `client` is a database whose tables are not as expected."""
+    if request.param == "postgresql":
+        for name, value in request.getfixturevalue("database").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg2://")
+    if request.param == "server":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server")[0])
+    if request.param == "client":
+        monkeypatch.setitem(trial_tables._COLUMNS, "SqlParam", {"key", "value", "run"})
+    return request.param
+
+
+def test_trials_are_read_back(way: str) -> None:
+    """MLflow's client reads name, times, parameters, tags and the curve as they were written."""
+    parent = sweep()
+    records = TrialRecords.of(parent)
+    records.write([finished(3), finished(123_456)])
+    first, second = children(parent)
+    assert records.run_ids() == {3: first.info.run_id, 123_456: second.info.run_id}
+    assert (first.info.run_name, second.info.run_name) == ("trial-00003", "trial-123456")
+    assert (first.info.status, first.info.lifecycle_stage) == ("FINISHED", "active")
+    assert (first.info.start_time, first.info.end_time) == (1_700_000_003_250, 1_700_000_063_250)
+    assert first.info.artifact_uri.endswith(f"/{first.info.run_id}/artifacts")
+    assert first.data.params == {"model.width": "3"}
+    assert first.data.metrics == {"validation/loss": pytest.approx(3 + 1 / 3)}
+    assert curve(first.info.run_id) == planted(3)
+    tags = {"ni.level": "trial", "ni.trial": "3", "ni.status": "finished"}
+    context = resolve_tags({"mlflow.parentRunId": parent, "mlflow.runName": "trial-00003"})
+    assert first.data.tags == context | tags
+
+
+def test_the_same_again_changes_nothing(way: str) -> None:
+    """Updates that are written twice, by the same process or a later one, leave the same."""
+    parent = sweep()
+    said = [update(0, [0]), update(1, [0, 1]), finished(0, [0, 1, 2])]
+    records = TrialRecords.of(parent)
+    records.write(said)
+    before = [run.to_dictionary() for run in children(parent)]
+    records.write(said)
+    TrialRecords.of(parent).write(said)
+    assert [run.to_dictionary() for run in children(parent)] == before
+    assert [run["info"]["status"] for run in before] == ["FINISHED", "RUNNING"]
+    assert curve(before[0]["info"]["run_id"]) == planted(0)
+
+
+def test_a_trial_grows_and_ends(way: str) -> None:
+    """What comes in several writes adds up; the last metric is the one of the last step."""
+    parent = sweep()
+    records = TrialRecords.of(parent)
+    records.write([update(0, [1]), update(1, [0])])
+    assert [run.info.status for run in children(parent)] == ["RUNNING", "RUNNING"]
+    assert children(parent)[0].info.end_time is None
+    records.write([update(0, [0, 2], parameters={"late": True}, tags={"ni.note": "a"})])
+    failed = {"status": "FAILED", "tags": {"ni.error": "out of memory", "ni.note": "b"}}
+    records.write([finished(0, [], **failed), finished(1, [1])])
+    first, second = children(parent)
+    assert (first.info.status, second.info.status) == ("FAILED", "FINISHED")
+    assert first.info.end_time == 1_700_000_060_250
+    assert (first.data.tags["ni.error"], first.data.tags["ni.note"]) == ("out of memory", "b")
+    assert first.data.params == {"model.width": "0", "late": "true"}
+    assert first.data.metrics["validation/loss"] == pytest.approx(1 / 3)
+    assert curve(first.info.run_id) == planted(0)
+    records.write([update(0)])
+    assert children(parent)[0].info.status == "RUNNING"
+
+
+def test_more_than_mlflow_takes_at_once(way: str) -> None:
+    """150 parameters, 120 tags and 1,900 points stand there; long texts are cut as in a run."""
+    points = [TrialMetric(name="m", value=s / 7, step=s, time=BEGAN + s) for s in range(1900)]
+    many = finished(
+        0,
+        metrics=points,
+        parameters={f"p{i}": i for i in range(150)} | {"long": "x" * 9000},
+        tags={f"t{i}": str(i) for i in range(120)} | {"long": "y" * 9000},
+    )
+    parent = sweep()
+    TrialRecords.of(parent).write([many])
+    (run,) = children(parent)
+    expected = {f"p{i}": str(i) for i in range(150)}
+    assert run.data.params == expected | {"long": "x" * 5999 + "…"}
+    assert all(run.data.tags[f"t{i}"] == str(i) for i in range(120))
+    assert run.data.tags["long"] == "y" * 8000
+    assert [step for step, _, _ in curve(run.info.run_id, "m")] == list(range(1900))
+
+
+def test_numbers_that_are_none(way: str) -> None:
+    """Nan stays nan and does not double; infinity is the largest number, as MLflow has it."""
+    values = {"a": math.nan, "b": math.inf, "c": -math.inf}
+    points = [TrialMetric(name=n, value=v, step=0, time=BEGAN) for n, v in values.items()]
+    parent = sweep()
+    for _ in range(2):
+        TrialRecords.of(parent).write([finished(0, metrics=points)])
+    (run,) = children(parent)
+    assert math.isnan(run.data.metrics["a"])
+    assert (run.data.metrics["b"], run.data.metrics["c"]) == (
+        sys.float_info.max,
+        -sys.float_info.max,
+    )
+    assert len(curve(run.info.run_id, "a")) == 1
+
+
+def test_a_deleted_trial_stays_deleted(way: str) -> None:
+    """Who deletes a trial does not get it back, and the others are written on."""
+    parent = sweep()
+    records = TrialRecords.of(parent)
+    records.write([update(0, [0]), update(1, [0])])
+    connect().delete_run(records.run_ids()[0])
+    for again in (records, TrialRecords.of(parent)):
+        again.write([finished(0), finished(1)])
+        assert list(again.run_ids()) == [1]
+    assert [run.info.run_name for run in children(parent)] == ["trial-00001"]
+
+
+@pytest.mark.parametrize("way", ["sqlite", "postgresql"], indirect=True)
+def test_rows_are_those_of_mlflows_own_calls(way: str) -> None:
+    """Table by table, a trial leaves the rows that create_run, log_batch and set_terminated leave.
+
+    All but the run's id; nothing of the two is in a table where the other is not.
+    """
+    parent = sweep()
+    client = connect()
+    engine = client._tracking_client.store.engine
+    records = TrialRecords.of(parent)  # opened now, for later it would find the client's trial
+    empty = rows(engine)
+    metrics = [
+        Metric("a", value, 1000 * step + 7, step)
+        for step, value in ((0, 3.0), (2, math.nan), (1, 0.1 + 0.2), (2, -math.inf))
+    ]
+    own = {"ni.level": "trial", "ni.trial": "12", "mlflow.parentRunId": parent}
+    run = client.create_run(
+        client.get_run(parent).info.experiment_id,
+        start_time=5_500,
+        tags=resolve_tags(own),
+        run_name="trial-00012",
+    )
+    client.log_batch(
+        run.info.run_id, metrics, [Param("p.q", "1"), Param("r", "ü")], [RunTag("ni.status", "x")]
+    )
+    client.set_terminated(run.info.run_id, "KILLED", 9_500)
+    theirs = changed(empty, rows(engine), run.info.run_id)
+    before = rows(engine)
+
+    points = [
+        TrialMetric(name="a", value=metric.value, step=metric.step, time=metric.timestamp / 1000)
+        for metric in metrics
+    ]
+    said = {"number": 12, "started": 5.5, "status": "KILLED", "ended": 9.5}
+    parameters = {"p": {"q": 1}, "r": "ü"}
+    records.write(
+        [TrialUpdate(metrics=points, parameters=parameters, tags={"ni.status": "x"}, **said)]
+    )
+    ours = changed(before, rows(engine), trial_tables.TrialTables._derived(records._way, 12))
+    assert {name for name, found in theirs.items() if found} == {
+        *("runs", "tags", "params", "metrics", "latest_metrics")
+    }
+    assert ours == theirs
+
+
+def rows(engine: sqlalchemy.Engine) -> dict[str, Counter]:
+    """Every row of every table."""
+    metadata = sqlalchemy.MetaData()
+    metadata.reflect(engine)
+    with engine.connect() as connection:
+        return {
+            name: Counter(tuple(map(str, row)) for row in connection.execute(table.select()))
+            for name, table in metadata.tables.items()
+        }
+
+
+def changed(before: dict[str, Counter], after: dict[str, Counter], run_id: str) -> dict[str, list]:
+    """The rows that came, without the run's id; none went."""
+    assert all(before[name] <= found for name, found in after.items())
+    return {
+        name: sorted(
+            tuple(cell.replace(run_id, "RUN") for cell in row)
+            for row in (found - before[name]).elements()
+        )
+        for name, found in after.items()
+    }
+
+
+_WRITE_ON = """
+import sys
+from ni_platform.tracking.trial_records import TrialRecords
+from tests.tracking.test_trial_records import finished, update
+records = TrialRecords.of(sys.argv[1])
+for first in range(0, int(sys.argv[2]), 5):
+    numbers = range(first, first + 5)
+    for updates in ([update(n, [0]) for n in numbers], [finished(n) for n in numbers]):
+        records.write(updates)
+        print(first, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "trials", "written"), [("sqlite", 2000, 30), ("server", 60, 5)], indirect=["way"]
+)
+def test_a_writer_that_is_killed(way: str, trials: int, written: int) -> None:
+    """After kill -9 amid the writes all is written anew: each trial once, and no point twice."""
+    parent = sweep()
+    command = [sys.executable, "-c", _WRITE_ON, parent, str(trials)]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    environment = os.environ | {"PYTHONPATH": path}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        for _ in range(written):
+            process.stdout.readline()
+        process.kill()
+    found = len(children(parent))
+    assert written * 5 / 2 <= found <= trials
+    numbers = range(found + 10)
+    records = TrialRecords.of(parent)
+    records.write([finished(number) for number in numbers])
+    runs = children(parent)
+    assert [run.data.tags["ni.trial"] for run in runs] == [str(number) for number in numbers]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert all(curve(run.info.run_id) == planted(number) for number, run in enumerate(runs))
+
+
+def test_a_server_that_is_killed(
+    serve_at: Callable[[Path, int], subprocess.Popen],
+    state: Path,
+    port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A writer that loses its server says so, and ends the work when the server is back."""
+    process = serve_at(state / "mlflow.db", port)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    parent = sweep()
+    records = TrialRecords.of(parent)
+    done: list[int] = []
+    lost: list[TrackingError] = []
+
+    def write_on() -> None:
+        try:
+            for number in range(0, 4000, 4):
+                records.write([finished(n) for n in range(number, number + 4)])
+                done.append(number)
+        except TrackingError as error:
+            lost.append(error)
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    while len(done) < 3 and writer.is_alive():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    writer.join()
+    assert "Could not write trial" in str(lost[0])
+    with pytest.raises(TrackingError, match="Could not write trial"):
+        records.write([finished(5000)])
+    with pytest.raises(TrackingError, match="does not answer"):
+        TrialRecords.of(parent)
+
+    serve_at(state / "mlflow.db", port)
+    numbers = range(4 * len(done) + 8)
+    records.write([finished(number) for number in numbers])
+    runs = children(parent)
+    assert [run.data.tags["ni.trial"] for run in runs] == [str(number) for number in numbers]
+    assert all(curve(run.info.run_id) == planted(number) for number, run in enumerate(runs))
+
+
+@pytest.fixture
+def lossy(server: tuple[str, Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A way to the server on which the next answer can be lost, or the request be late.
+
+    `{"create": "lost"}` drops the answer to the next runs/create; `"late"` drops it and hands the
+    request on only when `deliver` is called.
+    """
+    plan: dict[str, Any] = {"held": []}
+
+    def hand_on(method: str, path: str, body: bytes) -> requests.Response:
+        kind = {"Content-Type": "application/json"}
+        return requests.request(method, server[0] + path, data=body, headers=kind, timeout=60)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            fate = plan.pop(self.path.rpartition("/")[2], None)
+            if fate == "late":
+                plan["held"].append((self.command, self.path, body))
+            else:
+                answer = hand_on(self.command, self.path, body)
+            if fate is not None:
+                self.close_connection = True
+                return
+            self.send_response(answer.status_code)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    plan["deliver"] = lambda: [hand_on(*request) for request in plan["held"]]
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{proxy.server_address[1]}", plan
+    proxy.shutdown()
+    proxy.server_close()
+
+
+@pytest.mark.parametrize("request_kind", ["create", "log-batch", "update"])
+def test_an_answer_that_is_lost(
+    lossy: tuple[str, dict[str, Any]],
+    server: tuple[str, Path],
+    request_kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the server did although its answer was lost is not done again."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server[0])
+    parent = sweep()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", lossy[0])
+    records = TrialRecords.of(parent)
+    records.write([finished(0)])
+    lossy[1][request_kind] = "lost"
+    with pytest.raises(TrackingError, match="Could not write trial 1"):
+        records.write([finished(1)])
+    records.write([finished(1), finished(2)])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server[0])
+    runs = children(parent)
+    assert [run.data.tags["ni.trial"] for run in runs] == ["0", "1", "2"]
+    assert all(curve(run.info.run_id) == planted(number) for number, run in enumerate(runs))
+
+
+def test_a_request_that_comes_late(
+    lossy: tuple[str, dict[str, Any]], server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second run, made by a request that the server carried out too late, is taken away."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server[0])
+    parent = sweep()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", lossy[0])
+    records = TrialRecords.of(parent)
+    records.write([finished(0)])
+    lossy[1]["create"] = "late"
+    with pytest.raises(TrackingError, match="Could not write trial 1"):
+        records.write([finished(1)])
+    records.write([finished(1)])
+    assert [answer.status_code for answer in lossy[1]["deliver"]()] == [200]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server[0])
+    assert [run.data.tags["ni.trial"] for run in children(parent)] == ["0", "1", "1"]
+    assert sorted(TrialRecords.of(parent).run_ids()) == [0, 1]
+    assert [run.data.tags["ni.trial"] for run in children(parent)] == ["0", "1"]
+    assert curve(records.run_ids()[1]) == planted(1)
+
+
+def test_a_sweep_goes_on_another_way(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials that were begun through the server are completed in its database, and back."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server[0])
+    parent = sweep()
+    TrialRecords.of(parent).write([update(0, [0])])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{server[1]}")
+    TrialRecords.of(parent).write([finished(0), update(1, [0])])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server[0])
+    TrialRecords.of(parent).write([finished(1)])
+    runs = children(parent)
+    assert [(run.info.run_name, run.info.status) for run in runs] == [
+        ("trial-00000", "FINISHED"),
+        ("trial-00001", "FINISHED"),
+    ]
+    assert [curve(run.info.run_id) for run in runs] == [planted(0), planted(1)]
+
+
+def test_the_tables_are_not_as_expected(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With another MLflow whose tables differ, MLflow's own calls write, and one line says so."""
+    monkeypatch.setitem(trial_tables._COLUMNS, "SqlParam", {"key", "value", "run"})
+    TrialRecords.of(sweep())
+    assert [
+        r.message for r in caplog.records if r.name == "ni_platform.tracking.trial_records"
+    ] == [
+        "Trials are written one by one, which takes longer: MLflow's SqlParam has other columns"
+        " than in version 3.17."
+    ]
+
+
+def test_leaderboard() -> None:
+    """The best finished trials come first; nan, running and failed ones are not among them."""
+    parent, other = sweep(), sweep()
+
+    def scored(number: int, value: float, **changes: Any) -> TrialUpdate:
+        points = [TrialMetric(name="test/r", value=value, step=0, time=BEGAN)]
+        return finished(number, **({"metrics": points} | changes))
+
+    TrialRecords.of(other).write([scored(0, -9.0)])
+    TrialRecords.of(parent).write(
+        [
+            *(scored(n, v) for n, v in enumerate([0.5, 0.2, math.nan, 0.9])),
+            scored(4, 0.1, status="FAILED"),
+            scored(5, 0.1, status="RUNNING", ended=None),
+            finished(6),
+        ]
+    )
+
+    def best(limit: int, *, lower: bool) -> list[str]:
+        found = leaderboard(parent, "test/r", lower_is_better=lower, limit=limit)
+        return [run.tags["ni.trial"] for run in found]
+
+    assert best(20, lower=True) == ["1", "0", "3"]
+    assert best(2, lower=False) == ["3", "0"]
+    with pytest.raises(TrackingError, match="There is no run"):
+        leaderboard("0" * 32, "test/r", lower_is_better=True, limit=1)
+
+
+def test_trials_are_no_runs() -> None:
+    """`list_runs` shows neither a sweep nor its trials as runs, with stages the sweep alone."""
+    with RunRecord.start("sweeps", "single") as run, run.child("text"):
+        pass
+    TrialRecords.of(sweep()).write([finished(0)])
+    assert list_runs()["run_name"].tolist() == ["single"]
+    assert set(list_runs(stages=True)["run_name"]) == {"single", "text", "a sweep"}
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    """A name that MLflow does not take, a missing end and a missing sweep are told at once."""
+    parent = sweep()
+    with pytest.raises(TrackingError, match=r"but got 'a\?'. Rename"):
+        finished(0, tags={"a?": "x"})
+    with pytest.raises(TrackingError, match=r"but got 'a//b'"):
+        TrialRecords.of(parent).write([finished(0, parameters={"a//b": 1})])
+    with pytest.raises(ValueError, match="trial 7 is FINISHED with ended = None"):
+        finished(7, ended=None)
+    with pytest.raises(TrackingError, match="There is no run"):
+        TrialRecords.of("0" * 32)
