@@ -1,11 +1,11 @@
 """How much the best of many looks better than it is: bootstrap bias correction.
 
-Who takes the best of many predictors on the same contents also takes the luckiest. BBC (Tsamardinos,
-Greasidou and Borboudakis 2018, "Bootstrapping the out-of-sample predictions for efficient and
-accurate cross-validation") repeats the choice: contents are resampled as whole A/B tests, the best
-predictor in the bag is taken and judged on the contents that are not in the bag. The mean over
-replicates estimates how good the chosen one is. It leans to the cautious side, as a bag holds
-fewer different contents than there are.
+Who takes the best of many predictors on the same contents also takes the luckiest. BBC
+(Tsamardinos, Greasidou and Borboudakis 2018, "Bootstrapping the out-of-sample predictions for
+efficient and accurate cross-validation") repeats the choice: contents are resampled as whole A/B
+tests, the best predictor in the bag is taken and judged on the contents that are not in the bag.
+The mean over replicates estimates how good the chosen one is. It leans to the cautious side, as a
+bag holds fewer different contents than there are.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MIN_CLUSTERS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class BestOfMany:
-    """The best of many predictors on the contents it was chosen by, and corrected for the choice."""
+    """The best of many predictors on the contents it was chosen by, and corrected for that."""
 
     metric: str
     chosen: int

@@ -55,15 +55,15 @@ class Winner:
         order = ranked(trials, sweep.lower_is_better)
         if not order:
             raise ConfigError(
-                f"only a trial that ended with a result can be promoted, but sweep {sweep.name} has "
-                f"none among its {len(trials)} trials; `ni sweep report {sweep.name}` tells why"
+                f"only a trial that ended with a result can be promoted, but sweep {sweep.name} "
+                f"has none among its {len(trials)}; `ni sweep report {sweep.name}` tells why"
             )
         numbers = [record.number for record in order]
         if trial is not None and trial not in numbers:
             state = trials[trial].status if trial in trials else "not there"
             raise ConfigError(
-                f"only a trial that ended with a result can be promoted, but trial {trial} of sweep "
-                f"{sweep.name} is {state}; the best are {', '.join(map(str, numbers[:5]))}"
+                f"only a trial that ended with a result can be promoted, but trial {trial} of "
+                f"sweep {sweep.name} is {state}; the best are {', '.join(map(str, numbers[:5]))}"
             )
         rank = 0 if trial is None else numbers.index(trial)
         return cls(

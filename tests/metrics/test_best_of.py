@@ -76,13 +76,11 @@ def test_whole_tests_are_resampled():
     outcomes = {name: column[copied] for name, column in outcomes.items()}
     found = best_of_many("pairwise_accuracy", predictions[:, copied], **outcomes, replicates=50)
     assert found.optimism > 0.1
+    fewer = copied < 38
+    predictions = predictions[:, copied][:, fewer]
+    outcomes = {name: column[fewer] for name, column in outcomes.items()}
     with pytest.raises(EvaluationError, match="at least 20 independent A/B tests"):
-        fewer = copied < 38
-        best_of_many(
-            "pairwise_accuracy",
-            predictions[:, copied][:, fewer],
-            **{name: column[fewer] for name, column in outcomes.items()},
-        )
+        best_of_many("pairwise_accuracy", predictions, **outcomes)
 
 
 def test_one_predictor_is_no_choice():
