@@ -73,6 +73,7 @@ def train(
     allow_failed_checks: bool = False,
     resume: str | None = None,
     parent: str | None = None,
+    tags: Mapping[str, str] | None = None,
     on_event: OnEvent = lambda event: None,
 ) -> FinishedRun:
     """Check the data, train in stages, evaluate, and record all of it as one MLflow run.
@@ -88,6 +89,7 @@ def train(
         allow_failed_checks: Train although data checks failed; the run cannot be promoted.
         resume: Id of an interrupted run to go on with.
         parent: Id of the run that this one belongs to, such as that of a table.
+        tags: Further tags of the run.
         on_event: Told what happens.
 
     Raises:
@@ -101,11 +103,13 @@ def train(
     config = fitted_to(config, dataset)
     every = split_dataset(dataset, config.splits)
     splits = every.without(dataset.impressions < config.min_impressions)
+    if config.train_on_validation:
+        splits = splits.with_validation_trained()
     with RunRecord.start(
         config.name.partition(".")[0],
         run_name=name or config.name,
         parameters=to_dict(config),
-        tags=run_tags(config, dataset, splits) | workers.to_tags(),
+        tags=run_tags(config, dataset, splits) | workers.to_tags() | dict(tags or {}),
         resume=resume,
         parent=parent,
     ) as record:

@@ -55,6 +55,10 @@ class ExperimentConfig:
     """Input columns that the model does not read (M2FN Table 8)."""
     min_impressions: int = 0
     """Contents that were shown less often are left out (M2FN Table 4: 100 or 500)."""
+    train_on_validation: bool = False
+    """Train on the validation part as well. Then no stage monitors anything, is stopped early or
+    keeps another epoch than its last, and there is no validation slice: for settings that were
+    chosen before, such as the winner's of a sweep."""
 
     def __post_init__(self) -> None:
         stages = self.pretraining.stages

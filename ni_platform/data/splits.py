@@ -80,6 +80,10 @@ class Splits:
         """Splits whose parts lack the rows (bool [N]) that are left out of an experiment."""
         return replace(self, part=np.where(left_out, LEFT_OUT, self.part))
 
+    def with_validation_trained(self) -> "Splits":
+        """Splits whose validation rows are training rows: there is nothing left to choose by."""
+        return replace(self, part=np.where(self.part == "validation", "train", self.part))
+
     def has(self, name: str) -> bool:
         """Whether the part has any rows."""
         return len(self.rows(name)) > 0

@@ -264,7 +264,7 @@ def _mean_draws(
     seed: int,
 ) -> Draws:
     """The mean of a metric over predictions, on the same replicates for all of them."""
-    family = _family(metric)
+    family = metric_family(metric)
     draws = []
     for prediction in predictions:
         scored = ScoredContents.of(prediction, **outcomes)
@@ -283,7 +283,11 @@ def _percent_change(a: Draws, b: Draws) -> Draws:
     return Draws(100 * ratio(less.values, b.values), less.clusters)
 
 
-def _family(metric: str) -> MetricFamily:
+def metric_family(metric: str) -> MetricFamily:
+    """Return the function that estimates a metric, and others with it.
+
+    Raises EvaluationError for a metric that `evaluate` does not know.
+    """
     for family, names in FAMILIES.items():
         if metric in names:
             return family

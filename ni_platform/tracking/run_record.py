@@ -121,6 +121,15 @@ class RunRecord:
         return record
 
     @classmethod
+    def existing(cls, run_id: str) -> RunRecord:
+        """Return the record of a run, to add to it: how it stands, or ended, is not changed.
+
+        Not to be entered as a context manager, which would end the run.
+        """
+        client = connect()
+        return cls(client, get_run(client, run_id))
+
+    @classmethod
     def _create(
         cls,
         client: MlflowClient,

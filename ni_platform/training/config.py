@@ -18,6 +18,9 @@ class TrainingConfig:
     """Hyper-parameters of one stage; the defaults are those of NI Section 6.1 where it has any."""
 
     epochs: int = 10
+    stop_after: int | None = None
+    """Epochs after which training ends although the learning rate takes the course of `epochs`:
+    so a stage ends as it stood after that epoch of a longer one (None: trained to the end)."""
     batch_size: int = 32
     """Contents per optimizer step, over all workers together."""
     micro_batch_size: int | None = None
@@ -60,6 +63,10 @@ class TrainingConfig:
         for name in ("micro_batch_size", "early_stopping", "checkpoint_every", "loader_threads"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, value, "at least 1, or null")
+        _require(
+            self.stop_after is None or 1 <= self.stop_after <= self.epochs,
+            "stop_after", self.stop_after, f"from 1 to training.epochs ({self.epochs}), or null",
+        )  # fmt: skip
         for name in ("encoder_learning_rate", "clip_norm", "image_crop"):
             value = getattr(self, name)
             _require(value is None or value > 0, name, value, "positive, or null")
@@ -71,6 +78,11 @@ class TrainingConfig:
             self.early_stopping is None or self.monitor is not None,
             "early_stopping", self.early_stopping, "null where monitor is null",
         )  # fmt: skip
+
+    @property
+    def last_epoch(self) -> int:
+        """Epochs that are trained at most."""
+        return self.stop_after or self.epochs
 
     def learning_rate_factor(self, progress: float) -> float:
         """Return what the base learning rate is multiplied by at `progress` in [0, 1]."""

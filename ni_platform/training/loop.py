@@ -100,7 +100,7 @@ class StageTraining:
         if resume is not None:
             self._restore(resume)
         self._announce()
-        while self._progress.epoch < self.config.epochs and not self._out_of_patience():
+        while self._progress.epoch < self.config.last_epoch and not self._out_of_patience():
             self._train_epoch()
             self._finish_epoch()
             self._save_checkpoint()
@@ -233,7 +233,7 @@ class StageTraining:
             EpochDone(
                 stage=self.name,
                 epoch=progress.epoch,
-                epochs=config.epochs,
+                epochs=config.last_epoch,
                 metrics=metrics,
                 improved=improved,
             )
@@ -320,7 +320,7 @@ class StageTraining:
         self._emit(
             StageStarted(
                 stage=self.name,
-                epochs=self.config.epochs,
+                epochs=self.config.last_epoch,
                 epoch=progress.epoch,
                 step=progress.step,
                 steps=len(self._plan()),

@@ -23,7 +23,15 @@ def test_warmup_rises_and_decay_falls():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 0), ("batch_size", -1), ("learning_rate", 0.0), ("warmup", 1.0), ("clip_norm", 0)],
+    [
+        ("epochs", 0),
+        ("stop_after", 0),
+        ("stop_after", 11),
+        ("batch_size", -1),
+        ("learning_rate", 0.0),
+        ("warmup", 1.0),
+        ("clip_norm", 0),
+    ],
 )
 def test_values_out_of_range_are_refused(name, value):
     """The message names the setting, the rule and the value."""

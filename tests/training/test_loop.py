@@ -183,6 +183,24 @@ def test_best_epoch_is_kept_and_patience_ends_training(stage):
     assert again["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_stopping_after_an_epoch_gives_that_epoch_of_the_longer_training(stage):
+    """Two of four epochs end where the four epochs stood after two, learning rate and all."""
+    config = replace(CONFIG, epochs=4, warmup=0.2, decay="cosine", monitor=None)
+    states: list[dict[str, torch.Tensor]] = []
+
+    def keep(checkpoint):
+        states.append({name: tensor.clone() for name, tensor in checkpoint.model.items()})
+
+    stage(config, save=keep).run()
+    events: list[Event] = []
+    stopped = stage(replace(config, stop_after=2), emit=events.append)
+    outcome = stopped.run()
+    assert (outcome.best_epoch, len(outcome.history)) == (2, 2)
+    assert_same(weights(stopped), states[1])
+    assert any(not torch.equal(states[1][name], states[3][name]) for name in states[1])
+    assert {event.epochs for event in events if isinstance(event, EpochDone)} == {2}
+
+
 def test_frozen_encoder_does_not_change(stage, scorer_folder):
     """A frozen encoder keeps weights and BatchNorm statistics; the others move."""
     before = Scorer.load(scorer_folder, "cpu").model.state_dict()

@@ -1,0 +1,49 @@
+"""Training on train and validation together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.splits import split_dataset
+from ni_platform.data.synthetic import make_synthetic
+from ni_platform.evaluation import EvaluationConfig
+from ni_platform.experiment import train
+from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
+from ni_platform.tracking.promotion import promote
+from ni_platform.tracking.run_evaluation import RunEvaluation
+from ni_platform.tracking.run_queries import download_artifact
+
+
+def test_train_and_validation_rows_are_trained_on_and_no_other(tmp_path, monkeypatch):
+    """The model is the one fitted on both parts; neither is evaluated, and the gates know it."""
+    monkeypatch.setenv("NI_HOME", str(tmp_path / "ni"))
+    make_synthetic(tmp_path / "data", tests=60, domains=4, image_size=32)
+    dataset = Dataset.open(tmp_path / "data")
+    model = TabularConfig(estimator="linear")
+    config = ExperimentConfig(
+        name="x",
+        model=model,
+        train_on_validation=True,
+        evaluation=EvaluationConfig(replicates=0, glm=False),
+    )
+    splits = split_dataset(dataset, config.splits)
+    both = np.sort(np.concatenate([splits.rows("train"), splits.rows("validation")]))
+    expected = TabularRegressor.fit(model, dataset, both)
+
+    run = train(config, dataset.root, tags={"ni.planted": "yes"})
+
+    recorded = RunEvaluation.load(run.run_id)
+    assert recorded.run.tags["ni.planted"] == "yes"
+    assert recorded.test["prediction"].to_numpy() == pytest.approx(
+        expected.predict(dataset.inputs(splits.rows("test")))
+    )
+    assert "validation" not in run.metrics
+    assert not len(pd.read_parquet(download_artifact(run.run_id, "predictions/validation.parquet")))
+    learned = recorded.splits[recorded.splits["part"] == "train"]
+    assert sorted(learned["content_id"]) == sorted(dataset.content_id.astype(str).iloc[both])
+    gates = {gate.name: gate for gate in promote(run.run_id, "planted").gates}
+    assert gates["evaluated_on_unseen_test"].passed
