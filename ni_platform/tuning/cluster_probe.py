@@ -21,7 +21,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ni_platform import __version__
 from ni_platform.data import storage
-from ni_platform.data.dataset import Dataset
 from ni_platform.errors import TrackingError
 from ni_platform.ray_cluster import start_ray
 
@@ -105,7 +104,7 @@ def _look(stamp: str, data: str | None) -> dict[str, str]:
         "tracking": _try_tracking,
     }
     if data is not None:
-        checks["data"] = lambda: Dataset.open(data)
+        checks["data"] = lambda: _try_data(data)
     return _problems(checks)
 
 
@@ -128,6 +127,12 @@ def _try_storage(stamp: str) -> None:
         storage.delete(own)
     # A folder of the same name on another disk would have passed so far.
     storage.read_bytes(stamp)
+
+
+def _try_data(data: str) -> None:
+    from ni_platform.data.dataset import Dataset
+
+    Dataset.open(data)
 
 
 def _try_tracking() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -35,6 +36,9 @@ def connect(address: str) -> Any:
     """
     from ray.job_submission import JobSubmissionClient
 
+    # Ray tells of every upload on standard error.
+    for name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     _ask_port(address)
     token = _token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -57,7 +57,7 @@ def check(
     except ClusterError as error:
         failures.append(str(error))
     else:
-        failures += _judge(job, seen, expected or versions())
+        failures += judge(job, seen, expected or versions())
         report = Report(nodes=len(seen["nodes"]), notes=tuple(_notes(job, seen)))
     if failures:
         lines = "\n".join(f"  - {failure}" for failure in dict.fromkeys(failures))
@@ -103,14 +103,16 @@ def _ask_cluster(job: SweepJob, shipment: Shipment) -> dict[str, Any]:
             submission_id=submission.job_id,
             runtime_env=small.runtime_env(shipment),
         )
-        try:
-            state = wait_until_over(client, submission, PROBE_SECONDS)
-            if not state.is_over:
-                client.stop_job(submission.job_id)
-                state = wait_until_over(client, submission, PROBE_SECONDS)
-            return _read(client.get_job_logs(submission.job_id), state.message)
-        finally:
-            client.delete_job(submission.job_id)
+        state = wait_until_over(client, submission, PROBE_SECONDS)
+        if not state.is_over:
+            client.stop_job(submission.job_id)
+            raise ClusterError(
+                f"The cluster did not come to the end of a small job within {PROBE_SECONDS} s: "
+                "look at its dashboard; the head may be out of memory or lost"
+            )
+        log = client.get_job_logs(submission.job_id)
+        client.delete_job(submission.job_id)
+    return _read(log, state.message)
 
 
 def _read(log: str, message: str) -> dict[str, Any]:
@@ -130,7 +132,8 @@ def _read(log: str, message: str) -> dict[str, Any]:
     )
 
 
-def _judge(job: SweepJob, seen: Mapping[str, Any], expected: Mapping[str, str]) -> list[str]:
+def judge(job: SweepJob, seen: Mapping[str, Any], expected: Mapping[str, str]) -> list[str]:
+    """Return why `job` cannot run on the cluster that `cluster_probe.probe` has `seen`."""
     failures = []
     for name, here in expected.items():
         there = seen["versions"].get(name, "none")
@@ -197,6 +200,7 @@ def _unmet(job: SweepJob, seen: Mapping[str, Any]) -> str:
         f"{node['name']}: {node['resources'].get('CPU', 0):g} CPUs, "
         f"{node['resources'].get('GPU', 0):g} GPUs"
         for node in (*seen["nodes"], *_possible(seen))
+        if node["resources"]
     ]
     return (
         f"a trial needs {job.cpus_per_trial:g} CPUs and {job.gpus_per_trial:g} GPUs on one node, "

@@ -28,7 +28,7 @@ JobStatus = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 STOP_SECONDS = 60
 """How long a driver that was asked to stop may take to close its records before it is killed."""
 
-ALWAYS_PASSED = ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL")
+ALWAYS_PASSED = ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
 """Variables that the job gets whenever they are set here: places, not secrets."""
 
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
