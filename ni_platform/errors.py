@@ -41,5 +41,9 @@ class TrackingError(NiError):
     """A tracking server, run or registered model that cannot be reached or read."""
 
 
+class ClusterError(NiError):
+    """A Ray cluster that cannot be reached, refuses its user or lacks what a job needs."""
+
+
 class PromotionRefusedError(NiError):
     """A promotion gate did not pass."""

@@ -125,6 +125,16 @@ def write_file(uri: str | Path, path: Path) -> None:
         shutil.copyfileobj(source, file)
 
 
+def delete(uri: str | Path) -> None:
+    """Remove a file or object; none there is no error."""
+    with _explained(str(uri)):
+        if is_remote(uri):
+            bucket, key = _split(str(uri))
+            _client().delete_object(Bucket=bucket, Key=key)
+        else:
+            Path(uri).unlink(missing_ok=True)
+
+
 def upload(path: Path, uri: str, *, checksum: str | None = None) -> None:
     """Copy a local file to an `s3://` URI, in parts where it is large; `checksum` stays with it."""
     bucket, key = _split(uri)
