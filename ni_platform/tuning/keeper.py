@@ -82,7 +82,7 @@ class Keeper:
         )
         self._scheduler = _scheduler(config)
         self._journal = Journal(folder.journal)
-        self._predictions = ValidationPredictions(folder.predictions)
+        self._predictions = ValidationPredictions(path=folder.predictions)
         self._running: dict[int, TrialRecord] = {}
         self._suggestions: dict[int, Suggestion] = {}
         self._attempts: dict[int, int] = {}

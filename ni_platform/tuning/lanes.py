@@ -14,6 +14,7 @@ import ray
 import torch
 from ray import tune
 from ray.actor import ActorHandle
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ni_platform.errors import ConfigError
@@ -199,11 +200,15 @@ class Lanes:
             self._error = error
 
 
-class _Deaths(tune.Callback):
-    """Tells the keeper at once that a lane died: other lanes can take its trial."""
+class _Deaths(TrialProgressCallback):
+    """Tells the keeper at once that a lane died, and the user nothing of lanes, as Tune would."""
 
     def __init__(self, keeper: ActorHandle) -> None:
+        super().__init__()
         self._keeper = keeper
+
+    def _print(self, msg: str) -> None:
+        """Lanes are no trials of the user's."""
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Take note of a lane that is started again."""

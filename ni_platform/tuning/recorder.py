@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
+from typing import Literal
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.trial_records import TrialMetric, TrialRecords, TrialUpdate
@@ -26,6 +27,14 @@ SECONDS_BETWEEN_BATCHES = 1.0
 EVENTS_PER_BATCH = 4000
 LONGEST_PAUSE = 30.0
 """Seconds between attempts to reach a store that does not answer."""
+
+_STATUS: dict[str, Literal["RUNNING", "FINISHED", "FAILED"]] = {
+    "running": "RUNNING",
+    "complete": "FINISHED",
+    "pruned": "FINISHED",
+    "failed": "FAILED",
+}
+"""MLflow has no word for a trial that was stopped early; the tag ni.status tells it apart."""
 
 
 class Recorder:
@@ -183,6 +192,6 @@ def _update(trial: TrialRecord, metrics: list[TrialMetric]) -> TrialUpdate:
         parameters=trial.parameters | trial.overrides,
         metrics=metrics,
         tags=tags if trial.reason is None else tags | {"ni.error": trial.reason},
-        status={"running": "RUNNING", "failed": "FAILED"}.get(trial.status, "FINISHED"),
+        status=_STATUS[trial.status],
         ended=trial.ended,
     )

@@ -28,6 +28,7 @@ from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.overrides import to_dict
 from ni_platform.ray_cluster import start_ray
+from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import connect
@@ -50,6 +51,8 @@ SECONDS_TO_STOP = 60.0
 """How long trials under way have to come to the end of an epoch, when the sweep is stopped."""
 SECONDS_TO_WRITE = 60.0
 """How long the last results have to come to MLflow, when the sweep ends."""
+
+_OWN_TAGS = {"ni.level": "sweep"}
 
 OnEvent = Callable[[Event | SweepProgress | str], None]
 """Told what the training of encoders does, how far the sweep is, and in words what else happens."""
@@ -116,9 +119,8 @@ def run_sweep(
         config.experiment.name.partition(".")[0],
         run_name=config.name,
         parameters=_parameters(config),
-        tags=run_tags(config.experiment, dataset, splits) | {"ni.space": config.space},
+        tags=run_tags(config.experiment, dataset, splits) | _OWN_TAGS,
         resume=resumed,
-        level="sweep",
     ) as record:
         if resumed is None:
             record.log_json(to_dict(config.experiment), "config.json")
@@ -300,7 +302,7 @@ def _record_models(sweep: FinishedSweep, dataset: Dataset, splits: Splits) -> No
     for trial in kept:
         record = RunRecord.existing(run_ids[trial.number])
         weights = sweep.folder.weights(trial.number) / STATE_FILE
-        if record.has_model() or not weights.exists():
+        if read_run(record.run_id).model_uri or not weights.exists():
             continue
         config = trial_config(sweep.config.experiment, trial.overrides)
         record.log_json(to_dict(config), "config.json")

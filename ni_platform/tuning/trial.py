@@ -13,6 +13,7 @@ from torch import nn
 
 from ni_platform.errors import TrainingError
 from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.outputs import rates
 from ni_platform.training.events import EpochDone, Event
 from ni_platform.training.shared_stage import SharedStage
@@ -45,6 +46,7 @@ class TrialTraining:
         """
         config = trial_config(self._experiment, overrides)
         assert config.training.monitor is not None  # the sweep's objective  # noqa: S101
+        assert not isinstance(config.model, TabularConfig)  # noqa: S101
         follow = BestEpoch(config.training.monitor, config.training.epochs, on_epoch)
         try:
             stage = self._shared.stage(config.model, config.training, self._device)

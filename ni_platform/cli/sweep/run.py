@@ -87,16 +87,15 @@ def print_sweep(finished: FinishedSweep) -> None:
     best = finished.best[:_SHOWN]
     config, name = finished.config, finished.config.name
     if best:
-        names = list(dict.fromkeys(name for trial in best for name in trial.parameters))
         table(
             f"{name}: best of {len(finished.trials)} trials by {config.objective}",
-            ("trial", config.objective, "epoch", *names),
+            ("trial", "objective", "epoch", "parameters"),
             [
                 (
                     str(trial.number),
                     trial.value,
-                    f"{trial.best_epoch}/{len(trial.epochs)}",
-                    *(trial.parameters.get(name) for name in names),
+                    f"{trial.best_epoch} of {len(trial.epochs)}",
+                    ", ".join(f"{key} {_short(found)}" for key, found in trial.parameters.items()),
                 )
                 for trial in best
             ],
@@ -115,3 +114,7 @@ def print_sweep(finished: FinishedSweep) -> None:
         f"Next:  ni sweep report {name}\n       ni sweep promote {name} --model NAME, or ni ui",
         highlight=False,
     )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
