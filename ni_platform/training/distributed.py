@@ -186,12 +186,24 @@ def _train(tasks: Sequence[StageTask], folder: Path, mailbox: ActorHandle) -> No
             workers=workers,
             resume=resume,
             emit=lambda event: _emit(mailbox, event),
-            save=_report,
+            save=lambda checkpoint: _save(checkpoint, workers, mailbox, tasks[0].name),
         )
 
 
 def _emit(mailbox: ActorHandle, event: Event) -> None:
     mailbox.put.remote(event)
+
+
+def _save(
+    checkpoint: Checkpoint | None, workers: Workers, mailbox: ActorHandle, chain: str
+) -> None:
+    """Report a checkpoint; raises on all workers what the driver left to stop them, if anything."""
+    _report(checkpoint)
+    stop: NiError | None = workers.first(
+        ray.get(mailbox.failure.remote(chain)) if workers.rank == 0 else None
+    )
+    if stop is not None:
+        raise stop
 
 
 def _report(checkpoint: Checkpoint | None) -> None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ni_platform.errors import NiError
+
+
+class StopTraining(NiError):  # noqa: N818  # nothing went wrong
+    """Raised by whoever is told of events, to end the training that they come from."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:

@@ -24,7 +24,7 @@ from ni_platform.training.distributed import (
     share_resources,
     train_chain,
 )
-from ni_platform.training.events import Event
+from ni_platform.training.events import Event, StopTraining
 from ni_platform.training.worker import StageResult, StageTask, load_state
 
 __all__ = ["StageResult", "StageTask", "run_stages", "trained_scorer"]
@@ -53,7 +53,8 @@ def run_stages(
         cpus_per_worker: CPUs and torch threads of a worker (None: the machine's, divided).
             Stages that do not wait for one another run side by side as far as the cluster has
             room for more workers of this size, and one after the other otherwise.
-        on_event: called in this thread with what the workers report.
+        on_event: called in this thread with what the workers report; where it raises
+            `StopTraining`, all stages end after the epoch under way, and this raises it as well.
         resume: go on where an interrupted run with the same `folder` stopped, with the same
             final weights as if it had not been; otherwise `folder` must not hold a run.
         max_restarts: how often workers that die are restarted from the last checkpoint.
@@ -161,6 +162,12 @@ def _train_side_by_side(
             for event in ray.get(mailbox.take.remote()):
                 on_event(event)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+    except StopTraining as stop:
+        for chain in chains:
+            ray.get(mailbox.fail.remote(chain[0].name, 0, stop))
+        for thread in threads:
+            thread.join()
+        raise
     except BaseException:  # Ctrl-C, or a defect in on_event
         ray.shutdown()  # ends the workers; fit() in its thread cannot be told
         raise

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ni_platform.errors import NiError
+from ni_platform.training.events import StopTraining
 from ni_platform.tuning.keeper import Assignment, Decision
 
 _LONGEST_REASON = 2000
@@ -41,7 +42,7 @@ May raise `TrialEnded`.
 """
 
 
-class TrialEnded(Exception):  # noqa: N818  # nothing went wrong
+class TrialEnded(StopTraining):
     """A trial is not trained any further: it was stopped, or is not this lane's any more."""
 
     def __init__(self, decision: Decision) -> None:

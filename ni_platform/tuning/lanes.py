@@ -51,6 +51,10 @@ class KeeperActor(Keeper):
         troubles, self._troubles[:] = list(self._troubles), []
         return troubles
 
+    def pid(self) -> int:
+        """Return the keeper's process, whose memory grows with the trials."""
+        return os.getpid()
+
     def finish(self, seconds: float) -> bool:
         """Close the journal and write it to MLflow; whether all stands there within `seconds`."""
         self.close()
@@ -129,6 +133,8 @@ def count_lanes(config: SweepConfig, left: int) -> int:
         ConfigError: No machine of the cluster can hold a trial.
 
     """
+    if config.workers_per_trial > 1:
+        return min(config.concurrent or 1, left)
     asked = {"CPU": config.cpus_per_trial, "GPU": config.gpus_per_trial}
     rooms = []
     for node in ray.nodes():
@@ -166,6 +172,8 @@ class Lanes:
             _lane, keeper=keeper, make_train=make_train, sweep=config, folder=folder
         )
         resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
+        if config.workers_per_trial > 1:
+            resources = {"cpu": 0}  # those who train ask for themselves
         self._tuner = tune.Tuner(
             tune.with_resources(lane, resources),
             param_space={"lane": tune.grid_search([f"lane-{n}" for n in range(lanes)])},

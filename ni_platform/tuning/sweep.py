@@ -38,11 +38,12 @@ from ni_platform.training.events import Event
 from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.worker import STATE_FILE, load_state
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.distributed_trial import DistributedTraining
 from ni_platform.tuning.driver import note_driver
 from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.keeper import SweepProgress
 from ni_platform.tuning.lane import Train
-from ni_platform.tuning.lanes import Lanes, count_lanes, start_keeper
+from ni_platform.tuning.lanes import Lanes, MakeTrain, count_lanes, start_keeper
 from ni_platform.tuning.spaces import check_space, trial_config
 from ni_platform.tuning.trial import TrialTraining
 
@@ -129,8 +130,8 @@ def run_sweep(
             check_and_record(record, dataset, every, allow_failed_checks)
             folder.create(config, record.run_id)
         note_driver(folder)
-        shared = _prepare(config, dataset, splits, record, folder, on_event)
-        written = _run_trials(config, folder, record, shared, on_event)
+        make_train = _prepare(config, dataset, splits, record, folder, on_event)
+        written = _run_trials(config, folder, record, make_train, on_event)
         finished = FinishedSweep(
             config=config,
             folder=folder,
@@ -181,13 +182,25 @@ def _prepare(
     record: RunRecord,
     folder: SweepFolder,
     on_event: OnEvent,
-) -> SharedStage:
+) -> MakeTrain:
     """Do what all trials have in common: train encoders, and encode with those that stand still."""
     experiment = config.experiment
     assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
     start_ray()
     readable = dataset.without_inputs(experiment.leave_out)
     initial, states = pretrain(experiment, readable, splits, record, folder.encoders, on_event)
+    train_rows, validation_rows = splits.rows("train"), splits.rows("validation")
+    if config.workers_per_trial > 1:
+        on_event("nothing is encoded once: trials of several workers are Ray Train runs")
+        shown = validation_rows[dataset.impressions[validation_rows] > 0]
+        train = DistributedTraining(
+            config=config,
+            train_rows=train_rows,
+            validation_rows=shown,
+            states=states,
+            folder=folder.path / "distributed",
+        )
+        return lambda _: train
     for modality, reason in reasons_against(experiment.model, experiment.training).items():
         on_event(f"{modality} is not encoded once: {reason}")
     prepare = partial(
@@ -195,20 +208,22 @@ def _prepare(
         initial,
         readable,
         experiment.training,
-        splits.rows("train"),
-        splits.rows("validation"),
+        train_rows,
+        validation_rows,
         state_folder() / "encoded",
         states=states,
     )
     if config.gpus_per_trial:
         on_event("encoding the data on a GPU")
-        return ray.get(ray.remote(prepare).options(num_gpus=1).remote())
-    counted = _Counted(len(dataset), on_event)
-    return prepare(progress=counted)
+        shared = ray.remote(prepare).options(num_gpus=1).remote()
+        ray.wait([shared])
+    else:
+        shared = ray.put(prepare(progress=_Counted(len(dataset), on_event)))
+    return partial(_make_train, shared=[shared])
 
 
 class _Counted:
-    """Tells of the encoding, a line per tenth."""
+    """Tells of the encoding, a line per quarter."""
 
     def __init__(self, total: int, on_event: OnEvent) -> None:
         self._total = total
@@ -218,7 +233,7 @@ class _Counted:
     def __call__(self, modality: str, rows: int) -> None:
         before = self._done.get(modality, 0)
         self._done[modality] = before + rows
-        if before * 10 // self._total < self._done[modality] * 10 // self._total:
+        if before * 4 // self._total < self._done[modality] * 4 // self._total:
             share = self._done[modality] / self._total
             self._on_event(f"encoding {modality} once for all trials: {share:.0%}")
 
@@ -227,7 +242,7 @@ def _run_trials(
     config: SweepConfig,
     folder: SweepFolder,
     record: RunRecord,
-    shared: SharedStage,
+    make_train: MakeTrain,
     on_event: OnEvent,
 ) -> bool:
     """Run the trials that are left; whether all of them stand in MLflow."""
@@ -236,7 +251,6 @@ def _run_trials(
     left = config.trials - progress.ended
     try:
         if left:
-            make_train = partial(_make_train, shared=ray.put(shared))
             with tempfile.TemporaryDirectory() as scratch:
                 lanes = Lanes(
                     config, folder, keeper, make_train, count_lanes(config, left), Path(scratch)
@@ -289,10 +303,13 @@ def _log_progress(record: RunRecord, progress: SweepProgress) -> None:
         return
 
 
-def _make_train(config: SweepConfig, *, shared: ray.ObjectRef) -> Train:
-    """Run in each lane's process: what is shared lies in the memory of the machine."""
+def _make_train(config: SweepConfig, *, shared: list[ray.ObjectRef]) -> Train:
+    """Run in each lane's process: what is shared lies in the memory of the machine.
+
+    The reference stands in a list, so that it is not fetched before it is asked for.
+    """
     device = "cuda" if config.gpus_per_trial else "cpu"
-    return TrialTraining(config.experiment, ray.get(shared), device)
+    return TrialTraining(config.experiment, ray.get(shared[0]), device)
 
 
 def _record_models(sweep: FinishedSweep, dataset: Dataset, splits: Splits) -> None:
