@@ -155,18 +155,15 @@ def _train_side_by_side(
 
     unfinished = [c for c in chains if any(StageResult.read(folder / t.name) is None for t in c)]
     threads = [threading.Thread(target=train, args=(c,), daemon=True) for c in unfinished]
-    for thread in threads:
-        thread.start()
+    _start(threads)
     try:
         while any(thread.is_alive() for thread in threads):
             for event in ray.get(mailbox.take.remote()):
                 on_event(event)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     except StopTraining as stop:
-        for chain in chains:
-            ray.get(mailbox.fail.remote(chain[0].name, 0, stop))
-        for thread in threads:
-            thread.join()
+        ray.get([mailbox.fail.remote(chain[0].name, 0, stop) for chain in chains])
+        _join(threads)
         raise
     except BaseException:  # Ctrl-C, or a defect in on_event
         ray.shutdown()  # ends the workers; fit() in its thread cannot be told
@@ -175,6 +172,16 @@ def _train_side_by_side(
         on_event(event)
     if errors:
         raise errors[0]
+
+
+def _start(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join()
 
 
 def _claim(folder: Path, tasks: Sequence[StageTask], workers: int, resume: bool) -> None:

@@ -74,17 +74,17 @@ class DistributedTraining:
                 cpus_per_worker=max(1, int(self.config.cpus_per_trial)),
                 on_event=follow,
             )[FUSED]
-            state = result.state_file.read_bytes()
+            weights = result.state_file.read_bytes()
             predictions = np.asarray(result.predictions, dtype=np.float32)
         return TrialDone(
             value=follow.value,
             predictions=predictions,
-            save=lambda folder: _write(folder, state),
+            save=lambda folder: _write(folder, weights),
         )
 
 
-def _write(folder: Path, state: bytes) -> None:
+def _write(folder: Path, weights: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{STATE_FILE}.partial"
-    partial.write_bytes(state)
+    partial.write_bytes(weights)
     partial.replace(folder / STATE_FILE)

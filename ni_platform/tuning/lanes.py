@@ -173,7 +173,8 @@ class Lanes:
         )
         resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
         if config.workers_per_trial > 1:
-            resources = {"cpu": 0}  # those who train ask for themselves
+            # Those who train ask for themselves; a lane must ask for something.
+            resources = {"cpu": 0, "memory": 2**20}
         self._tuner = tune.Tuner(
             tune.with_resources(lane, resources),
             param_space={"lane": tune.grid_search([f"lane-{n}" for n in range(lanes)])},
