@@ -56,7 +56,7 @@ def gradients(model: nn.Module, inputs: Inputs, outcomes: Outcomes) -> dict[str,
         for denominator in denominators.values():
             dist.all_reduce(denominator)
     loss.combine(terms, denominators).backward()
-    found = {name: parameter.grad for name, parameter in model.named_parameters()}
+    found = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     if dist.is_initialized():
         for gradient in found.values():
             dist.all_reduce(gradient)

@@ -35,7 +35,7 @@ def gradient(dataset: Dataset, scorer_folder: str, rows: np.ndarray) -> tuple[to
     )
     training = StageTraining("fused", scorer.model, data, config, workers=Workers("cpu"))
     history = training.run().history
-    parameters = [p.grad.flatten() for p in training.module.parameters()]
+    parameters = [p.grad.flatten() for p in training.module.parameters() if p.requires_grad]
     return torch.cat(parameters), history[0]["train_loss"]
 
 
