@@ -212,7 +212,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         all(not isinstance(row[column], str | bool) for row in rows) for column in range(len(heads))
     ]
     kind = ['<{0} class="number">' if n else "<{0}>" for n in numeric]
-    top = "".join(k.format("th") + escape(head) + "</th>" for k, head in zip(kind, heads))
+    top = "".join(k.format("th") + _breakable(head) + "</th>" for k, head in zip(kind, heads))
     lines = (
         "<tr>"
         + "".join(
@@ -225,3 +225,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         f'<div class="wide"><table><thead><tr>{top}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _breakable(name: str) -> str:
+    """A name that may go on in the next line after a dot or an underscore."""
+    return escape(name).replace(".", ".<wbr>").replace("_", "_<wbr>")

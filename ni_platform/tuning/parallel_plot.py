@@ -60,7 +60,7 @@ def parallel_figure(summary: SweepSummary, axes_shown: Sequence[ParameterAxis]) 
             )
     for place, axis in enumerate(shown):
         _draw_axis(axes, place, axis, absent=absent[place])
-    axes.axvline(len(shown), color="black", linewidth=0.8)
+    axes.plot([len(shown), len(shown)], [0, 1], color="black", linewidth=0.8)
     for place in np.linspace(0, 1, 5):
         label = _number(low + place * (high - low))
         _label(axes, len(shown), place, label, outside=True)
@@ -122,4 +122,4 @@ def _lacks(axis: ParameterAxis, trials: Sequence[TrialRecord]) -> bool:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

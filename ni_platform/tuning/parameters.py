@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 LOG_FROM = 30.0
-"""Positive numbers whose largest is so many times the smallest are shown on a log scale."""
-FEWEST_TRIALS = 30
+"""Positive numbers are shown on a log scale whose largest is so many times the smallest, if they
+also crowd towards the small end, as numbers do that were drawn on such a scale."""
+FEWEST_TRIALS = 50
 MOST_TRIALS = 2000
 EVALUATOR = "PED-ANOVA of Optuna: what the best tenth of the completed trials has in common"
 
@@ -41,9 +42,8 @@ class ParameterAxis:
         if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
             return cls(name=name, levels=tuple(sorted({as_level(value) for value in values})))
         low, high = float(min(values)), float(max(values))
-        return cls(
-            name=name, levels=None, low=low, high=high, log=low > 0 and high / low >= LOG_FROM
-        )
+        log = low > 0 and high / low >= LOG_FROM and float(np.median(values)) < 0.3 * high
+        return cls(name=name, levels=None, low=low, high=high, log=log)
 
     def places(self, values: Sequence[Any]) -> NDArray[np.float64]:
         """Return where values lie on the axis, [N] in [0, 1]."""
@@ -76,7 +76,7 @@ def importances(
     """Return each parameter's share in what makes completed trials good, the largest first.
 
     At most 2,000 trials, drawn at random; shares add up to 1. Parameters that only some trials
-    have count for as far as they are there. None with fewer than 30 completed trials.
+    have count for as far as they are there. None with fewer than 50 completed trials.
     """
     # Optuna takes a second to import.
     import optuna
@@ -89,10 +89,10 @@ def importances(
         drawn = np.random.default_rng(0).choice(len(finite), MOST_TRIALS, replace=False)
         finite = [finite[place] for place in np.sort(drawn)]
     distributions = {axis.name: _distribution(axis) for axis in axes}
-    study = optuna.create_study(
-        storage=optuna.storages.InMemoryStorage(),
-        direction="minimize" if lower_is_better else "maximize",
-    )
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="minimize" if lower_is_better else "maximize")
+    optuna.logging.set_verbosity(verbosity)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of experimental parts, and of none that a user chose
         study.add_trials([_as_optuna(trial, axes, distributions) for trial in finite])

@@ -31,6 +31,8 @@ def history_figure(summary: SweepSummary) -> Figure:
     figure, axes = empty_figure(9, 4.2)
     for status, colour in (("pruned", PRUNED), ("complete", _COMPLETE)):
         shown = [trial for trial in summary.best if trial.status == status]
+        if not shown:
+            continue
         axes.scatter(
             [trial.number for trial in shown],
             values_of(shown),
@@ -51,7 +53,8 @@ def history_figure(summary: SweepSummary) -> Figure:
         _at_the_bottom(axes, failed, label)
     axes.set(xlabel="trial", ylabel=objective_label(summary))
     axes.set_xlim(-1 - 0.01 * len(summary.trials), len(summary.trials) * 1.01)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    axes.locator_params(axis="x", integer=True)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, markerscale=2)
     if not summary.best:
         axes.set_yticks([])
     return figure
@@ -71,13 +74,15 @@ def curves_figure(summary: SweepSummary) -> Figure:
     if len(values) > BEST_CURVES:
         finite = np.where(np.isfinite(values), values, np.nan)
         quantiles = np.nanquantile(finite, [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
-        for low, high, label in ((0, 4, "90 % of trials"), (1, 3, "half of the trials")):
+        for low, high, shade, label in (
+            (0, 4, "#e6e6e6", "90 % of trials"),
+            (1, 3, "#cccccc", "half of the trials"),
+        ):
             axes.fill_between(
                 epochs,
                 quantiles[low],
                 quantiles[high],
-                color=PRUNED,
-                alpha=0.25,
+                color=shade,
                 linewidth=0,
                 label=label,
             )
@@ -92,11 +97,8 @@ def curves_figure(summary: SweepSummary) -> Figure:
             markersize=3,
             label=f"trial {trial.number}",
         )
-    best_ones = values[:BEST_CURVES]
-    spread = values[np.isfinite(values)]
-    if len(spread):
-        _limit(axes, np.concatenate([spread, best_ones[np.isfinite(best_ones)]]),
-               summary.sweep.lower_is_better, quantile=0.9)  # fmt: skip
+    finite = values[np.isfinite(values)]
+    _limit(axes, finite, summary.sweep.lower_is_better, quantile=0.9)
     axes.set(xlabel="epoch", ylabel=objective_label(summary))
     axes.locator_params(axis="x", integer=True)
     handles, labels = axes.get_legend_handles_labels()
@@ -127,7 +129,7 @@ def slices_figure(summary: SweepSummary, axes_shown: Sequence[ParameterAxis]) ->
     columns = min(SLICE_COLUMNS, len(axes_shown))
     rows = -(-len(axes_shown) // columns)
     figure = Figure(figsize=(max(4.0, 2.9 * columns), 2.5 * rows), layout="constrained")
-    shown = [*sampled(summary.best[BEST_MARKED:], MAX_POINTS), *summary.best[:BEST_MARKED]]
+    shown = sampled(summary.best[BEST_MARKED:], MAX_POINTS)
     values = values_of(summary.best)
     rng = np.random.default_rng(0)
     for number, axis in enumerate(axes_shown):
@@ -147,6 +149,8 @@ def slices_figure(summary: SweepSummary, axes_shown: Sequence[ParameterAxis]) ->
             axes.set_xlim(-0.6, len(axis.levels) - 0.4)
         elif axis.log:
             axes.set_xscale("log")
+        else:
+            axes.locator_params(axis="x", nbins=4)
         axes.set_title(axis.name, fontsize=9)
         axes.tick_params(labelsize=8)
         if number % columns == 0:
