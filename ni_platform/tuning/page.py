@@ -22,7 +22,7 @@ body { font-family: system-ui, "Segoe UI", Arial, sans-serif; color: #1f2933; ma
        max-width: 1100px; padding: 1.5rem; line-height: 1.45; background: #fff; }
 h1 { font-size: 1.6rem; margin-bottom: .1rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .4rem; }
 table { border-collapse: collapse; margin: .4rem 0 .6rem; font-size: .86rem; }
-th, td { border-bottom: 1px solid #d9dee4; padding: .3rem .7rem; text-align: left;
+th, td { border-bottom: 1px solid #d9dee4; padding: .3rem .5rem; text-align: left;
          vertical-align: top; }
 th { background: #f2f5f8; } td.number, th.number { text-align: right;
      font-variant-numeric: tabular-nums; white-space: nowrap; }

@@ -159,9 +159,9 @@ def _parallel(axes: int) -> Plot:
         file="parallel.png",
         heading="Parallel coordinates",
         alt="A line per trial through its parameters to its objective; the best are coloured.",
-        caption="The ten best trials in colour, the darkest first; others grey. Numbers over more "
-        "than a factor of thirty are on a log scale; a trial without a parameter passes below its "
-        f"axis.{left_out}",
+        caption="The ten best trials in colour, the darkest first; others grey. Numbers that were "
+        "drawn by order of magnitude are on a log scale; a trial without a parameter passes below "
+        f"its axis.{left_out}",
     )
 
 
