@@ -27,7 +27,7 @@ def write_sweep(
         space="tests.planted",
         experiment=experiment,
         data=data,
-        trials=len({event["trial"] for event in events}),
+        trials=max(1, len({event["trial"] for event in events})),
         objective=objective,
     )
     with RunRecord.start("sweeps", run_name="planted", tags={"ni.level": "sweep"}) as record:

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from ni_platform.cli.sweep.promote import command
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import split_dataset
 from ni_platform.data.synthetic import make_synthetic
@@ -101,8 +103,12 @@ def test_the_best_trial_is_judged_once(dataset):
     assert content == json.loads((folder.path / "promotion.json").read_text())
     assert (content["trial"], content["optimism"]["trials"]) == (2, 20)
 
-    again = promote_winner("planted", "model")
-    assert (again.run_id, again.reused, again.gates.already_champion) == (run.run_id, True, True)
+    again = CliRunner().invoke(command, ["planted", "--model", "model", "--json"])
+    assert again.exit_code == 0, again.output
+    assert "optimism of the best of 20 complete trials" in again.output
+    told = json.loads(again.output.splitlines()[-1])
+    assert (told["run_id"], told["reused"]) == (run.run_id, True)
+    assert told["promotion"]["already_champion"]
     other = promote_winner("planted", "model", trial=3)
     assert (other.winner.rank, other.run_id == run.run_id) == (2, False)
     assert len(list_runs()) == 2
