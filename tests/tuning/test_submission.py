@@ -12,7 +12,7 @@ import boto3
 import pytest
 from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
-from token_cluster import ROOT, TOKEN, token_cluster
+from token_cluster import ROOT, TOKEN, Cable, token_cluster
 
 from ni_platform.cli.sweep.logs import command as logs_command
 from ni_platform.cli.sweep.submit import command as submit_command
@@ -105,11 +105,15 @@ def test_a_job_is_followed_stopped_gently_and_sent_again(job, cluster, monkeypat
         first = submit(job, shipment)
         assert first.job_id == f"ni-{job.name}-1"
         assert read_submission(job.name) == first
+        cable = Cable(cluster.address)
+        elsewhere = dataclasses.replace(job, address=cable.address)
+        chunks = job_logs(dataclasses.replace(first, job=elsewhere), follow=True)
         seen = ""
-        for chunk in job_logs(first, follow=True):
-            seen += chunk
-            if "begins with a value of this shell" in seen:
-                break
+        while "begins with a value of this shell" not in seen:
+            seen += next(chunks)
+        cable.cut()
+        with pytest.raises(ClusterError, match=r"was lost .*; the job does not need it\. Repeat"):
+            list(chunks)
         assert job_status(first).status == "RUNNING"
         with pytest.raises(ClusterError, match=f"{first.job_id} .* is RUNNING: stop it by"):
             submit(job, shipment)
