@@ -175,7 +175,7 @@ def job_logs(submission: Submission, *, follow: bool = False) -> Iterator[str]:
         if not follow:
             yield client.get_job_logs(submission.job_id)
             return
-        yield from _followed(client.tail_job_logs(submission.job_id))
+    yield from _followed(client.tail_job_logs(submission.job_id), submission)
 
 
 def stop_job(submission: Submission) -> JobState:
@@ -221,7 +221,9 @@ def _state(client: Any, submission: Submission) -> JobState:
     )
 
 
-def _followed(chunks: Any) -> Iterator[str]:
+def _followed(chunks: Any, submission: Submission) -> Iterator[str]:
+    from aiohttp import ClientError
+
     loop = asyncio.new_event_loop()
     try:
         while True:
@@ -229,6 +231,12 @@ def _followed(chunks: Any) -> Iterator[str]:
                 yield loop.run_until_complete(anext(chunks))
             except StopAsyncIteration:
                 return
+            except (ClientError, RuntimeError, OSError) as error:
+                raise ClusterError(
+                    f"The connection to {submission.job.address} was lost ({error}); the job does "
+                    f"not need it. Repeat the command, or ask `ni sweep status "
+                    f"{submission.job.name}`."
+                ) from error
     finally:
         loop.run_until_complete(chunks.aclose())
         loop.close()

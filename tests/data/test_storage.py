@@ -133,3 +133,13 @@ def test_a_table_may_leave_its_pictures_on_s3(bucket, pictures, table, tmp_path)
     assert digests[2:] == [None, None]
     assert sorted(os.listdir(tmp_path / "data")) == ["contents.parquet", "dataset.yaml"]
     assert "does not exist" in probe(dataset.image_uri[2]).problem
+
+
+def test_what_is_deleted_is_gone(bucket, tmp_path):
+    """On disk and on S3; nothing there is no error."""
+    for place in (f"{bucket}/probe", str(tmp_path / "probe")):
+        storage.write_bytes(place, b"x")
+        assert storage.exists(place)
+        storage.delete(place)
+        assert not storage.exists(place)
+        storage.delete(place)

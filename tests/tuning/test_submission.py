@@ -6,16 +6,18 @@ import dataclasses
 import os
 import re
 import socket
+from pathlib import Path
 
 import boto3
 import pytest
 from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
-from token_cluster import ROOT, TOKEN, token_cluster
+from token_cluster import ROOT, TOKEN, Cable, token_cluster
 
 from ni_platform.cli.sweep.logs import command as logs_command
 from ni_platform.cli.sweep.submit import command as submit_command
 from ni_platform.data.synthetic import make_synthetic
+from ni_platform.data.transfer import push
 from ni_platform.errors import ClusterError, ConfigError
 from ni_platform.tuning import preflight
 from ni_platform.tuning.cluster_probe import versions
@@ -50,6 +52,12 @@ while True:
     time.sleep(0.1)
 """
 
+SPACE = '''
+def rates(trial):
+    """One rate."""
+    return {"training.learning_rate": trial.suggest_categorical("rate", [0.125])}
+'''
+
 
 @pytest.fixture(scope="module")
 def cluster():
@@ -66,13 +74,13 @@ def job(cluster, tmp_path, monkeypatch) -> SweepJob:
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     project = tmp_path / "project"
-    (project / "experiments").mkdir(parents=True)
-    (project / "experiments" / "driver.py").write_text(DRIVER)
+    (project / "data_checks").mkdir(parents=True)
+    (project / "data_checks" / "driver.py").write_text(DRIVER)
     storage = tmp_path / "storage"
     storage.mkdir()
     return SweepJob(
         name=tmp_path.name.replace("_", "-"),
-        entry=("python", "experiments/driver.py", str(storage)),
+        entry=("python", "data_checks/driver.py", str(storage)),
         address=cluster.address,
         storage=str(storage),
         project=str(project),
@@ -97,11 +105,15 @@ def test_a_job_is_followed_stopped_gently_and_sent_again(job, cluster, monkeypat
         first = submit(job, shipment)
         assert first.job_id == f"ni-{job.name}-1"
         assert read_submission(job.name) == first
+        cable = Cable(cluster.address)
+        elsewhere = dataclasses.replace(job, address=cable.address)
+        chunks = job_logs(dataclasses.replace(first, job=elsewhere), follow=True)
         seen = ""
-        for chunk in job_logs(first, follow=True):
-            seen += chunk
-            if "begins with a value of this shell" in seen:
-                break
+        while "begins with a value of this shell" not in seen:
+            seen += next(chunks)
+        cable.cut()
+        with pytest.raises(ClusterError, match=r"was lost .*; the job does not need it\. Repeat"):
+            list(chunks)
         assert job_status(first).status == "RUNNING"
         with pytest.raises(ClusterError, match=f"{first.job_id} .* is RUNNING: stop it by"):
             submit(job, shipment)
@@ -158,36 +170,57 @@ def test_every_reason_is_told_at_once(job, tmp_path, monkeypatch, unused_port):
     assert not (tmp_path / "home").exists()
 
 
-def test_what_the_cluster_lacks_of_this_shell_is_named(job, monkeypatch, bucket):
+def test_what_the_cluster_lacks_of_this_shell_is_named(job, bucket):
     """Keys that are here but not there, and a tracking server that nobody has named."""
-    lines = _refusal(dataclasses.replace(job, data=f"s3://{bucket}/ads"))
-    assert len(lines) == 2
-    assert "MLFLOW_TRACKING_URI is set neither in the shell that submits nor on" in lines[0]
-    assert "Set here, but not on the cluster: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY;" in lines[1]
-    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in lines[1]
+    place = f"s3://{bucket}"
+    lines = _refusal(dataclasses.replace(job, storage=place, data=f"{place}/ads"))
+    tracking, *others = sorted(lines, key=lambda line: "MLFLOW_TRACKING_URI" not in line)
+    assert "MLFLOW_TRACKING_URI is set neither in the shell that submits nor on" in tracking
+    assert {line.split(",")[0] for line in others} == {"  - storage", "  - data"}
+    for line in others:
+        assert "(Set here, but not on the cluster: AWS_ACCESS_KEY_ID, AWS_SECRET_ACC" in line
+        assert os.environ["AWS_SECRET_ACCESS_KEY"] not in line
 
 
 def test_the_command_ships_tries_and_sends(job, bucket, tmp_path, monkeypatch):
-    """S3 and tracking are tried from the cluster; the entry is the command as it was given."""
-    data = make_synthetic(tmp_path / "data", tests=8, image_size=32)
-    database = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    """The cluster reads data from S3 and draws from a space that only this folder has."""
+    data = f"s3://{bucket}/ads"
+    push(make_synthetic(tmp_path / "data", tests=8, image_size=32).root, data)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.chdir(job.project)
-    arguments = ["m2fn.full", "--experiment", "m2fn.regression", "--trials", "9", "--yes"]
-    arguments += ["--data", data.root, "--name", job.name, "--address", job.address]
-    arguments += ["--storage", f"s3://{bucket}/sweeps", "--cpus-per-trial", "0.5"]
-    arguments += ["--env", "AWS_ACCESS_KEY_ID", "--env", "AWS_SECRET_ACCESS_KEY"]
-    result = CliRunner().invoke(submit_command, arguments, catch_exceptions=False)
-    assert "Ships 1 files, 0.00 MiB (experiments)" in result.output
+    spaces = Path(job.project) / "tune_spaces"
+    spaces.mkdir()
+    (spaces / "only_here.py").write_text(SPACE)
+    options = ["only_here.rates", "--experiment", "neural_insights.quickstart", "--trials", "9"]
+    options += ["--data", data, "--name", job.name, "--storage", job.storage, "--dry-run"]
+    passed = ["--env", "AWS_ACCESS_KEY_ID", "--env", "AWS_SECRET_ACCESS_KEY"]
+    sending = [*options, "--address", job.address, *passed, "--yes"]
+    result = CliRunner().invoke(submit_command, sending, catch_exceptions=False)
+    assert "Ships 2 files, 0.00 MiB (data_checks, tune_spaces)" in result.output
     assert f"Sent as ni-{job.name}-1." in result.output
     sent = read_submission(job.name)
-    assert stop_job(sent).is_over
-    assert sent.job.entry == (
-        *("ni", "sweep", "run", "m2fn.full", "--experiment", "m2fn.regression", "--trials", "9"),
-        *("--name", job.name, "--data", data.root, "--storage", f"s3://{bucket}/sweeps"),
-        *("--cpus-per-trial", "0.5", "--gpus-per-trial", "0"),
-    )
-    assert boto3.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    assert sent.job.entry == ("ni", "sweep", "run", *options)
+    assert (sent.job.data, sent.job.storage) == (data, job.storage)
+    printed = "".join(job_logs(sent, follow=True))
+    assert printed.count("training.learning_rate = 0.125") == 3
+    assert os.listdir(job.storage) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--trails", "9"], "No such option '?--trails"),
+        (["--storage", "s3://bucket/sweeps"], "a sweep's journal only grows"),
+        (["--storage", "/shared", "--experiment", "neural_insights.quick"], "neural_insights.qui"),
+    ],
+)
+def test_what_run_would_refuse_is_refused_here(options, words):
+    """Before a cluster is asked."""
+    given = ["fusion.neural_insights", "--address", "http://127.0.0.1:1", "--name", "n"]
+    given += ["--trials", "9", "--data", "/d", "--experiment", "neural_insights.quickstart"]
+    result = CliRunner().invoke(submit_command, [*given, *options])
+    assert result.exit_code != 0
+    assert re.search(words, f"{result.output}{result.exception}")
 
 
 def test_a_token_that_is_wrong_missing_or_unreadable_is_one_message(job, monkeypatch, tmp_path):

@@ -13,9 +13,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 TOKEN = "a-token-that-must-not-leak"
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,39 @@ def token_cluster(cpus: int = 2) -> Iterator[TokenCluster]:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(20)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+class Cable:
+    """A way to a cluster that can be cut."""
+
+    def __init__(self, address: str) -> None:
+        self._target = ("127.0.0.1", int(address.rsplit(":", 1)[1]))
+        self._ends: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """End what is open, and open nothing more."""
+        for end in (self._listener, *self._ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.create_connection(self._target)
+                self._ends += [here, there]
+                for pair in ((here, there), (there, here)):
+                    Thread(target=self._pump, args=pair, daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
 
 def _environment(token_file: Path) -> dict[str, str]:

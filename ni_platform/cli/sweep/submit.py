@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ni_platform.cli.output import console, data_option
+from ni_platform.cli.output import console
 
 
 @click.command("submit", context_settings={"ignore_unknown_options": True})
-@click.argument("space")
-@data_option()
-@click.option("--name", required=True, help="The sweep's name.")
 @click.option("--address", required=True, metavar="URL", help="Dashboard: http://HEAD:8265.")
-@click.option("--storage", required=True, metavar="DIR", help="Folder that all machines mount.")
-@click.option("--cpus-per-trial", default=1.0, show_default=True, help="CPUs of each trial.")
-@click.option("--gpus-per-trial", default=0.0, show_default=True, help="GPUs, or a part of one.")
 @click.option(
     "--env",
     multiple=True,
@@ -24,21 +19,13 @@ from ni_platform.cli.output import console, data_option
     help="Pass a variable of this shell on, such as AWS_ACCESS_KEY_ID; any number.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before the sweep is sent.")
-@click.argument("options", nargs=-1, type=click.UNPROCESSED)
-def command(
-    space: str,
-    data: str,
-    name: str,
-    address: str,
-    storage: str,
-    cpus_per_trial: float,
-    gpus_per_trial: float,
-    env: tuple[str, ...],
-    yes: bool,
-    options: tuple[str, ...],
-) -> None:
-    """Run the search SPACE on the Ray cluster at --address; takes the options of `ni sweep run`.
+@click.argument(
+    "options", nargs=-1, required=True, type=click.UNPROCESSED, metavar="SPACE [RUN OPTIONS]..."
+)
+def command(address: str, env: tuple[str, ...], yes: bool, options: tuple[str, ...]) -> None:
+    """Run the search SPACE on the Ray cluster at --address, with the options of `ni sweep run`.
 
+    --storage names a folder that all machines of the cluster mount, and --data one, or s3://.
     Ships experiments/, tune_spaces/ and data_checks/ of the current folder. Before anything is
     started, versions, storage, data, tracking server and resources are tried from the cluster's
     machines. The token is read from $RAY_AUTH_TOKEN or $RAY_AUTH_TOKEN_PATH.
@@ -50,32 +37,49 @@ def command(
     from ni_platform.tuning.shipping import staged
     from ni_platform.tuning.submission import SweepJob, submit
 
-    shared = {"--name": name, "--data": data, "--storage": storage}
-    shared |= {"--cpus-per-trial": f"{cpus_per_trial:g}", "--gpus-per-trial": f"{gpus_per_trial:g}"}
-    words = [word for pair in shared.items() for word in pair]
+    given = _as_run_reads(options)
     job = SweepJob(
-        name=name,
-        entry=("ni", "sweep", "run", space, *options, *words),
+        name=given["name"],
+        entry=("ni", "sweep", "run", *options),
         address=address,
-        storage=storage,
-        data=data,
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
+        storage=given["storage"],
+        data=given["data"],
+        cpus_per_trial=given["cpus_per_trial"],
+        gpus_per_trial=given["gpus_per_trial"],
         env=env,
         project=str(Path.cwd()),
     )
     with staged(job.project) as shipment:
         console.print(f"Ships {shipment}; asks {address} ...", highlight=False)
         report = check(job, shipment)
-        console.print(f"All is there, seen from {report.nodes} machines.", highlight=False)
+        console.print(f"All is there; {report.nodes} nodes were asked.", highlight=False)
         for note in report.notes:
             console.print(f"Note: {note}", highlight=False)
         if not yes:
             click.confirm("Send the sweep?", default=True, abort=True)
         submission = submit(job, shipment)
-    console.print(f"Sent as {submission.job_id}.", highlight=False)
     console.print(
-        f"Next:  ni sweep logs {name} --follow\n       ni sweep status {name}, or ni sweep stop "
-        f"{name}",
+        f"Sent as {submission.job_id}.\nNext:  ni sweep logs {job.name} --follow\n       ni sweep "
+        f"status {job.name}, or ni sweep stop {job.name}",
         highlight=False,
     )
+
+
+def _as_run_reads(options: tuple[str, ...]) -> dict[str, Any]:
+    """Read the options as `ni sweep run` will, and refuse here what it would refuse there."""
+    from ni_platform.cli.sweep.options import sweep_config
+    from ni_platform.cli.sweep.run import command as run
+    from ni_platform.data.storage import is_remote
+    from ni_platform.tuning.spaces import check_space
+
+    given = run.make_context("ni sweep run", list(options)).params
+    own = ("storage", "allow_failed_checks", "dry_run", "as_json")
+    config = sweep_config(**{name: value for name, value in given.items() if name not in own})
+    check_space(config.space, config.experiment)
+    if given["storage"] is None or is_remote(given["storage"]):
+        raise click.UsageError(
+            "--storage names a folder that all machines of the cluster mount, as in "
+            f"/shared/sweeps, but it is {given['storage'] or 'not given'}: a sweep's journal only "
+            "grows, which an object of S3 cannot"
+        )
+    return given
