@@ -6,6 +6,6 @@ import subprocess
 import sys
 
 if __name__ == "__main__":
-    for name in ("overhead", "memory", "metrics", "click_log"):
+    for name in ("overhead", "memory", "metrics", "click_log", "trial_records"):
         print(f"\n== {name}", flush=True)
         subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=True)

@@ -1,0 +1,153 @@
+"""Trials of a sweep in MLflow: what writing one costs, and reading twenty thousand.
+
+    python -m tests.benchmarks.trial_records
+
+Each trial has 12 parameters, three reports of four metrics and an end. `MLFLOW_TRACKING_URI` names
+the store; without it, it is a new SQLite database. MLflow's own calls are measured beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from ni_platform.tracking.run_record import RunRecord, list_runs
+from ni_platform.tracking.store import connect
+from ni_platform.tracking.trial_records import (
+    TrialMetric,
+    TrialRecords,
+    TrialUpdate,
+    leaderboard,
+)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--trials", type=int, default=20_000)
+    options.add_argument("--batch", type=int, default=50, help="trials in one write")
+    options.add_argument("--own-calls", type=int, default=50, help="trials by MLflow's own calls")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["NI_HOME"] = scratch
+        client = connect()
+        parent = RunRecord.start("sweeps", "sweep", tags={"ni.level": "sweep"}).run_id
+        with RunRecord.start("sweeps", "single"):
+            pass
+        experiment = client.get_run(parent).info.experiment_id
+        started = time.perf_counter()
+        for number in range(chosen.own_calls):
+            own_calls(client, experiment, next(trials(number)))
+        took = time.perf_counter() - started
+        print(f"MLflow's own calls: {1000 * took / chosen.own_calls:.1f} ms a trial", flush=True)
+        write(parent, chosen.trials, chosen.batch)
+        read(client, experiment, parent)
+
+
+def write(parent: str, count: int, batch: int) -> None:
+    """Write all trials and print what one costs, by how many are there."""
+    records = TrialRecords.of(parent)
+    source = trials(0)
+    marks = sorted({100, 1000, 5000, 10_000, count} & set(range(count + 1)))
+    done, wall, processor = 0, 0.0, 0.0
+    for mark in marks:
+        first = done
+        wall, processor = time.perf_counter(), time.process_time()
+        while done < mark:
+            some = [next(source) for _ in range(min(batch, mark - done))]
+            records.write(some)
+            done += len(some)
+        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        print(
+            f"trials {first} to {mark}: {1000 * wall / (mark - first):.2f} ms a trial, "
+            f"{1000 * processor / (mark - first):.2f} ms of them processor time of this process",
+            flush=True,
+        )
+
+
+def read(client: MlflowClient, experiment: str, parent: str) -> None:
+    """Print how long reading takes."""
+    children = f"tags.`mlflow.parentRunId` = '{parent}'"
+    finished = f"{children} AND attributes.status = 'FINISHED'"
+    best = ["metrics.`validation/m0` ASC"]
+
+    def pages() -> int:
+        token, found = None, 0
+        while True:
+            page = client.search_runs([experiment], children, max_results=1000, page_token=token)
+            found, token = found + len(page), page.token
+            if not token:
+                return found
+
+    for name, question in {
+        "search_runs, children by metric, 20": lambda: len(
+            client.search_runs([experiment], children, max_results=20, order_by=best)
+        ),
+        "search_runs, finished children by metric, 20": lambda: len(
+            client.search_runs([experiment], finished, max_results=20, order_by=best)
+        ),
+        "leaderboard, 20": lambda: len(
+            leaderboard(parent, "validation/m0", lower_is_better=True, limit=20)
+        ),
+        "list_runs, 20": lambda: len(list_runs(limit=20)),
+        "TrialRecords.of": lambda: bool(TrialRecords.of(parent)),
+        "run_ids": lambda: len(TrialRecords.of(parent).run_ids()),
+    }.items():
+        seconds(name, question, repeats=5)
+    seconds("search_runs, all children, pages of 1,000", pages, repeats=1)
+
+
+def seconds(name: str, question: Callable[[], int], repeats: int) -> None:
+    """Ask several times and print the median time."""
+    took = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        answer = question()
+        took.append(time.perf_counter() - started)
+    print(f"{name}: {np.median(took):.3f} s ({answer})", flush=True)
+
+
+def trials(first: int) -> Iterator[TrialUpdate]:
+    """Finished trials with random figures, from number `first`."""
+    random = np.random.default_rng(first)
+    began = 1_700_000_000.0
+    number = first
+    while True:
+        figures: Any = random.random((3, 4)).tolist()
+        yield TrialUpdate(
+            number=number,
+            started=began + number,
+            ended=began + number + 30,
+            status="FINISHED",
+            parameters={f"fusion.p{i}": float(v) for i, v in enumerate(random.random(12))},
+            metrics=[
+                TrialMetric(name=f"validation/m{m}", value=v, step=s, time=began + number + s)
+                for s, row in enumerate(figures)
+                for m, v in enumerate(row)
+            ],
+            tags={"ni.status": "finished"},
+        )
+        number += 1
+
+
+def own_calls(client: MlflowClient, experiment: str, trial: TrialUpdate) -> None:
+    """Write a trial as MLflow's documentation has it, in as few calls as it allows."""
+    run = client.create_run(experiment, tags=dict(trial.tags), run_name=f"own-{trial.number}")
+    client.log_batch(
+        run.info.run_id,
+        [Metric(m.name, m.value, int(1000 * m.time), m.step) for m in trial.metrics],
+        [Param(name, str(value)) for name, value in trial.parameters.items()],
+    )
+    client.set_terminated(run.info.run_id, trial.status)
+
+
+if __name__ == "__main__":
+    main()
