@@ -103,9 +103,10 @@ class Mixture:
         centres_KD = self._centres_KD
         constant_KD = -np.log(self._widths_KD * self._mass_KD) - _LOG_SQRT_2PI
         constant_KD -= 0.5 * precision_KD * centres_KD**2
-        blocks = (-0.5 * precision_KD, precision_KD * centres_KD, constant_KD)
         # Absent in a trial: density 1 everywhere on the unit scale.
-        return [np.nan_to_num(block_KD).T for block_KD in blocks]
+        absent_KD = np.isnan(centres_KD)
+        blocks = (-0.5 * precision_KD, precision_KD * centres_KD, constant_KD)
+        return [np.where(absent_KD, 0.0, block_KD).T for block_KD in blocks]
 
     def _choice_coefficients(self, c: int) -> np.ndarray:
         """Log probabilities of shape [choices, K + 1]."""

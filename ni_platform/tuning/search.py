@@ -66,7 +66,7 @@ class Search:
         history: The most ended trials that the sampler remembers, at least 250.
 
     Raises:
-        ConfigError: `history` is too small, or the file holds another study.
+        ConfigError: `history` is too small, or the file holds another study or is open elsewhere.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from optuna.logging import WARNING, get_verbosity, set_verbosity
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
@@ -18,6 +19,7 @@ from optuna.trial import FrozenTrial
 from ni_platform.errors import ConfigError
 
 _LINES_AT_ONCE = 500
+_BLOCK = 1 << 16
 
 
 class StudyFile:
@@ -27,43 +29,50 @@ class StudyFile:
     only the line that creates the study and the trials at hand, so memory does not grow; what a
     line holds stays Optuna's affair. The study's trial numbers are the order of ends.
 
-    One process writes. A trial is in the operating system's hands when `append` returns (a killed
-    process loses nothing), and on disk after `flush`. A last line that was cut off is dropped
-    when the file is opened.
+    One process writes, and a second one is refused. A trial is in the operating system's hands
+    when `append` returns (a killed process loses nothing), and on disk after `flush`. A last line
+    that was cut off is dropped when the file is opened.
 
     Raises:
-        ConfigError: The file holds another study, or is no study.
+        ConfigError: The file holds another study, is no study, or is open elsewhere.
     """
 
     def __init__(self, path: Path, *, name: str, lower_is_better: bool) -> None:
         self.path = path
         direction = StudyDirection.MINIMIZE if lower_is_better else StudyDirection.MAXIMIZE
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b", buffering=0)
-        _drop_torn_end(self._file.fileno())
-        self._file.seek(0)
-        first = self._file.readline()
-        if not first:
-            self._header = _new_study(name, direction)
-            self._write([self._header])
-        else:
-            self._header = _header(path, first)
-            _check(path, self._header, name=name, direction=direction)
+        # Held until `close` or the end of the process. Optuna's own lock is the file's name with
+        # `.lock`, and its writers, such as the dashboard's notes, are welcome.
+        self._lock = FileLock(f"{path}.writer", thread_local=False)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigError(
+                f"One process at a time writes a study, but another one has {path} open. "
+                "Wait for it to end, or stop it."
+            ) from error
+        self._file = path.open("ab")
+        try:
+            self._header = self._opened(name, direction)
+        except ConfigError:
+            self.close()
+            raise
 
     def append(self, trial: FrozenTrial) -> None:
         """Add an ended trial."""
         lines = _Lines([self._header])
         JournalStorage(lines).create_new_trial(0, template_trial=trial)
-        self._write(lines.logs[1:])
+        self._write(lines.written)
 
     def flush(self) -> None:
         """Return when everything that was appended is on disk. May be called from a thread."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Flush, and close the file."""
+        """Flush, close the file and let others write it."""
         self.flush()
         self._file.close()
+        self._lock.release()
 
     def trials(self) -> Iterator[FrozenTrial]:
         """Read the trials in the file, in the order of their ends."""
@@ -73,42 +82,58 @@ class StudyFile:
                 lines = _Lines([self._header, *(json.loads(line) for line in chunk)])
                 yield from JournalStorage(lines).get_all_trials(0, deepcopy=False)
 
-    def _write(self, logs: Iterable[dict[str, Any]]) -> None:
-        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        # Unbuffered and in append mode: one call of the operating system, at the end of the file.
-        self._file.write(text.encode())
+    def _opened(self, name: str, direction: StudyDirection) -> dict[str, Any]:
+        """The line that creates the study, written where it is not there."""
+        _drop_torn_end(self.path)
+        with self.path.open("rb") as file:
+            first = file.readline()
+        if first:
+            header = _header(self.path, first)
+            _check(self.path, header, name=name, direction=direction)
+            return header
+        lines = _new_study(name, direction)
+        self._write(lines.written)
+        return lines.logs[0]
+
+    def _write(self, text: bytes) -> None:
+        self._file.write(text)
+        self._file.flush()
 
 
 class _Lines(BaseJournalBackend):
-    """A journal in memory."""
+    """A journal in memory: what it began with, and as text what was added."""
 
     def __init__(self, logs: list[dict[str, Any]]) -> None:
         self.logs = logs
+        self.written = b""
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         return self.logs[log_number_from:]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        # What Optuna reads back is what a reader of the file will see.
-        self.logs.extend(json.loads(json.dumps(logs)))
+        for log in logs:
+            line = json.dumps(log, separators=(",", ":")).encode()
+            self.written += line + b"\n"
+            self.logs.append(json.loads(line))  # what a reader of the file will see
 
 
-def _drop_torn_end(file: int) -> None:
+def _drop_torn_end(path: Path) -> None:
     """Cut the file after its last whole line."""
-    size = os.fstat(file).st_size
-    end, block = size, 1 << 16
-    while end:
-        start = max(0, end - block)
-        newline = os.pread(file, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            end = start + newline + 1
-            break
-        end = start
-    if end < size:
-        os.ftruncate(file, end)
+    with path.open("r+b") as file:
+        end = size = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - _BLOCK)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            file.truncate(end)
 
 
-def _new_study(name: str, direction: StudyDirection) -> dict[str, Any]:
+def _new_study(name: str, direction: StudyDirection) -> _Lines:
     lines = _Lines([])
     verbosity = get_verbosity()
     set_verbosity(WARNING)  # or Optuna says on standard error what our caller knows
@@ -116,7 +141,7 @@ def _new_study(name: str, direction: StudyDirection) -> dict[str, Any]:
         JournalStorage(lines).create_new_study([direction], name)
     finally:
         set_verbosity(verbosity)
-    return lines.logs[0]
+    return lines
 
 
 def _header(path: Path, line: bytes) -> dict[str, Any]:

@@ -317,8 +317,11 @@ def test_a_killed_process_loses_and_doubles_nothing(tmp_path):
 
 
 def test_a_file_holds_one_study(tmp_path):
-    """Another study, direction or kind of file is refused."""
-    opened(tmp_path).close()
+    """Another study, direction, kind of file or writer is refused."""
+    search = opened(tmp_path)
+    with pytest.raises(ConfigError, match="open"):
+        opened(tmp_path)
+    search.close()
     with pytest.raises(ConfigError, match="holds 'sweep', not 'other'"):
         opened(tmp_path, name="other")
     with pytest.raises(ConfigError, match="keeps its direction"):
