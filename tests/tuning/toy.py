@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,19 @@ import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 from ni_platform.experiment_config import load_experiment
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.journal import TrialRecord, ranked, read_events, read_trials
 from ni_platform.tuning.lane import OnEpoch, TrialDone
+from ni_platform.tuning.validation_predictions import ValidationPredictions
+
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
 
 SPACE = '''
 def one(trial):
@@ -91,6 +101,38 @@ class Toy:
 def _save(folder: Path, x: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "x").write_text(str(x))
+
+
+def assert_consistent(config: SweepConfig, folder: SweepFolder) -> dict[int, TrialRecord]:
+    """Each trial ended once, in journal and study alike; weights and predictions are theirs."""
+    events = [event for event, _ in read_events(folder.journal)]
+    ends = Counter(event["trial"] for event in events if event["event"] == "ended")
+    assert ends == dict.fromkeys(range(config.trials), 1)
+    parameters: dict[int, Any] = {}
+    for event in events:
+        if event["event"] == "started":
+            assert parameters.setdefault(event["trial"], event["parameters"]) == event["parameters"]
+    trials = read_trials(folder.journal)
+    study = study_trials(folder)
+    assert sorted(trial.user_attrs["trial"] for trial in study) == list(range(config.trials))
+    for found in study:
+        trial = trials[found.user_attrs["trial"]]
+        assert found.state == STATES[trial.status]
+        assert found.params == trial.parameters == parameters[trial.number]
+        assert list(found.intermediate_values.values()) == trial.values
+        assert found.value == trial.value
+        x = trial.overrides["training.learning_rate"]
+        assert trial.values == [toy_value(x, e + 1) for e in range(len(trial.values))]
+        assert len(trial.values) > trial.survived
+    complete = {n: trial for n, trial in trials.items() if trial.status == "complete"}
+    best = ranked(complete, config.lower_is_better)[: config.keep]
+    assert kept_weights(folder) == {t.number: t.overrides["training.learning_rate"] for t in best}
+    numbers, predictions = ValidationPredictions.beside(folder.journal).read()
+    assert numbers.tolist() == sorted(complete)
+    for number, row in zip(numbers.tolist(), predictions):
+        x = trials[number].overrides["training.learning_rate"]
+        np.testing.assert_array_equal(row, np.array([x, 1 - x], dtype=np.float32))
+    return trials
 
 
 def kept_weights(folder: SweepFolder) -> dict[int, float]:
