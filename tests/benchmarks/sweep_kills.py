@@ -50,7 +50,7 @@ def drive(folder: Path, trials: int) -> None:
     from ni_platform.ray_cluster import start_ray
     from ni_platform.tracking.run_record import RunRecord
     from ni_platform.tuning.definition import SweepConfig, SweepFolder
-    from ni_platform.tuning.driver import note_driver
+    from ni_platform.tuning.driver import driving
     from ni_platform.tuning.lanes import Lanes, start_keeper
 
     os.chdir(folder)
@@ -65,14 +65,14 @@ def drive(folder: Path, trials: int) -> None:
         )  # fmt: skip
         run_id = RunRecord.start("kills", run_name="kills").run_id
         sweep.create(config, run_id)
-    note_driver(sweep)
     start_ray(LANES)
-    keeper = start_keeper(config, sweep, run_id)
-    lanes = Lanes(config, sweep, keeper, lambda config: SlowToy(), LANES, folder / "scratch")
-    lanes.start()
-    while not lanes.wait(0.5):
-        pass
-    assert ray.get(keeper.finish.remote(600)), "results wait"
+    with driving(sweep):
+        keeper = start_keeper(config, sweep, run_id)
+        lanes = Lanes(config, sweep, keeper, lambda config: SlowToy(), LANES, folder / "scratch")
+        lanes.start()
+        while not lanes.wait(0.5):
+            pass
+        assert ray.get(keeper.finish.remote(600)), "results wait"
 
 
 class Victims:
