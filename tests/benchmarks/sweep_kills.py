@@ -107,6 +107,9 @@ class Victims:
             env=self._environment, stderr=(self._folder / "driver.log").open("a"),
         )  # fmt: skip
 
+    def _of_this_schedule(self, name: str) -> list[int]:
+        return [pid for pid in processes(name) if is_below(pid, self._folder)]
+
     def ended(self) -> int:
         """Trials that have ended, by the journal."""
         text = self.journal.read_text() if self.journal.exists() else ""
@@ -119,17 +122,19 @@ class Victims:
 
     def kill_driver(self) -> float:
         """Kill the driver and start another one."""
+        keepers = self._of_this_schedule("ray::KeeperActor")
+        now = time.perf_counter()
         self.driver.kill()
         self.driver.wait()
-        now, ended = time.perf_counter(), self.ended()
         self.driver = self._drive()
+        wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in keepers))
+        ended = self.ended()
         wait(lambda: self.ended() > ended)
         return time.perf_counter() - now
 
     def kill_lane(self) -> float:
         """Kill the process of a lane; Ray Tune starts another one."""
-        lanes = [pid for pid in processes("ImplicitFunc") if is_below(pid, self._folder)]
-        os.kill(random.choice(lanes), signal.SIGKILL)
+        os.kill(random.choice(self._of_this_schedule("ray::ImplicitFunc")), signal.SIGKILL)
         now, ended = time.perf_counter(), self.ended()
         # The other lane goes on: it is the dead one's trial that must end.
         wait(lambda: self.ended() > ended + LANES)
