@@ -111,6 +111,11 @@ class SweepFolder:
         return self.path / "study.log"
 
     @property
+    def predictions(self) -> Path:
+        """What complete trials predict for the validation contents."""
+        return self.path / "validation.predictions"
+
+    @property
     def encoders(self) -> Path:
         """Encoders that are trained once, before the trials."""
         return self.path / "encoders"

@@ -85,7 +85,7 @@ class Keeper:
         )
         self._scheduler = Scheduler(config)
         self._journal = Journal(folder.journal)
-        self._predictions = ValidationPredictions.beside(folder.journal)
+        self._predictions = ValidationPredictions(path=folder.predictions)
         self._running: dict[int, TrialRecord] = {}
         self._suggestions: dict[int, Suggestion] = {}
         self._attempts: dict[int, int] = {}

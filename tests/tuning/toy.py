@@ -127,7 +127,7 @@ def assert_consistent(config: SweepConfig, folder: SweepFolder) -> dict[int, Tri
     complete = {n: trial for n, trial in trials.items() if trial.status == "complete"}
     best = ranked(complete, config.lower_is_better)[: config.keep]
     assert kept_weights(folder) == {t.number: t.overrides["training.learning_rate"] for t in best}
-    numbers, predictions = ValidationPredictions.beside(folder.journal).read()
+    numbers, predictions = ValidationPredictions(path=folder.predictions).read()
     assert numbers.tolist() == sorted(complete)
     for number, row in zip(numbers.tolist(), predictions):
         x = trials[number].overrides["training.learning_rate"]
