@@ -8,9 +8,11 @@ import os
 import signal
 import socket
 import time
+from dataclasses import asdict
 
 from ni_platform.errors import ConfigError
 from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.lease import driven_elsewhere, process_lives
 
 SECONDS_FOR_A_DEAD_DRIVER = 30.0
 """How long the processes of a driver that died may take to notice."""
@@ -66,9 +68,10 @@ def stop_driver(folder: SweepFolder) -> None:
     """
     folder.read()
     name = folder.path.name
-    if not is_running(folder):
+    elsewhere = driven_elsewhere(folder)
+    if elsewhere is None and not is_running(folder):
         raise ConfigError(f"the sweep {name!r} is not running; there is nothing to stop")
-    driver = _driver(folder)
+    driver = asdict(elsewhere) if elsewhere else _driver(folder)
     if driver["host"] != socket.gethostname():
         raise ConfigError(
             f"the sweep {name!r} is driven on {driver['host']}; stop it there, or, if it was sent "
@@ -86,13 +89,7 @@ def _driver_lives(folder: SweepFolder) -> bool:
     driver = _driver(folder)
     if driver["host"] != socket.gethostname() or driver["pid"] == os.getpid():
         return False
-    try:
-        os.kill(driver["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    return process_lives(driver["pid"])
 
 
 def _locked(lock: int) -> bool:

@@ -27,7 +27,6 @@ from ni_platform.tuning.submission import (
     job_logs,
     job_status,
     read_submission,
-    resubmit,
     stop_job,
     submit,
 )
@@ -120,7 +119,8 @@ def test_a_job_is_followed_stopped_gently_and_sent_again(job, cluster, monkeypat
     assert stop_job(first).status == "STOPPED"
     assert (tmp_path / "storage" / "records").read_text() == "closed"
 
-    second = resubmit(first)
+    with staged(job.project) as shipment:
+        second = submit(job, shipment)
     assert second.job_id == f"ni-{job.name}-2"
     assert "goes on after closed" in "".join(job_logs(second, follow=True))
     assert job_status(second).status == "SUCCEEDED"
@@ -210,7 +210,7 @@ def test_the_command_ships_tries_and_sends(job, bucket, tmp_path, monkeypatch):
     ("options", "words"),
     [
         (["--trails", "9"], "No such option '?--trails"),
-        (["--storage", "s3://bucket/sweeps"], "a sweep's journal only grows"),
+        ([], "a mounted folder such as /shared/sweeps or s3://BUCKET/sweeps, but it is not"),
         (["--storage", "/shared", "--experiment", "neural_insights.quick"], "neural_insights.qui"),
     ],
 )
