@@ -7,19 +7,16 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import optuna
 import psutil
 import pytest
 from click.testing import CliRunner
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from sweeps import assert_each_trial_once
 from token_cluster import token_cluster
 
 from ni_platform.cli.main import group
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.tracking.run_queries import find_runs
-from ni_platform.tracking.store import connect
 from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.finding import find_sweep
 from ni_platform.tuning.journal import read_events, read_trials
@@ -145,7 +142,7 @@ def test_a_submitted_sweep_survives_its_processes(cluster, project, tmp_path):
     ni("resume", "planted")
     wait_for(lambda: status("planted")["state"] not in ("pending", "running"), "the end")
 
-    assert_each_trial_once(folder)
+    assert_each_trial_once(folder, TRIALS, EPOCHS)
     here = status("planted")
     assert (here["state"], here["trials"], here["complete"]) == ("finished", "12/12", TRIALS)
     assert find_sweep("planted") == folder
@@ -155,26 +152,3 @@ def test_a_submitted_sweep_survives_its_processes(cluster, project, tmp_path):
     assert there | {"seconds_since_last_result": here["seconds_since_last_result"]} == here
     with pytest.raises(ConfigError, match=r"which the cluster http.* mounts and this machine does"):
         find_sweep("planted")
-
-
-def assert_each_trial_once(folder: SweepFolder) -> None:
-    """Journal, Optuna study and MLflow agree, epoch by epoch."""
-    _, run_id = folder.read()
-    trials = read_trials(folder.journal)
-    assert sorted(trials) == list(range(TRIALS))
-    backend = JournalStorage(JournalFileBackend(str(folder.study)))
-    study = optuna.load_study(study_name="planted", storage=backend)
-    assert sorted(trial.user_attrs["trial"] for trial in study.trials) == list(range(TRIALS))
-    client = connect()
-    (parent,) = find_runs({"ni.level": "sweep", "ni.sweep": "planted"})
-    assert (parent.run_id, parent.status) == (run_id, "FINISHED")
-    experiment = client.get_run(run_id).info.experiment_id
-    runs = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
-    assert sorted(int(run.data.tags["ni.trial"]) for run in runs) == list(range(TRIALS))
-    for run in runs:
-        trial = trials[int(run.data.tags["ni.trial"])]
-        points = client.get_metric_history(run.info.run_id, "epoch/objective")
-        assert [point.step for point in points] == list(range(1, EPOCHS + 1))
-        assert [point.value for point in points] == trial.values
-        assert float(run.data.params["rate"]) == trial.parameters["rate"]
-        assert run.info.status == "FINISHED"

@@ -11,7 +11,6 @@ from pathlib import Path
 import boto3
 import pytest
 from click.testing import CliRunner
-from moto.server import ThreadedMotoServer
 from token_cluster import ROOT, TOKEN, Cable, token_cluster
 
 from ni_platform.cli.sweep.logs import command as logs_command
@@ -333,16 +332,6 @@ def unused_port() -> int:
     """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def s3():
-    """A real HTTP endpoint that speaks S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture
