@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ni_platform.data.storage import is_remote, join, list_files
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.overrides import from_dict, to_dict
@@ -83,12 +84,27 @@ class SweepFolder:
     """Where a sweep keeps what it needs to go on: every file is written once or only grows."""
 
     path: Path
+    mirror: str | None = None
+    """Place in S3 that gets all of it (`mirror.py`); `path` is this machine's copy then."""
 
     @classmethod
     def named(cls, name: str, storage: str | Path | None = None) -> SweepFolder:
-        """Return the folder of a sweep: below `storage`, or `.ni/sweeps` without one."""
+        """Return the folder of a sweep: below `storage`, or `.ni/sweeps` without one.
+
+        That of an `s3://` storage is a copy below `.ni/mirrored`, which `mirror.fetch` brings up
+        to date.
+        """
+        if storage is not None and is_remote(storage):
+            place = str(storage).rstrip("/")
+            copies = state_folder() / "mirrored" / place.partition("://")[2]
+            return cls(path=copies / name, mirror=join(place, name))
         root = Path(storage) if storage is not None else state_folder() / "sweeps"
         return cls(path=root.absolute() / name)
+
+    @property
+    def place(self) -> str:
+        """Where the sweep lasts: what `--storage` named, and its name."""
+        return self.mirror or str(self.path)
 
     @property
     def definition(self) -> Path:
@@ -147,13 +163,17 @@ class SweepFolder:
 
 def list_sweeps(storage: str | Path | None = None) -> list[str]:
     """Return the names of the sweeps below `storage` (None: `.ni/sweeps`)."""
+    if storage is not None and is_remote(storage):
+        parts = [name.split("/") for name in list_files(storage)]
+        return sorted(part[0] for part in parts if part[1:] == ["sweep.json"])
     root = SweepFolder.named("x", storage).path.parent
     return sorted(path.parent.name for path in root.glob("*/sweep.json"))
 
 
 def _no_sweep(folder: SweepFolder) -> str:
-    known = ", ".join(list_sweeps(folder.path.parent)) or "none"
+    root = folder.place.removesuffix(f"/{folder.path.name}")
+    known = ", ".join(list_sweeps(root)) or "none"
     return (
-        f"there is no sweep {folder.path.name!r} in {folder.path.parent}; there are: {known}. "
+        f"there is no sweep {folder.path.name!r} in {root}; there are: {known}. "
         "Start one with `ni sweep run`, or name its --storage"
     )

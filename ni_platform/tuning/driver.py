@@ -14,10 +14,12 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from ni_platform.errors import ConfigError
 from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.lease import driven_elsewhere
 
 SECONDS_FOR_A_LOOK = 2.0
 """How long those who only ask whether a sweep is running may hold its lock, at the very most."""
@@ -73,10 +75,11 @@ def stop_driver(folder: SweepFolder) -> None:
 
     """
     name = folder.path.name
-    if not is_running(folder):
+    elsewhere = driven_elsewhere(folder)
+    if elsewhere is None and not is_running(folder):
         folder.read()
         raise ConfigError(f"the sweep {name!r} is not running; there is nothing to stop")
-    driver = json.loads(_driver_lock(folder).read_text())
+    driver = asdict(elsewhere) if elsewhere else json.loads(_driver_lock(folder).read_text())
     if driver["host"] != socket.gethostname():
         raise ConfigError(
             f"the sweep {name!r} is driven on {driver['host']}; stop it there, or, if it was sent "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from ni_platform.errors import ClusterError
 
 CONTACT_SECONDS = 5
 """How long the first contact with a cluster may take."""
+
+SECONDS_FOR_AN_AGENT = 60
+"""How long a head that was just started may take until it runs jobs."""
 
 _DEFAULT_TOKEN = Path("~/.ray/auth_token")
 _OWN_ADDRESSES = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
@@ -44,6 +48,26 @@ def connect(address: str) -> Any:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with explained(address), _address_counts():
         return JobSubmissionClient(address, headers=headers)
+
+
+def send_job(client: Any, address: str, **job: Any) -> None:
+    """Submit a job as Ray's client does.
+
+    Raises:
+        ClusterError: The cluster refuses it, or runs no jobs yet after a minute.
+
+    """
+    until = time.monotonic() + SECONDS_FOR_AN_AGENT
+    with explained(address):
+        while True:
+            try:
+                client.submit_job(**job)
+            except RuntimeError as error:
+                if "No available agent" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
+            else:
+                return
 
 
 @contextmanager

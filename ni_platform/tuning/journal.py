@@ -95,7 +95,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         """Open the journal; a last line that a crash tore is cut off."""
         self._file = path.open("ab")
-        whole = _whole_bytes(path)
+        whole = whole_bytes(path)
         if whole < self._file.tell():
             self._file.truncate(whole)
 
@@ -176,8 +176,8 @@ def ranked(trials: Mapping[int, TrialRecord], lower_is_better: bool) -> list[Tri
     )
 
 
-def _whole_bytes(path: Path) -> int:
-    """Bytes up to and including the last line break."""
+def whole_bytes(path: Path) -> int:
+    """Return the bytes of a file up to and including its last line break."""
     with path.open("rb") as file:
         position = file.seek(0, os.SEEK_END)
         while position:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.exchanged_weights import sending_weights
 from ni_platform.tuning.keeper import Assignment, Decision, Keeper
 from ni_platform.tuning.lane import KeeperLostError, Train, reason_of, run_lane
+from ni_platform.tuning.mirror import Mirror
 from ni_platform.tuning.recorder import Recorder
 
 _ENVIRONMENT = {
@@ -47,9 +51,18 @@ class KeeperActor(Keeper):
         """Go on with the sweep; without the id of a run nothing is written to MLflow."""
         super().__init__(config, folder)
         self._troubles: list[str] = []
-        self._recorder = run_id and Recorder(folder, run_id, on_trouble=self._troubles.append)
+        tell = self._troubles.append
+        self._mirror = None
+        if folder.mirror is not None:
+            self._mirror = Mirror(folder, on_trouble=tell, on_lost=self.give_up)
+            self._mirror.start()
+        self._recorder = run_id and Recorder(folder, run_id, on_trouble=tell, until=self._safe)
         if self._recorder:
             self._recorder.start()
+
+    def _safe(self) -> float:
+        """Bytes of the journal that another machine could go on from: MLflow learns no more."""
+        return math.inf if self._mirror is None else self._mirror.journal_bytes
 
     def take_troubles(self) -> list[str]:
         """Return what went wrong since the last call and was survived."""
@@ -61,9 +74,15 @@ class KeeperActor(Keeper):
         return os.getpid()
 
     def finish(self, seconds: float) -> bool:
-        """Close the journal and write it to MLflow; whether all stands there within `seconds`."""
+        """Close the journal and write it to S3 and MLflow; whether all is there in `seconds`."""
+        until = time.monotonic() + seconds
         self.close()
-        return not self._recorder or self._recorder.finish(seconds)
+        copied = not self._mirror or self._mirror.finish(seconds)
+        left = max(1.0, until - time.monotonic())
+        written = not self._recorder or self._recorder.finish(left)
+        if self._mirror and copied:
+            self._mirror.note_written()
+        return copied and written
 
 
 class RemoteKeeper:
@@ -267,7 +286,7 @@ def _lane(
     torch.set_num_threads(max(1, int(sweep.cpus_per_trial)))
     remote = RemoteKeeper(keeper)
     try:
-        train = make_train(sweep)
+        train = sending_weights(folder, make_train(sweep))
         run_lane(config["lane"], remote, train, folder.weights)
     except KeeperLostError as error:
         if not isinstance(error.__cause__, ray.exceptions.ActorDiedError):

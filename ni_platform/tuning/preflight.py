@@ -13,7 +13,7 @@ from uuid import uuid4
 from ni_platform.data.storage import is_remote
 from ni_platform.errors import ClusterError
 from ni_platform.tuning.cluster_probe import MARK, versions
-from ni_platform.tuning.job_client import connect, explained
+from ni_platform.tuning.job_client import connect, explained, send_job
 from ni_platform.tuning.shipping import Shipment
 from ni_platform.tuning.submission import Submission, SweepJob, wait_until_over
 
@@ -97,12 +97,14 @@ def _ask_cluster(job: SweepJob, shipment: Shipment) -> dict[str, Any]:
     asked = json.dumps({"folder": job.storage, "data": job.data})
     small = replace(job, entry=("python", "-m", "ni_platform.tuning.cluster_probe", asked))
     submission = Submission(job=small, job_id=f"ni-preflight-{uuid4().hex}")
+    send_job(
+        client,
+        job.address,
+        entrypoint=shlex.join(small.entry),
+        submission_id=submission.job_id,
+        runtime_env=small.runtime_env(shipment),
+    )
     with explained(job.address):
-        client.submit_job(
-            entrypoint=shlex.join(small.entry),
-            submission_id=submission.job_id,
-            runtime_env=small.runtime_env(shipment),
-        )
         state = wait_until_over(client, submission, PROBE_SECONDS)
         if not state.is_over:
             client.stop_job(submission.job_id)

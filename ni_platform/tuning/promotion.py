@@ -15,7 +15,9 @@ from ni_platform.metrics.intervals import Estimate
 from ni_platform.tracking.promotion import PromotionReport, promote
 from ni_platform.tracking.run_queries import RunSummary, find_runs, read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.exchanged_weights import fetch_encoders
+from ni_platform.tuning.finding import find_sweep
+from ni_platform.tuning.mirrored_folder import send
 from ni_platform.tuning.winner import Winner, estimated_optimism, optimism_to_json
 
 FILE_NAME = "promotion.json"
@@ -92,7 +94,7 @@ def promote_winner(
         name: The sweep.
         model: Registered model.
         trial: Number of another trial to promote.
-        storage: Where sweeps are kept; `.ni/sweeps` if None.
+        storage: Where sweeps are kept; as `find_sweep` takes it.
         workers: As `train` takes them.
         force: Reason to promote although a gate fails.
         allow_failed_checks: As `train` takes it.
@@ -102,7 +104,8 @@ def promote_winner(
         ConfigError: There is no such sweep or trial, or the dataset is another one now.
 
     """
-    winner = Winner.of(SweepFolder.named(name, storage), trial)
+    winner = Winner.of(find_sweep(name, storage), trial)
+    fetch_encoders(winner.folder)
     dataset = Dataset.open(winner.sweep.data)
     _require_same_data(winner, dataset)
     tags = {
@@ -180,4 +183,6 @@ def _record(promotion: WinnerPromotion) -> None:
         figures["sweep/optimism"] = promotion.optimism.optimism
     record.log_metrics(figures)
     record.log_json(content, FILE_NAME)
-    (winner.folder.path / FILE_NAME).write_text(json.dumps(content, indent=1, default=str))
+    path = winner.folder.path / FILE_NAME
+    path.write_text(json.dumps(content, indent=1, default=str))
+    send(winner.folder, path)

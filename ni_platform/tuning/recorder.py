@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Literal
 
 from ni_platform.tracking.trial_records import TrialMetric, TrialRecords, TrialUpdate
@@ -40,7 +41,11 @@ class Recorder:
     """Writes a sweep's journal to MLflow; `start` and `finish` run it as a thread."""
 
     def __init__(
-        self, folder: SweepFolder, run_id: str, on_trouble: Callable[[str], None] = _log.warning
+        self,
+        folder: SweepFolder,
+        run_id: str,
+        on_trouble: Callable[[str], None] = _log.warning,
+        until: Callable[[], float] = lambda: math.inf,
     ) -> None:
         """Go on behind what was written before.
 
@@ -48,10 +53,12 @@ class Recorder:
             folder: the sweep's.
             run_id: its run in MLflow.
             on_trouble: told once when the store stops to answer, and when it answers again.
+            until: how many bytes of the journal may be written: those that survive this machine.
         """
         self._folder = folder
         self._run_id = run_id
         self._on_trouble = on_trouble
+        self._until = until
         self._records: TrialRecords | None = None
         self._trials: dict[int, TrialRecord] = {}
         """Trials that have not ended."""
@@ -88,7 +95,9 @@ class Recorder:
             TrackingError: The store does not answer. Nothing is lost: call it again.
         """
         if self._pending is None:
-            batch = list(islice(read_events(self._folder.journal, self._offset), EVENTS_PER_BATCH))
+            safe = self._until()
+            events = read_events(self._folder.journal, self._offset)
+            batch = list(islice(takewhile(lambda e: e[1] <= safe, events), EVENTS_PER_BATCH))
             if not batch:
                 return False
             self._pending = self._updates([event for event, _ in batch]), batch[-1][1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ni_platform.experiment import OnEvent
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tuning import plots
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.finding import find_sweep
 from ni_platform.tuning.journal import read_trials
 from ni_platform.tuning.page import Plot, report_page
 from ni_platform.tuning.parallel_plot import MAX_AXES, parallel_figure
@@ -72,7 +72,7 @@ def report_sweep(
         TrackingError: The sweep's run cannot be reached; the report lies in the folder then.
 
     """
-    sweep_folder = SweepFolder.named(name, storage)
+    sweep_folder = find_sweep(name, storage)
     sweep, run_id = sweep_folder.read()
     on_event("reading the journal")
     summary = summarize(sweep, read_trials(sweep_folder.journal))

@@ -20,8 +20,8 @@ from typing import Any, Literal
 from ni_platform.errors import ClusterError, ConfigError
 from ni_platform.overrides import from_dict
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.job_client import connect, explained
-from ni_platform.tuning.shipping import Shipment, staged
+from ni_platform.tuning.job_client import connect, explained, send_job
+from ni_platform.tuning.shipping import Shipment
 
 JobStatus = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 
@@ -33,6 +33,7 @@ ALWAYS_PASSED = ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"
 
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _POLL_SECONDS = 0.3
+_FILE = "submission.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,21 +121,16 @@ def submit(job: SweepJob, shipment: Shipment) -> Submission:
             )
     number = 1 + max((int(match[1]) for match in sent.values()), default=0)
     submission = Submission(job=job, job_id=f"ni-{job.name}-{number}")
-    with explained(job.address):
-        client.submit_job(
-            entrypoint=shlex.join(job.entry),
-            submission_id=submission.job_id,
-            runtime_env=job.runtime_env(shipment),
-            metadata={"ni.sweep": job.name, "ni.storage": job.storage},
-        )
+    send_job(
+        client,
+        job.address,
+        entrypoint=shlex.join(job.entry),
+        submission_id=submission.job_id,
+        runtime_env=job.runtime_env(shipment),
+        metadata={"ni.sweep": job.name, "ni.storage": job.storage},
+    )
     _remember(submission)
     return submission
-
-
-def resubmit(submission: Submission) -> Submission:
-    """Send the job of a sweep that is over once more, with the definitions as they are now."""
-    with staged(submission.job.project) as shipment:
-        return submit(submission.job, shipment)
 
 
 def read_submission(name: str) -> Submission:
@@ -144,13 +140,24 @@ def read_submission(name: str) -> Submission:
         ConfigError: None was sent from here.
 
     """
-    path = _path(name)
-    if not path.exists():
+    submission = find_submission(name)
+    if submission is None:
         raise ConfigError(
-            f"the sweep {name!r} was not sent to a cluster from here: {path} is missing. Send it "
-            "by `ni sweep submit`, from the folder that you work in"
+            f"the sweep {name!r} was not sent to a cluster from here: {_path(name)} is missing. "
+            "Send it by `ni sweep submit`, from the folder that you work in"
         )
-    return from_dict(Submission, json.loads(path.read_text()))
+    return submission
+
+
+def find_submission(name: str) -> Submission | None:
+    """Return the last submission of the sweep `name` from this folder; None without any."""
+    path = _path(name)
+    return from_dict(Submission, json.loads(path.read_text())) if path.exists() else None
+
+
+def list_submissions() -> list[str]:
+    """Return the names of the sweeps that were sent from this folder."""
+    return sorted(path.parent.name for path in _path("x").parents[1].glob(f"*/{_FILE}"))
 
 
 def job_status(submission: Submission) -> JobState:
@@ -243,7 +250,7 @@ def _followed(chunks: Any, submission: Submission) -> Iterator[str]:
 
 
 def _path(name: str) -> Path:
-    return SweepFolder.named(name).path / "submission.json"
+    return SweepFolder.named(name).path / _FILE
 
 
 def _remember(submission: Submission) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -40,11 +41,21 @@ from ni_platform.training.worker import STATE_FILE, load_state
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.distributed_trial import DistributedTraining
 from ni_platform.tuning.driver import driving
+from ni_platform.tuning.exchanged_weights import (
+    drop_weights,
+    encoders_at_hand,
+    fetch_encoders,
+    fetch_weights,
+    send_encoders,
+)
 from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.keeper import SweepProgress
 from ni_platform.tuning.lane import Train
 from ni_platform.tuning.lanes import Lanes, MakeTrain, ask_keeper, count_lanes, start_keeper
+from ni_platform.tuning.lease import leased
+from ni_platform.tuning.mirrored_folder import fetch, send
 from ni_platform.tuning.spaces import check_space, trial_config
+from ni_platform.tuning.status import sweep_tags
 from ni_platform.tuning.trial import TrialTraining
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -52,8 +63,6 @@ SECONDS_TO_STOP = 60.0
 """How long trials under way have to come to the end of an epoch, when the sweep is stopped."""
 SECONDS_TO_WRITE = 60.0
 """How long the last results have to come to MLflow, when the sweep ends."""
-
-_OWN_TAGS = {"ni.level": "sweep"}
 
 OnEvent = Callable[[Event | SweepProgress | str], None]
 """Told what the training of encoders does, how far the sweep is, and in words what else happens."""
@@ -91,7 +100,8 @@ def run_sweep(
 
     Args:
         config: What to sweep; modalities that the dataset does not have are left out.
-        storage: Folder of sweeps, shared by the cluster's machines; `.ni/sweeps` if None.
+        storage: Folder of sweeps, shared by the cluster's machines, or `s3://`; `.ni/sweeps` if
+            None.
         allow_failed_checks: Sweep although data checks failed.
         on_event: Told what happens.
 
@@ -112,8 +122,9 @@ def run_sweep(
     config = _completed(config, dataset)
     check_space(config.space, config.experiment)
     folder = SweepFolder.named(config.name, storage)
+    _require_shared_folder(config, folder)
     connect()
-    with driving(folder):
+    with driving(folder), leased(folder):
         return _drive(config, dataset, folder, allow_failed_checks, on_event)
 
 
@@ -135,7 +146,7 @@ def _drive(
         config.experiment.name.partition(".")[0],
         run_name=config.name,
         parameters=_parameters(config),
-        tags=tags | _OWN_TAGS,
+        tags=tags | sweep_tags(config, folder),
         resume=resumed,
     ) as record:
         if resumed is None:
@@ -144,6 +155,7 @@ def _drive(
             on_event("checking the data")
             check_and_record(record, dataset, every, allow_failed_checks)
             folder.create(config, record.run_id)
+        send(folder, folder.definition)
         make_train = _prepare(config, dataset, splits, record, folder, on_event)
         written = _run_trials(config, folder, record, make_train, on_event)
         finished = FinishedSweep(
@@ -159,6 +171,16 @@ def _drive(
     return finished
 
 
+def _require_shared_folder(config: SweepConfig, folder: SweepFolder) -> None:
+    """Refuse trials whose workers exchange files, where machines share none."""
+    if folder.mirror is not None and config.workers_per_trial > 1:
+        raise ConfigError(
+            f"workers of one trial exchange checkpoints in a folder that all machines mount, but "
+            f"--workers-per-trial is {config.workers_per_trial} and --storage {folder.mirror}: "
+            "name such a folder by --storage, or train each trial with one worker"
+        )
+
+
 def _completed(config: SweepConfig, dataset: Dataset) -> SweepConfig:
     """Return the config with the experiment fitted to the data; its objective picks the epoch."""
     experiment = fitted_to(config.experiment, dataset)
@@ -168,6 +190,7 @@ def _completed(config: SweepConfig, dataset: Dataset) -> SweepConfig:
 
 def _resumed_run(folder: SweepFolder, config: SweepConfig) -> str | None:
     """Return the run of a sweep that exists; only more trials may be asked for than before."""
+    fetch(folder)
     if not folder.definition.exists():
         return None
     before, run_id = folder.read()
@@ -212,8 +235,17 @@ def _prepare(
     experiment = config.experiment
     assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
     start_ray()
+    machines = sum(node["Alive"] for node in ray.nodes())
+    if folder.mirror is not None and machines > 1 and experiment.pretraining.stages:
+        raise ConfigError(
+            "encoders that are trained before the trials exchange checkpoints in a folder that "
+            f"all {machines} machines of the cluster mount, but --storage is {folder.mirror}: name "
+            "such a folder by --storage, or leave pretraining out"
+        )
+    fetch_encoders(folder)
     readable = dataset.without_inputs(experiment.leave_out)
     initial, states = pretrain(experiment, readable, splits, record, folder.encoders, on_event)
+    send_encoders(folder)
     train_rows, validation_rows = splits.rows("train"), splits.rows("validation")
     if config.workers_per_trial > 1:
         on_event("nothing is encoded once: trials of several workers are Ray Train runs")
@@ -229,7 +261,8 @@ def _prepare(
     for modality, reason in reasons_against(experiment.model, experiment.training).items():
         on_event(f"{modality} is not encoded once: {reason}")
     prepare = partial(
-        SharedStage.prepare,
+        _prepared,
+        folder,
         initial,
         readable,
         experiment.training,
@@ -245,6 +278,16 @@ def _prepare(
     else:
         shared = ray.put(prepare(progress=_Counted(len(dataset), on_event)))
     return partial(_make_train, shared=[shared])
+
+
+def _prepared(
+    folder: SweepFolder, initial: Path, *rest: Any, states: Mapping[str, Path], **given: Any
+) -> SharedStage:
+    """Encode, on a machine that may lack the driver's disk; arguments as SharedStage.prepare's."""
+    with encoders_at_hand(folder) as encoders:
+        here = {name: encoders / path.relative_to(folder.encoders) for name, path in states.items()}
+        initial = encoders / initial.relative_to(folder.encoders)
+        return SharedStage.prepare(initial, *rest, states=here, **given)
 
 
 class _Counted:
@@ -312,6 +355,7 @@ def _follow(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEv
         on_event("stopping: trials under way come to the end of an epoch, and are resumed later")
         ray.get(keeper.stop.remote())
         lanes.wait(SECONDS_TO_STOP)
+        _log_progress(record, ray.get(keeper.progress.remote()))
         raise
     progress = ask_keeper(keeper.progress.remote())
     on_event(progress)
@@ -352,6 +396,7 @@ def _record_models(sweep: FinishedSweep, dataset: Dataset, splits: Splits) -> No
     run_ids = TrialRecords.of(sweep.run_id).run_ids()
     for trial in kept:
         record = RunRecord.existing(run_ids[trial.number])
+        fetch_weights(sweep.folder, trial.number)
         weights = sweep.folder.weights(trial.number) / STATE_FILE
         if read_run(record.run_id).model_uri or not weights.exists():
             continue
@@ -363,6 +408,7 @@ def _record_models(sweep: FinishedSweep, dataset: Dataset, splits: Splits) -> No
             scorer.save(Path(scratch) / "model")
             example = dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS])
             record.log_model(Path(scratch) / "model", example)
+    drop_weights(sweep.folder, {trial.number for trial in kept})
 
 
 def trial_scorer(

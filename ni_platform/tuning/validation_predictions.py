@@ -58,8 +58,7 @@ class ValidationPredictions:
                         f"has rows of {contents}, but trial {trial} predicted {len(row)}; was the "
                         "dataset changed? Restore it, or start a new sweep"
                     )
-                record = _record(contents).itemsize
-                file.truncate(size - (size - _WIDTH.itemsize) % record)
+                file.truncate(self.whole_bytes())
                 start = b""
             file.write(start + np.array([(trial, row)], dtype=_record(len(row))).tobytes())
 
@@ -85,6 +84,13 @@ class ValidationPredictions:
         # The first of the reversed records is the last of the file.
         trials, places = np.unique(numbers[::-1], return_index=True)
         return trials, records["prediction"][count - 1 - places]
+
+    def whole_bytes(self) -> int:
+        """Return the bytes of the file up to the end of its last whole record."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size < _WIDTH.itemsize:
+            return 0
+        return size - (size - _WIDTH.itemsize) % _record(self._contents()).itemsize
 
     def _contents(self) -> int:
         with self.path.open("rb") as file:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import connect
 from ni_platform.tuning import journal
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.journal import Event, Journal
+from ni_platform.tuning.journal import Event, Journal, read_trials
 
 
 def write_sweep(
@@ -61,3 +66,27 @@ def trial_events(
             journal.epoch_done(number, begun + epoch, metrics, best, values.index(best) + 1)
         )
     return [*events, journal.ended(number, begun + seconds, status, reason)]
+
+
+def assert_each_trial_once(folder: SweepFolder, trials: int, epochs: int) -> None:
+    """Journal, Optuna study and MLflow agree, epoch by epoch; all trials ran to their end."""
+    config, run_id = folder.read()
+    journal_trials = read_trials(folder.journal)
+    assert sorted(journal_trials) == list(range(trials))
+    backend = JournalStorage(JournalFileBackend(str(folder.study)))
+    study = optuna.load_study(study_name=config.name, storage=backend)
+    assert sorted(trial.user_attrs["trial"] for trial in study.trials) == list(range(trials))
+    client = connect()
+    parent = client.get_run(run_id)
+    assert parent.info.status == "FINISHED"
+    runs = client.search_runs(
+        [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'"
+    )
+    assert sorted(int(run.data.tags["ni.trial"]) for run in runs) == list(range(trials))
+    for run in runs:
+        trial = journal_trials[int(run.data.tags["ni.trial"])]
+        points = client.get_metric_history(run.info.run_id, "epoch/objective")
+        assert [point.step for point in points] == list(range(1, epochs + 1))
+        assert [point.value for point in points] == trial.values
+        assert float(run.data.params["rate"]) == trial.parameters["rate"]
+        assert run.info.status == "FINISHED"

@@ -11,7 +11,6 @@ from pathlib import Path
 import boto3
 import pytest
 from click.testing import CliRunner
-from moto.server import ThreadedMotoServer
 from token_cluster import ROOT, TOKEN, Cable, token_cluster
 
 from ni_platform.cli.sweep.logs import command as logs_command
@@ -27,7 +26,6 @@ from ni_platform.tuning.submission import (
     job_logs,
     job_status,
     read_submission,
-    resubmit,
     stop_job,
     submit,
 )
@@ -120,7 +118,8 @@ def test_a_job_is_followed_stopped_gently_and_sent_again(job, cluster, monkeypat
     assert stop_job(first).status == "STOPPED"
     assert (tmp_path / "storage" / "records").read_text() == "closed"
 
-    second = resubmit(first)
+    with staged(job.project) as shipment:
+        second = submit(job, shipment)
     assert second.job_id == f"ni-{job.name}-2"
     assert "goes on after closed" in "".join(job_logs(second, follow=True))
     assert job_status(second).status == "SUCCEEDED"
@@ -210,7 +209,7 @@ def test_the_command_ships_tries_and_sends(job, bucket, tmp_path, monkeypatch):
     ("options", "words"),
     [
         (["--trails", "9"], "No such option '?--trails"),
-        (["--storage", "s3://bucket/sweeps"], "a sweep's journal only grows"),
+        ([], "a mounted folder such as /shared/sweeps or s3://BUCKET/sweeps, but it is not"),
         (["--storage", "/shared", "--experiment", "neural_insights.quick"], "neural_insights.qui"),
     ],
 )
@@ -333,16 +332,6 @@ def unused_port() -> int:
     """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def s3():
-    """A real HTTP endpoint that speaks S3."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

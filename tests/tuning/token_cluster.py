@@ -28,6 +28,8 @@ class TokenCluster:
     token_file: Path
     logs: Path
     """What Ray's own processes write."""
+    pid: int
+    """Of the process whose descendants all others are."""
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def token_cluster(cpus: int = 2) -> Iterator[TokenCluster]:
         address = f"http://127.0.0.1:{dashboard}"
         _wait_for(address, process, folder / "out")
         logs = folder / "r" / "session_latest" / "logs"
-        yield TokenCluster(address=address, token_file=token_file, logs=logs)
+        yield TokenCluster(address=address, token_file=token_file, logs=logs, pid=process.pid)
     finally:
         # The process ends its own: `ray stop` would end every Ray of the machine.
         process.send_signal(signal.SIGTERM)

@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 storage_option = click.option(
-    "--storage", metavar="DIR", help="Folder of sweeps; .ni/sweeps if not given."
+    "--storage",
+    metavar="DIR",
+    help="Folder of sweeps, or s3://. If not given, where a submitted sweep is, or .ni/sweeps.",
 )
 
 _SETTINGS = (

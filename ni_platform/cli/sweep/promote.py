@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from ni_platform.cli.output import console, json_option, print_json, table
+from ni_platform.cli.sweep.options import storage_option
 
 
 @click.command("promote")
 @click.argument("name")
 @click.option("--model", required=True, metavar="MODEL", help="Registered model.")
 @click.option("--trial", type=int, help="Another trial than the best one.")
-@click.option("--storage", metavar="DIR", help="Where sweeps are kept; .ni/sweeps if not given.")
+@storage_option
 @click.option("--workers", type=int, help="Ray Train workers; one if not given.")
 @click.option("--force", metavar="REASON", help="Promote although a gate failed; recorded.")
 @click.option("--allow-failed-checks", is_flag=True, help="Train although data checks failed.")

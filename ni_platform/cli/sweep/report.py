@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from ni_platform.cli.output import console, json_option, print_json, table
+from ni_platform.cli.sweep.options import storage_option
 
 BEST_TRIALS = 10
 
 
 @click.command("report")
 @click.argument("name")
-@click.option("--storage", metavar="DIR", help="Where sweeps are kept; .ni/sweeps if not given.")
+@storage_option
 @click.option("--output", metavar="DIR", help="Write index.html, trials.csv and plots into DIR.")
 @json_option
 def command(name: str, storage: str | None, output: str | None, as_json: bool) -> None:

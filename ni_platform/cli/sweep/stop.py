@@ -12,9 +12,19 @@ from ni_platform.cli.sweep.options import storage_option
 @click.argument("name")
 @storage_option
 def command(name: str, storage: str | None) -> None:
-    """Let sweep NAME stop after the epochs under way; all results are written."""
-    from ni_platform.tuning.definition import SweepFolder
-    from ni_platform.tuning.driver import stop_driver
+    """Let sweep NAME, here or on a cluster, stop after the epochs under way.
 
-    stop_driver(SweepFolder.named(name, storage))
-    console.print(f"Told to stop. Go on by: ni sweep resume {name}", highlight=False)
+    All results are written.
+    """
+    from ni_platform.tuning.driver import stop_driver
+    from ni_platform.tuning.finding import find_sweep
+    from ni_platform.tuning.submission import find_submission, stop_job
+
+    submission = find_submission(name) if storage is None else None
+    if submission is None:
+        stop_driver(find_sweep(name, storage))
+        done = "Told to stop."
+    else:
+        console.print(f"Told {submission.job_id} to stop; waits for it ...", highlight=False)
+        done = f"{submission.job_id} is {stop_job(submission).status}."
+    console.print(f"{done} Go on by: ni sweep resume {name}", highlight=False)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ni_platform.cli.output import console
+
+if TYPE_CHECKING:
+    from ni_platform.tuning.submission import SweepJob
 
 
 @click.command("submit", context_settings={"ignore_unknown_options": True})
@@ -25,7 +28,7 @@ from ni_platform.cli.output import console
 def command(address: str, env: tuple[str, ...], yes: bool, options: tuple[str, ...]) -> None:
     """Run the search SPACE on the Ray cluster at --address, with the options of `ni sweep run`.
 
-    --storage names a folder that all machines of the cluster mount, and --data one, or s3://.
+    --storage and --data name folders that all machines of the cluster mount, or s3://.
     Ships experiments/, tune_spaces/ and data_checks/ of the current folder. Before anything is
     started, versions, storage, data, tracking server and resources are tried from the cluster's
     machines. The token is read from $RAY_AUTH_TOKEN or $RAY_AUTH_TOKEN_PATH.
@@ -33,9 +36,7 @@ def command(address: str, env: tuple[str, ...], yes: bool, options: tuple[str, .
     What --env passes can be read by whoever may ask the cluster about its jobs; keys belong into
     the cluster's own environment.
     """
-    from ni_platform.tuning.preflight import check
-    from ni_platform.tuning.shipping import staged
-    from ni_platform.tuning.submission import SweepJob, submit
+    from ni_platform.tuning.submission import SweepJob
 
     given = _as_run_reads(options)
     job = SweepJob(
@@ -49,13 +50,22 @@ def command(address: str, env: tuple[str, ...], yes: bool, options: tuple[str, .
         env=env,
         project=str(Path.cwd()),
     )
+    send(job, ask=not yes)
+
+
+def send(job: SweepJob, *, ask: bool = False) -> None:
+    """Ship what a sweep needs, try the cluster, send the job and say how to follow it."""
+    from ni_platform.tuning.preflight import check
+    from ni_platform.tuning.shipping import staged
+    from ni_platform.tuning.submission import submit
+
     with staged(job.project) as shipment:
-        console.print(f"Ships {shipment}; asks {address} ...", highlight=False)
+        console.print(f"Ships {shipment}; asks {job.address} ...", highlight=False)
         report = check(job, shipment)
         console.print(f"All is there; {report.nodes} nodes were asked.", highlight=False)
         for note in report.notes:
             console.print(f"Note: {note}", highlight=False)
-        if not yes:
+        if ask:
             click.confirm("Send the sweep?", default=True, abort=True)
         submission = submit(job, shipment)
     console.print(
@@ -69,17 +79,15 @@ def _as_run_reads(options: tuple[str, ...]) -> dict[str, Any]:
     """Read the options as `ni sweep run` will, and refuse here what it would refuse there."""
     from ni_platform.cli.sweep.options import sweep_config
     from ni_platform.cli.sweep.run import command as run
-    from ni_platform.data.storage import is_remote
     from ni_platform.tuning.spaces import check_space
 
     given = run.make_context("ni sweep run", list(options)).params
     own = ("storage", "allow_failed_checks", "dry_run", "as_json")
     config = sweep_config(**{name: value for name, value in given.items() if name not in own})
     check_space(config.space, config.experiment)
-    if given["storage"] is None or is_remote(given["storage"]):
+    if given["storage"] is None:
         raise click.UsageError(
-            "--storage names a folder that all machines of the cluster mount, as in "
-            f"/shared/sweeps, but it is {given['storage'] or 'not given'}: a sweep's journal only "
-            "grows, which an object of S3 cannot"
+            "--storage names what all machines of the cluster reach, a mounted folder such as "
+            "/shared/sweeps or s3://BUCKET/sweeps, but it is not given"
         )
     return given

@@ -1,0 +1,295 @@
+"""Sweeps in S3: what a machine has lost comes back, and two machines do not both write."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ni_platform.data import storage
+from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.experiment_config import load_experiment
+from ni_platform.tuning import lease, mirror
+from ni_platform.tuning.definition import SweepConfig, SweepFolder, list_sweeps
+from ni_platform.tuning.exchanged_weights import (
+    drop_weights,
+    encoders_at_hand,
+    fetch_encoders,
+    fetch_weights,
+    send_encoders,
+    sending_weights,
+)
+from ni_platform.tuning.journal import Journal, started
+from ni_platform.tuning.lane import TrialDone
+from ni_platform.tuning.lease import Lease, driven_elsewhere, leased, read_lease
+from ni_platform.tuning.mirror import Mirror, TakenOverError
+from ni_platform.tuning.mirrored_folder import fetch, send
+from ni_platform.tuning.validation_predictions import ValidationPredictions
+
+
+@pytest.fixture
+def on(place, monkeypatch, tmp_path):
+    """Give the folder of the sweep `s` as the machine of a number has it."""
+
+    def machine(number: int) -> SweepFolder:
+        monkeypatch.setenv("NI_HOME", str(tmp_path / f"machine-{number}"))
+        return SweepFolder.named("s", place)
+
+    return machine
+
+
+def created(folder: SweepFolder) -> SweepFolder:
+    """The folder with a definition, there and in S3."""
+    experiment = load_experiment("neural_insights.quickstart")
+    config = SweepConfig(
+        name="s", space="a.b", experiment=experiment, data="/d", trials=9, objective="rmse"
+    )
+    folder.create(config, "run")
+    send(folder, folder.definition)
+    return folder
+
+
+def lines(folder: SweepFolder) -> list[str]:
+    """The trials of the journal, by what they were begun with."""
+    return [str(part) for part in folder.journal.read_text().splitlines()]
+
+
+def append(folder: SweepFolder, *values: str) -> None:
+    """Write events whose only parameter tells them apart."""
+    with Journal(folder.journal) as journal:
+        for value in values:
+            journal.append(started(0, 0.0, {"value": value}, {}))
+
+
+def test_another_machine_gets_every_byte(on, place, monkeypatch):
+    """In several objects, each written once it is full; later pushes send the end only."""
+    monkeypatch.setattr(mirror, "SEGMENT_BYTES", 200)
+    first = created(on(1))
+    copier = Mirror(first)
+    predictions = ValidationPredictions(path=first.predictions)
+    for number in range(20):
+        append(first, f"value {number}")
+        first.study.write_text("".join(f"line {n}\n" for n in range(number * 10)))
+        predictions.append(number, np.full(7, number / 20))
+        copier.push()
+    sizes = [storage.size(f"{place}/s/journal.jsonl/{name}") for name in segments(place)]
+    assert len(sizes) > 5
+    assert all(200 <= size < 400 for size in sizes[:-1])
+    assert copier.journal_bytes == sum(sizes) == first.journal.stat().st_size
+
+    assert list_sweeps(place) == ["s"]
+    second = on(2)
+    assert second.path != first.path
+    fetch(second)
+    for path in (first.journal, first.study, first.predictions, first.definition):
+        assert (second.path / path.name).read_bytes() == path.read_bytes()
+    assert second.read() == first.read()
+    append(second, "more")
+    Mirror(second).push()
+    fetch(first)
+    assert lines(first) == lines(second)
+
+
+def segments(place: str) -> list[str]:
+    """Names of the objects of the journal."""
+    return storage.list_files(f"{place}/s/journal.jsonl")
+
+
+def test_what_a_crash_tore_is_never_copied(on):
+    """Half a line and half a record stay behind, and what is written in their place comes."""
+    folder = created(on(1))
+    append(folder, "whole")
+    predictions = ValidationPredictions(path=folder.predictions)
+    predictions.append(0, np.zeros(3))
+    kept = folder.journal.read_bytes()
+    with folder.journal.open("ab") as journal, folder.predictions.open("ab") as records:
+        journal.write(b'{"event": "sta')
+        records.write(b"torn")
+    Mirror(folder).push()
+    other = on(2)
+    fetch(other)
+    assert other.journal.read_bytes() == kept
+    assert ValidationPredictions(path=other.predictions).read()[0].tolist() == [0]
+
+    append(folder, "after the crash")  # cuts the torn line off
+    predictions.append(1, np.ones(3))
+    Mirror(folder).push()
+    fetch(other)
+    assert lines(other) == lines(folder)
+    assert ValidationPredictions(path=other.predictions).read()[0].tolist() == [0, 1]
+
+
+def test_a_machine_whose_results_were_overtaken_takes_those_in_s3(on):
+    """What it had beyond S3 stays while nobody else went on, and goes when somebody did."""
+    first = created(on(1))
+    append(first, "shared")
+    Mirror(first).push()
+    append(first, "not copied")
+    fetch(first)
+    assert len(lines(first)) == 2
+
+    second = on(2)
+    fetch(second)
+    append(second, "of the second machine", "and another")
+    second.written.write_text('{"bytes": 5}')
+    Mirror(second).push()
+    first.written.write_text('{"bytes": 1}')
+    fetch(first)
+    assert lines(first) == lines(second)
+    assert first.written.read_text() == '{"bytes": 5}'
+
+
+def test_mlflow_learns_only_what_survives(on, s3, monkeypatch):
+    """The bytes that may be written there do not grow while S3 is away."""
+    folder = created(on(1))
+    append(folder, "one")
+    copier = Mirror(folder)
+    assert copier.journal_bytes == 0
+    copier.push()
+    safe = copier.journal_bytes
+    append(folder, "two")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(DatasetError, match="cannot be reached"):
+        copier.push()
+    assert copier.journal_bytes == safe
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
+    copier.start()
+    assert copier.finish(60)
+    assert copier.journal_bytes == folder.journal.stat().st_size > safe
+
+
+def test_a_missing_object_is_told(on, place, monkeypatch):
+    """Rather than a journal with a hole."""
+    monkeypatch.setattr(mirror, "SEGMENT_BYTES", 1)
+    folder = created(on(1))
+    copier = Mirror(folder)
+    for value in "abc":
+        append(folder, value)
+        copier.push()
+    storage.delete(f"{place}/s/journal.jsonl/{segments(place)[1]}")
+    with pytest.raises(DatasetError, match=r"journal\.jsonl .* continues at byte \d+, but"):
+        fetch(on(2))
+
+
+def test_a_driver_is_killed_three_times(on):
+    """On whichever machine it is started again, it goes on: all that it told is there once."""
+    created(on(1))
+    told = -1
+    for machine, more in ((1, 7), (2, 12), (1, 9)):
+        process, pipe = start_driver(on(machine))
+        told = [pipe.recv() for _ in range(more)][-1]
+        process.kill()
+        with suppress(EOFError):
+            while True:
+                told = pipe.recv()
+        process.join()
+    last = on(3)
+    fetch(last)
+    numbers = [int(line.split('"x": ')[1].split("}")[0]) for line in lines(last)]
+    assert numbers == list(range(len(numbers)))
+    assert told + 1 <= len(numbers) <= told + 2  # copied, but not yet told
+
+
+def drive(folder: SweepFolder, told: Connection) -> None:
+    """Write a journal, copy it at once and tell of it, until this process is killed."""
+    lease.SECONDS_BETWEEN_RENEWALS = 0.1
+    with leased(folder):
+        fetch(folder)
+        with Journal(folder.journal) as journal:
+            copier = Mirror(folder)
+            number = len(lines(folder))
+            while True:
+                journal.append(started(number, 0.0, {"x": number}, {}))
+                copier.push()
+                told.send(number)
+                number += 1
+
+
+def start_driver(folder: SweepFolder) -> tuple[BaseProcess, Connection]:
+    """Run `drive` in a process of its own."""
+    forking = multiprocessing.get_context("fork")  # or it would import for seconds
+    told, tell = forking.Pipe(duplex=False)
+    process = forking.Process(target=drive, args=(folder, tell))
+    process.start()
+    tell.close()
+    return process, told
+
+
+def test_a_sweep_has_one_driver(on, place):
+    """A second one is refused while the first lives; afterwards it is let in at once."""
+    folder = created(on(1))
+    process, pipe = start_driver(folder)
+    pipe.recv()
+    words = rf"process {process.pid} of .* drives 's' in {place}/s: end it there by"
+    with pytest.raises(ConfigError, match=words), leased(folder):
+        pass
+    process.kill()
+    process.join()
+    with leased(folder):
+        assert read_lease(folder).pid != process.pid
+    assert read_lease(folder) is None
+
+
+def test_a_lease_of_another_machine_expires(on, monkeypatch):
+    """Nobody can ask there whether its process lives: it counts for a minute."""
+    monkeypatch.setattr(lease, "SECONDS_TO_EXPIRE", 4.0)
+    monkeypatch.setattr(lease, "SECONDS_BETWEEN_RENEWALS", 0.2)
+    folder = created(on(1))
+    gone = Lease(owner="other", host="another-machine", pid=1, time=time.time())
+    lease._write(folder, gone)
+    assert driven_elsewhere(folder) == gone
+    with leased(folder):
+        assert time.time() > gone.time + 4
+        renewed = read_lease(folder).time
+        copier = Mirror(folder)
+        copier.push()
+        while read_lease(folder).time == renewed:
+            time.sleep(0.05)
+        # And a driver that was away for so long sees that it lost the sweep.
+        lease._write(folder, gone)
+        with pytest.raises(TakenOverError, match="another-machine"):
+            copier.push()
+    assert read_lease(folder) == gone  # not given back by who does not have it
+
+
+def test_weights_and_encoders_travel(on, place, tmp_path):
+    """From lanes to the driver, and from the driver to whoever encodes."""
+    driver = created(on(1))
+    lane = SweepFolder(path=Path("/not/there"), mirror=driver.mirror)
+
+    def trained(overrides, on_epoch) -> TrialDone:
+        def save(folder: Path) -> None:
+            (folder / "state.safetensors").write_bytes(overrides["weights"])
+
+        return TrialDone(value=0.0, predictions=None, save=save)
+
+    train = sending_weights(lane, trained)
+    for number in range(3):
+        train({"weights": b"of %d" % number}, None).save(lane.weights(number))
+    fetch_weights(driver, 2)
+    assert (driver.weights(2) / "state.safetensors").read_bytes() == b"of 2"
+    drop_weights(driver, {0, 2})
+    assert storage.list_files(f"{place}/s/trials") == [
+        "00000/state.safetensors",
+        "00002/state.safetensors",
+    ]
+    fetch_weights(driver, 1)
+    assert not driver.weights(1).exists()
+
+    (driver.encoders / "stages" / "text").mkdir(parents=True)
+    (driver.encoders / "stages" / "text" / "state").write_bytes(b"trained")
+    send_encoders(driver)
+    with encoders_at_hand(lane) as folder:
+        assert (folder / "stages" / "text" / "state").read_bytes() == b"trained"
+    other = on(2)
+    fetch(other)
+    (other.encoders / "half").mkdir(parents=True)
+    fetch_encoders(other)
+    assert (other.encoders / "stages" / "text" / "state").read_bytes() == b"trained"
+    assert not (other.encoders / "half").exists()
