@@ -142,6 +142,7 @@ def _drive(
     tags = run_tags(config.experiment, dataset, splits)
     if resumed is not None:
         _require_same_data(config.name, resumed, tags)
+        folder.create(config, resumed)  # there may be more trials than before
     with RunRecord.start(
         config.experiment.name.partition(".")[0],
         run_name=config.name,
@@ -200,8 +201,6 @@ def _resumed_run(folder: SweepFolder, config: SweepConfig) -> str | None:
             f"there is a sweep {config.name!r} with other settings in {folder.path}; go on with "
             f"it by `ni sweep resume {config.name}`, or choose another --name"
         )
-    if before != config:
-        folder.create(config, run_id)
     return run_id
 
 
