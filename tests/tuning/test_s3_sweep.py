@@ -112,7 +112,5 @@ def test_workers_that_exchange_files_need_a_disk(place, tmp_path, monkeypatch):
         objective="loss",
         workers_per_trial=2,
     )
-    with pytest.raises(
-        ConfigError, match=r"per-trial is 2 and --storage s3://.*/s: name"
-    ):
+    with pytest.raises(ConfigError, match=r"per-trial is 2 and --storage s3://.*/s: name"):
         run_sweep(config, storage=place)
