@@ -49,7 +49,7 @@ class DistributedTraining:
         assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
         dataset = Dataset.open(self.config.data)
         readable = dataset.without_inputs(experiment.leave_out)
-        follow = BestEpoch(self.config.objective, experiment.training.epochs, on_epoch)
+        follow = BestEpoch(self.config.objective, on_epoch)
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             scorer = build_scorer(

@@ -1,4 +1,8 @@
-"""Which process drives a sweep: one at a time, found again from other processes of the machine."""
+"""Which process drives a sweep: one at a time, found again from other processes of the machine.
+
+The driver holds one lock from the first look at the sweep's folder to the last model it records,
+the keeper another: a keeper outlives a driver that was killed by seconds, in which it may write.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +12,52 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 from ni_platform.errors import ConfigError
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.lease import driven_elsewhere, process_lives
+from ni_platform.tuning.lease import driven_elsewhere
 
+SECONDS_FOR_A_LOOK = 2.0
+"""How long those who only ask whether a sweep is running may hold its lock, at the very most."""
 SECONDS_FOR_A_DEAD_DRIVER = 30.0
-"""How long the processes of a driver that died may take to notice."""
+"""How long the keeper of a driver that died may take to notice."""
+
+
+@contextmanager
+def driving(folder: SweepFolder) -> Iterator[None]:
+    """Drive the sweep in this process: nobody else can until the block is left or this dies.
+
+    Raises:
+        ConfigError: Another process drives this sweep.
+
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = _take(folder, _driver_lock(folder), SECONDS_FOR_A_LOOK)
+    try:
+        os.ftruncate(lock, 0)
+        os.write(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        yield
+    finally:
+        os.close(lock)
 
 
 def claim(folder: SweepFolder) -> int:
-    """Lock the sweep for this process and return the lock, which is gone however it ends.
+    """Let this process keep the sweep; returns a lock, which is gone however the process ends.
 
     Raises:
         ConfigError: Another process keeps this sweep.
 
     """
-    lock = os.open(folder.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + SECONDS_FOR_A_DEAD_DRIVER
-    while not _locked(lock):
-        if _driver_lives(folder) or time.monotonic() > deadline:
-            os.close(lock)
-            name = folder.path.name
-            raise ConfigError(
-                f"the sweep {name!r} is running already; watch it with `ni sweep status {name}`, "
-                f"or end it with `ni sweep stop {name}`"
-            )
-        time.sleep(0.2)
-    return lock
+    return _take(folder, folder.path / "keeper.lock", SECONDS_FOR_A_DEAD_DRIVER)
 
 
 def is_running(folder: SweepFolder) -> bool:
-    """Whether some process keeps the sweep."""
-    path = folder.path / "lock"
+    """Whether some process drives the sweep."""
+    path = _driver_lock(folder)
     if not path.exists():
         return False
     lock = os.open(path, os.O_RDWR)
@@ -51,14 +67,6 @@ def is_running(folder: SweepFolder) -> bool:
         os.close(lock)
 
 
-def note_driver(folder: SweepFolder) -> None:
-    """Write down which process drives the sweep; raises ConfigError if another one does."""
-    if is_running(folder) and _driver_lives(folder):
-        claim(folder)  # says that it is running
-    driver = {"pid": os.getpid(), "host": socket.gethostname()}
-    (folder.path / "driver.json").write_text(json.dumps(driver))
-
-
 def stop_driver(folder: SweepFolder) -> None:
     """Tell the driver to stop after the epochs under way.
 
@@ -66,12 +74,12 @@ def stop_driver(folder: SweepFolder) -> None:
         ConfigError: There is no such sweep, it is not running, or its driver is elsewhere.
 
     """
-    folder.read()
     name = folder.path.name
     elsewhere = driven_elsewhere(folder)
     if elsewhere is None and not is_running(folder):
+        folder.read()
         raise ConfigError(f"the sweep {name!r} is not running; there is nothing to stop")
-    driver = asdict(elsewhere) if elsewhere else _driver(folder)
+    driver = asdict(elsewhere) if elsewhere else json.loads(_driver_lock(folder).read_text())
     if driver["host"] != socket.gethostname():
         raise ConfigError(
             f"the sweep {name!r} is driven on {driver['host']}; stop it there, or, if it was sent "
@@ -80,16 +88,23 @@ def stop_driver(folder: SweepFolder) -> None:
     os.kill(driver["pid"], signal.SIGTERM)
 
 
-def _driver(folder: SweepFolder) -> dict:
-    path = folder.path / "driver.json"
-    return json.loads(path.read_text()) if path.exists() else {"pid": 0, "host": ""}
+def _driver_lock(folder: SweepFolder) -> Path:
+    return folder.path / "driver.lock"
 
 
-def _driver_lives(folder: SweepFolder) -> bool:
-    driver = _driver(folder)
-    if driver["host"] != socket.gethostname() or driver["pid"] == os.getpid():
-        return False
-    return process_lives(driver["pid"])
+def _take(folder: SweepFolder, path: Path, seconds: float) -> int:
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + seconds
+    while not _locked(lock):
+        if time.monotonic() > deadline:
+            os.close(lock)
+            name = folder.path.name
+            raise ConfigError(
+                f"the sweep {name!r} is running already; watch it with `ni sweep status {name}`, "
+                f"or end it with `ni sweep stop {name}`"
+            )
+        time.sleep(0.1)
+    return lock
 
 
 def _locked(lock: int) -> bool:

@@ -30,6 +30,8 @@ class TrialRecord:
     """Changes to the experiment's config, by path."""
     started: float
     """Unix seconds."""
+    survived: int = 0
+    """Epochs after which it went on in an earlier life: as it repeats itself, so does that."""
     status: Status = "running"
     """complete: trained to its end; pruned: stopped by the scheduler."""
     ended: float | None = None
@@ -53,15 +55,18 @@ class TrialRecord:
         return self.epochs[self.best_epoch - 1] if self.best_epoch else {}
 
 
-def started(number: int, time: float, parameters: Mapping, overrides: Mapping) -> Event:
-    """Return the event that a trial begins, or begins again."""
-    return {
+def started(
+    number: int, time: float, parameters: Mapping, overrides: Mapping, survived: int = 0
+) -> Event:
+    """Return the event that a trial begins, or begins again after it `survived` some epochs."""
+    event = {
         "event": "started",
         "trial": number,
         "time": time,
         "parameters": dict(parameters),
         "overrides": dict(overrides),
     }
+    return event | {"survived": survived} if survived else event
 
 
 def epoch_done(
@@ -140,6 +145,7 @@ def apply(trials: dict[int, TrialRecord], event: Event) -> None:
             parameters=event["parameters"],
             overrides=event["overrides"],
             started=event["time"],
+            survived=event.get("survived", 0),
         )
         return
     trial = trials[event["trial"]]

@@ -10,21 +10,24 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from ni_platform.tuning import journal as events
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.driver import claim
 from ni_platform.tuning.journal import Journal, Status, TrialRecord, read_trials
+from ni_platform.tuning.scheduler import Scheduler
 from ni_platform.tuning.search import Search, Suggestion
 from ni_platform.tuning.spaces import load_space
 from ni_platform.tuning.validation_predictions import ValidationPredictions
+
+MOST_DEATHS = 5
+"""How often in a row a lane may die before it asks for a trial, while none trains."""
 
 Decision = Literal["go on", "stop", "drop"]
 """drop: the trial is not this lane's any more, or the sweep is being stopped."""
@@ -80,12 +83,14 @@ class Keeper:
             sampler=config.sampler,
             seed=config.seed,
         )
-        self._scheduler = _scheduler(config)
+        self._scheduler = Scheduler(config)
         self._journal = Journal(folder.journal)
         self._predictions = ValidationPredictions(path=folder.predictions)
         self._running: dict[int, TrialRecord] = {}
         self._suggestions: dict[int, Suggestion] = {}
         self._attempts: dict[int, int] = {}
+        self._survived: dict[int, int] = {}
+        """Epochs of trials that are begun again which went on before, and do so again."""
         self._lanes: dict[str, int] = {}
         self._waiting: deque[Suggestion] = deque()
         """Trials that were begun and not ended: they are begun again, before any new one."""
@@ -96,6 +101,8 @@ class Keeper:
         """Of all trials that ended with a value the best."""
         self._last: deque[TrialRecord] = deque(maxlen=8)
         self._next = 0
+        self._deaths: Counter[str] = Counter()
+        """Of lanes, since one of them last asked for a trial."""
         self._stopping = False
         self._gave_up: str | None = None
         self._go_on_from_journal()
@@ -107,16 +114,23 @@ class Keeper:
 
         A trial that the lane had not ended died with its process: it is tried again.
         """
-        self.lane_died(lane)
+        self._take_back(lane)
+        self._deaths.clear()
         if self._stopping:
             return None
         if self._waiting:
-            suggestion = self._waiting.popleft()
-        elif self._next < self._config.trials:
-            suggestion = self._search.ask(self._next)
-            self._next += 1
-        else:
+            return self._begin(lane, self._waiting.popleft())
+        if self._next >= self._config.trials:
             return None
+        try:
+            suggestion = self._search.ask(self._next)
+        except Exception as error:  # noqa: BLE001  # whatever a user's function raises
+            self.give_up(
+                f"the space {self._config.space} has no trial {self._next}: "
+                f"{type(error).__name__}: {error}"
+            )
+            return None
+        self._next += 1
         return self._begin(lane, suggestion)
 
     def epoch(
@@ -132,15 +146,16 @@ class Keeper:
             return "drop"
         trial = self._running[number]
         self._write(events.epoch_done(number, time.time(), metrics, value, best_epoch))
-        return "stop" if self._scheduler_stops(trial, len(trial.values)) else "go on"
+        epoch = len(trial.values)
+        stops = self._scheduler.stops(number, epoch, value)
+        return "stop" if stops and epoch > self._survived.get(number, 0) else "go on"
 
-    def wants_weights(self, value: float) -> bool:
+    def wants_weights(self, number: int, value: float) -> bool:
         """Whether a trial that ends with this value would be among those that are kept."""
         kept = self._best
         if len(kept) < self._config.keep:
             return self._config.keep > 0
-        last = kept[-1].value
-        return last is not None and self._config.is_better(value, last)
+        return bool(kept) and self._rank(number, value) < self._rank_of(kept[-1])
 
     def end(
         self,
@@ -159,7 +174,22 @@ class Keeper:
         return True
 
     def lane_died(self, lane: str) -> None:
-        """Take back the trial that a lane had not ended; too often, and the trial has failed."""
+        """Take back the trial of a lane that is started again.
+
+        The trial is tried again, or has failed if this was too often. Where no lane trains, one
+        that dies again and again without asking for a trial ends the sweep.
+        """
+        if lane in self._lanes or self._running:
+            self._take_back(lane)
+            return
+        self._deaths[lane] += 1
+        if self._deaths[lane] == MOST_DEATHS:
+            self.give_up(
+                f"a process that is to train died {MOST_DEATHS} times in a row before it asked "
+                "for a trial, of too little memory perhaps"
+            )
+
+    def _take_back(self, lane: str) -> None:
         number = self._lanes.pop(lane, None)
         if number is None or number not in self._running:
             return
@@ -167,8 +197,12 @@ class Keeper:
             died = self._attempts[number]
             self._end(number, "failed", f"the process that trained it died, {died} times")
         else:
-            del self._running[number]
+            self._note_survived(self._running.pop(number))
             self._waiting.append(self._suggestions[number])
+
+    def _note_survived(self, trial: TrialRecord) -> None:
+        """What was decided after the last of its epochs may not have reached the trial."""
+        self._survived[trial.number] = max(trial.survived, len(trial.values) - 1)
 
     # What the driver asks
 
@@ -194,6 +228,7 @@ class Keeper:
 
     def close(self) -> None:
         """Let what was written survive a loss of power, and let another keeper in."""
+        self._stopping = True
         self._journal.__exit__(None, None, None)
         self._search.close()
         os.close(self._lock)
@@ -206,9 +241,15 @@ class Keeper:
         self._attempts[number] = self._attempts.get(number, 0) + 1
         self._lanes[lane] = number
         self._write(
-            events.started(number, time.time(), suggestion.parameters, suggestion.overrides)
+            events.started(
+                number,
+                time.time(),
+                suggestion.parameters,
+                suggestion.overrides,
+                self._survived.get(number, 0),
+            )
         )
-        self._scheduler_add(self._running[number])
+        self._scheduler.add(number)
         return Assignment(
             number=number, attempt=self._attempts[number], overrides=suggestion.overrides
         )
@@ -225,6 +266,7 @@ class Keeper:
         trial = self._running.pop(number)
         self._book(trial)
         del self._suggestions[number], self._attempts[number]
+        self._survived.pop(number, None)
         self._tell(trial)
 
     def _book(self, trial: TrialRecord) -> None:
@@ -236,15 +278,20 @@ class Keeper:
             or self._config.is_better(trial.value, than=self._leader.values[-1])
         ):
             self._leader = trial
-        if self._scheduler is not None:
-            self._scheduler.on_trial_remove(None, _Named(trial))
+        self._scheduler.remove(trial.number)
         if trial.status == "complete" and self._config.keep:
-            sign = 1 if self._config.lower_is_better else -1
             self._best.append(trial)
-            self._best.sort(key=lambda kept: (sign * (kept.value or 0.0), kept.number))
+            self._best.sort(key=self._rank_of)
             for dropped in self._best[self._config.keep :]:
                 shutil.rmtree(self._folder.weights(dropped.number), ignore_errors=True)
             del self._best[self._config.keep :]
+
+    def _rank(self, number: int, value: float) -> tuple[float, int]:
+        """Order of complete trials, the best first; of equals the earliest, as in `ranked`."""
+        return (value if self._config.lower_is_better else -value, number)
+
+    def _rank_of(self, trial: TrialRecord) -> tuple[float, int]:
+        return self._rank(trial.number, trial.values[-1])
 
     def _tell(self, trial: TrialRecord) -> None:
         assert trial.status != "running"  # noqa: S101
@@ -261,50 +308,13 @@ class Keeper:
         for number, trial in sorted(read_trials(self._folder.journal).items()):
             self._next = number + 1
             if trial.status == "running":
+                self._note_survived(trial)
                 self._waiting.append(self._search.again(number, trial.parameters))
                 continue
-            self._scheduler_add(trial)
-            for epoch in range(len(trial.values)):
-                self._scheduler_stops(trial, epoch + 1)
+            self._scheduler.add(number)
+            for epoch, value in enumerate(trial.values, start=1):
+                self._scheduler.stops(number, epoch, value)
             self._book(trial)
             if number not in self._search.ended:
                 self._search.again(number, trial.parameters)
                 self._tell(trial)
-
-    # The scheduler of Ray Tune, which asks of a trial no more than its name
-
-    def _scheduler_add(self, trial: TrialRecord) -> None:
-        if self._scheduler is not None:
-            self._scheduler.on_trial_add(None, _Named(trial))
-
-    def _scheduler_stops(self, trial: TrialRecord, epoch: int) -> bool:
-        if self._scheduler is None:
-            return False
-        result = {"epoch": epoch, "objective": trial.values[epoch - 1]}
-        decision = self._scheduler.on_trial_result(None, _Named(trial), result)
-        return bool(decision == TrialScheduler.STOP)
-
-
-class _Named:
-    """What Ray Tune's schedulers read of a trial."""
-
-    def __init__(self, trial: TrialRecord) -> None:
-        self.trial_id = str(trial.number)
-
-
-def _scheduler(config: SweepConfig) -> AsyncHyperBandScheduler | None:
-    """ASHA (Li et al. 2020), with several brackets as Hyperband has them, or none."""
-    if config.scheduler == "none":
-        return None
-    np.random.seed(config.seed)  # noqa: NPY002  # brackets are drawn from the global generator
-    return AsyncHyperBandScheduler(
-        time_attr="epoch",
-        metric="objective",
-        mode="min" if config.lower_is_better else "max",
-        # A trial ends by itself: its own config says after how many epochs.
-        max_t=max(config.experiment.training.epochs, config.grace_epochs + 1),
-        stop_last_trials=False,
-        grace_period=config.grace_epochs,
-        reduction_factor=config.reduction_factor,
-        brackets=3 if config.scheduler == "hyperband" else 1,
-    )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from ni_platform.errors import NiError
 from ni_platform.training.events import StopTraining
@@ -50,6 +51,10 @@ class TrialEnded(StopTraining):
         self.decision = decision
 
 
+class KeeperLostError(StopTraining):
+    """The keeper does not answer this lane: whatever it trains is not its any more."""
+
+
 class Train(Protocol):
     """Trains one trial."""
 
@@ -76,7 +81,7 @@ class KeeperCalls(Protocol):
         """As `Keeper.epoch`."""
         ...
 
-    def wants_weights(self, value: float) -> bool:
+    def wants_weights(self, number: int, value: float) -> bool:
         """As `Keeper.wants_weights`."""
         ...
 
@@ -100,6 +105,11 @@ def run_lane(lane: str, keeper: KeeperCalls, train: Train, weights: Callable[[in
         keeper: what hands out trials and is told of them.
         train: trains one.
         weights: where the weights of a trial are saved, if they are among the best.
+
+    Raises:
+        KeeperLostError: The keeper does not answer.
+        AcceleratorError: The GPU refuses all that this process would do next.
+
     """
     while (trial := keeper.next(lane)) is not None:
         _run_trial(trial, keeper, train, weights)
@@ -112,18 +122,20 @@ def _run_trial(
 
     def on_epoch(metrics: Mapping[str, float], value: float, best_epoch: int, last: bool) -> None:
         if not np.isfinite(value):
-            raise NiError(f"its objective became {value} in epoch {int(metrics['epoch'])}")
+            raise StopTraining(f"its objective became {value} in epoch {int(metrics['epoch'])}")
         decision = keeper.epoch(number, attempt, metrics, value, best_epoch)
         if decision == "drop" or (decision == "stop" and not last):
             raise TrialEnded(decision)
 
     try:
         done = train(trial.overrides, on_epoch)
-        if keeper.wants_weights(done.value):
+        if keeper.wants_weights(number, done.value):
             done.save(weights(number))
     except TrialEnded as ended:
         if ended.decision == "stop":
             keeper.end(number, attempt, "pruned")
+    except (KeeperLostError, torch.AcceleratorError):
+        raise  # what comes next can only be trained by another process
     except Exception as error:  # noqa: BLE001  # one failed trial is not a failed sweep
         keeper.end(number, attempt, "failed", reason_of(error))
     else:

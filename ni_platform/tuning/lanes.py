@@ -19,11 +19,11 @@ from ray.actor import ActorHandle
 from ray.tune.progress_reporter import TrialProgressCallback
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ni_platform.errors import ConfigError
+from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.exchanged_weights import sending_weights
 from ni_platform.tuning.keeper import Assignment, Decision, Keeper
-from ni_platform.tuning.lane import Train, run_lane
+from ni_platform.tuning.lane import KeeperLostError, Train, reason_of, run_lane
 from ni_platform.tuning.mirror import Mirror
 from ni_platform.tuning.recorder import Recorder
 
@@ -34,6 +34,11 @@ _ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
+
+_KEEPER_DIED = (
+    "the sweep's keeper, the process that writes its journal, died, of too little memory on the "
+    "driver's machine perhaps"
+)
 
 MakeTrain = Callable[[SweepConfig], Train]
 """Called once in each lane's process, in which threads and device are set."""
@@ -88,7 +93,7 @@ class RemoteKeeper:
 
     def next(self, lane: str) -> Assignment | None:
         """As `Keeper.next`."""
-        assignment: Assignment | None = ray.get(self._actor.next.remote(lane))
+        assignment: Assignment | None = _answer(self._actor.next.remote(lane))
         return assignment
 
     def epoch(
@@ -101,12 +106,12 @@ class RemoteKeeper:
     ) -> Decision:
         """As `Keeper.epoch`."""
         call = self._actor.epoch.remote(number, attempt, dict(metrics), value, best_epoch)
-        decision: Decision = ray.get(call)
+        decision: Decision = _answer(call)
         return decision
 
-    def wants_weights(self, value: float) -> bool:
+    def wants_weights(self, number: int, value: float) -> bool:
         """As `Keeper.wants_weights`."""
-        return bool(ray.get(self._actor.wants_weights.remote(value)))
+        return bool(_answer(self._actor.wants_weights.remote(number, value)))
 
     def end(
         self,
@@ -117,11 +122,23 @@ class RemoteKeeper:
         predictions: np.ndarray | None = None,
     ) -> bool:
         """As `Keeper.end`."""
-        return bool(ray.get(self._actor.end.remote(number, attempt, status, reason, predictions)))
+        return bool(_answer(self._actor.end.remote(number, attempt, status, reason, predictions)))
 
     def give_up(self, reason: str) -> None:
         """As `Keeper.give_up`."""
-        ray.get(self._actor.give_up.remote(reason))
+        _answer(self._actor.give_up.remote(reason))
+
+
+def _answer(call: ray.ObjectRef) -> Any:
+    """Wait for the keeper; raises what it raised, or KeeperLostError."""
+    try:
+        return ray.get(call)
+    except ray.exceptions.ActorDiedError as error:
+        raise KeeperLostError(_KEEPER_DIED) from error
+    except ray.exceptions.RayActorError as error:
+        raise KeeperLostError("the sweep's keeper does not answer") from error
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
 
 
 def start_keeper(config: SweepConfig, folder: SweepFolder, run_id: str | None) -> ActorHandle:
@@ -140,9 +157,23 @@ def start_keeper(config: SweepConfig, folder: SweepFolder, run_id: str | None) -
     try:
         ray.get(keeper.progress.remote())
     except ray.exceptions.RayActorError as error:
-        cause = error.__cause__ or error
-        raise ConfigError(str(cause).strip().splitlines()[-1]) from error
+        # Ray tells of an error in a constructor by its traceback alone.
+        last = str(error.__cause__ or error).strip().splitlines()[-1]
+        raise ConfigError(last.removeprefix(f"{ConfigError.__module__}.ConfigError: ")) from error
     return keeper
+
+
+def ask_keeper(call: ray.ObjectRef) -> Any:
+    """Wait for the keeper's answer in the driver.
+
+    Raises:
+        TrainingError: The keeper died.
+
+    """
+    try:
+        return ray.get(call)
+    except ray.exceptions.RayActorError as error:
+        raise TrainingError(f"{_KEEPER_DIED}; what is done is kept, resume the sweep") from error
 
 
 def count_lanes(config: SweepConfig, left: int) -> int:
@@ -257,7 +288,10 @@ def _lane(
     try:
         train = sending_weights(folder, make_train(sweep))
         run_lane(config["lane"], remote, train, folder.weights)
-    except ray.exceptions.RayActorError:
-        raise
+    except KeeperLostError as error:
+        if not isinstance(error.__cause__, ray.exceptions.ActorDiedError):
+            raise  # started again, this lane finds the keeper when it answers
+    except torch.AcceleratorError:
+        raise  # started again, this lane has a process whose GPU works
     except Exception as error:  # noqa: BLE001  # a lane that cannot work ends the sweep
-        remote.give_up(f"{type(error).__name__}: {error}")
+        remote.give_up(reason_of(error))

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from itertools import islice, takewhile
 from typing import Literal
 
-from ni_platform.errors import TrackingError
 from ni_platform.tracking.trial_records import TrialMetric, TrialRecords, TrialUpdate
 from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.journal import Event, TrialRecord, apply, read_events
@@ -117,7 +116,7 @@ class Recorder:
             finishing = self._finishing.is_set()
             try:
                 wrote = self.write_batch()
-            except TrackingError as error:
+            except Exception as error:  # noqa: BLE001  # a full disk, say: this thread must live
                 if pause == SECONDS_BETWEEN_BATCHES:
                     self._on_trouble(f"results wait in {self._folder.journal}: {error}")
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -127,7 +126,7 @@ class Recorder:
                     time.sleep(SECONDS_BETWEEN_BATCHES)
                 continue
             if pause > SECONDS_BETWEEN_BATCHES:
-                self._on_trouble("the tracking store answers again")
+                self._on_trouble("results are written to the tracking store again")
                 pause = SECONDS_BETWEEN_BATCHES
             if finishing and not wrote:
                 return

@@ -40,7 +40,7 @@ from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.worker import STATE_FILE, load_state
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.distributed_trial import DistributedTraining
-from ni_platform.tuning.driver import note_driver
+from ni_platform.tuning.driver import driving
 from ni_platform.tuning.exchanged_weights import (
     drop_weights,
     encoders_at_hand,
@@ -51,7 +51,7 @@ from ni_platform.tuning.exchanged_weights import (
 from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.keeper import SweepProgress
 from ni_platform.tuning.lane import Train
-from ni_platform.tuning.lanes import Lanes, MakeTrain, count_lanes, start_keeper
+from ni_platform.tuning.lanes import Lanes, MakeTrain, ask_keeper, count_lanes, start_keeper
 from ni_platform.tuning.lease import leased
 from ni_platform.tuning.mirrored_folder import fetch, send
 from ni_platform.tuning.spaces import check_space, trial_config
@@ -106,11 +106,11 @@ def run_sweep(
         on_event: Told what happens.
 
     Raises:
-        ConfigError: The space does not fit the experiment, a sweep of that name has another
-            config, or no machine can hold a trial.
+        ConfigError: The space does not fit the experiment, a sweep of that name is running or
+            has another config or other data, or no machine can hold a trial.
         ChecksFailedError: A data check failed.
         TrackingError: The tracking server cannot be reached when the sweep starts.
-        TrainingError: Lanes could not work.
+        TrainingError: Lanes could not work, or the keeper died.
 
     """
     if isinstance(config.experiment.model, TabularConfig):
@@ -124,26 +124,38 @@ def run_sweep(
     folder = SweepFolder.named(config.name, storage)
     _require_shared_folder(config, folder)
     connect()
+    with driving(folder), leased(folder):
+        return _drive(config, dataset, folder, allow_failed_checks, on_event)
+
+
+def _drive(
+    config: SweepConfig,
+    dataset: Dataset,
+    folder: SweepFolder,
+    allow_failed_checks: bool,
+    on_event: OnEvent,
+) -> FinishedSweep:
+    """Do all that only one process may do at a time."""
+    resumed = _resumed_run(folder, config)
     every = split_dataset(dataset, config.experiment.splits)
     splits = every.without(dataset.impressions < config.experiment.min_impressions)
-    with (
-        leased(folder),
-        RunRecord.start(
-            config.experiment.name.partition(".")[0],
-            run_name=config.name,
-            parameters=_parameters(config),
-            tags=run_tags(config.experiment, dataset, splits) | sweep_tags(config, folder),
-            resume=_resumed_run(folder, config),
-        ) as record,
-    ):
-        if not folder.definition.exists():
+    tags = run_tags(config.experiment, dataset, splits)
+    if resumed is not None:
+        _require_same_data(config.name, resumed, tags)
+    with RunRecord.start(
+        config.experiment.name.partition(".")[0],
+        run_name=config.name,
+        parameters=_parameters(config),
+        tags=tags | sweep_tags(config, folder),
+        resume=resumed,
+    ) as record:
+        if resumed is None:
             record.log_json(to_dict(config.experiment), "config.json")
             record.log_table(split_table(dataset, splits), "splits.parquet")
             on_event("checking the data")
             check_and_record(record, dataset, every, allow_failed_checks)
             folder.create(config, record.run_id)
         send(folder, folder.definition)
-        note_driver(folder)
         make_train = _prepare(config, dataset, splits, record, folder, on_event)
         written = _run_trials(config, folder, record, make_train, on_event)
         finished = FinishedSweep(
@@ -191,6 +203,17 @@ def _resumed_run(folder: SweepFolder, config: SweepConfig) -> str | None:
     if before != config:
         folder.create(config, run_id)
     return run_id
+
+
+def _require_same_data(name: str, run_id: str, tags: Mapping[str, str]) -> None:
+    """Trials can only be compared on the same contents."""
+    before = read_run(run_id).tags
+    for tag in ("ni.dataset_fingerprint", "ni.splits_fingerprint"):
+        if before.get(tag) != tags[tag]:
+            raise ConfigError(
+                f"the trials of a sweep are compared on the same data, but {tags['ni.dataset']} "
+                f"has changed since {name!r} began; restore it, or start a sweep of another name"
+            )
 
 
 def _parameters(config: SweepConfig) -> dict[str, object]:
@@ -292,7 +315,7 @@ def _run_trials(
 ) -> bool:
     """Run the trials that are left; whether all of them stand in MLflow."""
     keeper = start_keeper(config, folder, record.run_id)
-    progress: SweepProgress = ray.get(keeper.progress.remote())
+    progress: SweepProgress = ask_keeper(keeper.progress.remote())
     left = config.trials - progress.ended
     try:
         if left:
@@ -302,11 +325,14 @@ def _run_trials(
                 )
                 _follow(lanes, keeper, record, on_event)
     finally:
-        written = ray.get(keeper.finish.remote(SECONDS_TO_WRITE))
-        for trouble in ray.get(keeper.take_troubles.remote()):
-            on_event(trouble)
-        ray.kill(keeper)
-    return bool(written)
+        try:
+            written = bool(ray.get(keeper.finish.remote(SECONDS_TO_WRITE)))
+            for trouble in ray.get(keeper.take_troubles.remote()):
+                on_event(trouble)
+            ray.kill(keeper)
+        except ray.exceptions.RayActorError:
+            written = False  # it died, which whoever asked it before has told
+    return written
 
 
 def _follow(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEvent) -> None:
@@ -315,10 +341,13 @@ def _follow(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEv
     told = time.monotonic()
     try:
         while not lanes.wait(SECONDS_BETWEEN_LOOKS):
-            progress: SweepProgress = ray.get(keeper.progress.remote())
+            progress: SweepProgress = ask_keeper(keeper.progress.remote())
             on_event(progress)
-            for trouble in ray.get(keeper.take_troubles.remote()):
+            for trouble in ask_keeper(keeper.take_troubles.remote()):
                 on_event(trouble)
+            if progress.gave_up is not None:
+                lanes.wait(SECONDS_TO_STOP)
+                break
             if time.monotonic() - told > 5:
                 told = time.monotonic()
                 _log_progress(record, progress)
@@ -328,13 +357,15 @@ def _follow(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEv
         lanes.wait(SECONDS_TO_STOP)
         _log_progress(record, ray.get(keeper.progress.remote()))
         raise
-    progress = ray.get(keeper.progress.remote())
+    progress = ask_keeper(keeper.progress.remote())
     on_event(progress)
     _log_progress(record, progress)
-    if progress.gave_up is not None:
+    reason = progress.gave_up
+    if reason is None and progress.ended < progress.trials:
+        reason = f"its processes ended after {progress.ended} of {progress.trials} trials"
+    if reason is not None:
         raise TrainingError(
-            f"the sweep cannot go on: {progress.gave_up}; what is done is kept, mend the cause "
-            "and resume it"
+            f"the sweep cannot go on: {reason}; what is done is kept, mend the cause and resume it"
         )
 
 
@@ -344,6 +375,7 @@ def _log_progress(record: RunRecord, progress: SweepProgress) -> None:
     if progress.best is not None and progress.best.value is not None:
         figures["best/objective"] = progress.best.value
     try:
+        connect()  # tells within seconds that a server is gone; what follows tries for minutes
         record.log_metrics(figures, step=progress.ended)
     except TrackingError:
         return

@@ -47,7 +47,7 @@ class TrialTraining:
         config = trial_config(self._experiment, overrides)
         assert config.training.monitor is not None  # the sweep's objective  # noqa: S101
         assert not isinstance(config.model, TabularConfig)  # noqa: S101
-        follow = BestEpoch(config.training.monitor, config.training.epochs, on_epoch)
+        follow = BestEpoch(config.training.monitor, on_epoch)
         try:
             stage = self._shared.stage(config.model, config.training, self._device)
             training = stage.start(workers=Workers(self._device), emit=follow)
@@ -71,11 +71,10 @@ class TrialTraining:
 class BestEpoch:
     """Follows a trial's training: tells after each epoch the objective of the weights it keeps."""
 
-    def __init__(self, objective: str, epochs: int, on_epoch: OnEpoch) -> None:
+    def __init__(self, objective: str, on_epoch: OnEpoch) -> None:
         self.value = float("nan")
         self.epoch = 0
         self._objective = objective
-        self._epochs = epochs
         self._on_epoch = on_epoch
 
     def __call__(self, event: Event) -> None:
@@ -84,7 +83,7 @@ class BestEpoch:
             return
         if event.improved:
             self.value, self.epoch = event.metrics[self._objective], event.epoch
-        last = event.epoch == self._epochs
+        last = event.epoch == event.epochs
         self._on_epoch(event.metrics, self.value, self.epoch, last)
 
 

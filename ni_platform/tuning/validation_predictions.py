@@ -13,8 +13,6 @@ from ni_platform.data.splits import split_dataset
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig
 
-FILE_NAME = "validation_predictions.bin"
-
 _WIDTH = np.dtype("<i8")
 
 
@@ -38,11 +36,6 @@ class ValidationPredictions:
     """
 
     path: Path
-
-    @classmethod
-    def beside(cls, journal: Path) -> ValidationPredictions:
-        """Return the file that belongs to a sweep's journal."""
-        return cls(path=journal.with_name(FILE_NAME))
 
     def append(self, trial: int, predictions: NDArray[np.floating]) -> None:
         """Add a trial's success rates [N] of `validated_rows`.

@@ -119,7 +119,7 @@ def estimated_optimism(winner: Winner, dataset: Dataset) -> BestOfMany | str:
     tests. Of more than 2,000 trials (or 5 million predictions) as many are drawn at random beside
     the best one; fewer trials make a smaller optimism.
     """
-    numbers, predictions = ValidationPredictions.beside(winner.folder.journal).read()
+    numbers, predictions = ValidationPredictions(path=winner.folder.predictions).read()
     if len(numbers) < 2:
         return f"not estimated: {len(numbers)} trials left their validation predictions"
     rows = validated_rows(winner.sweep.experiment, dataset)

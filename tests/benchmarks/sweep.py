@@ -36,6 +36,15 @@ def space(trial: Any) -> dict[str, Any]:
     return {f"training.{name}": trial.suggest_float(name, 0.0, 1.0) for name in PARAMETERS}
 
 
+def write_space(folder: Path) -> None:
+    """Make the space one of a user's project."""
+    (folder / "tune_spaces").mkdir()
+    (folder / "tune_spaces/bench.py").write_text(
+        "from tests.benchmarks.sweep import space as _space\n\n\n"
+        "def space(trial):\n    return _space(trial)\n"
+    )
+
+
 class Toy:
     """A trial that reports three epochs at once."""
 
@@ -99,11 +108,7 @@ def ours(trials: int, folder: Path) -> None:
         scheduler=os.environ.get("SCHEDULER", "asha"),  # type: ignore[arg-type]
         grace_epochs=10,
     )
-    (folder / "tune_spaces").mkdir()
-    (folder / "tune_spaces/bench.py").write_text(
-        "from tests.benchmarks.sweep import space as _space\n\n\n"
-        "def space(trial):\n    return _space(trial)\n"
-    )
+    write_space(folder)
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     start_ray(LANES)

@@ -30,7 +30,7 @@ from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.ray_cluster import start_ray
 from ni_platform.training.config import TrainingConfig
-from ni_platform.training.events import Event, StageStarted, StepDone
+from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone, StopTraining
 from ni_platform.training.stages import StageTask, _chains, _waves, run_stages, trained_scorer
 from ni_platform.training.worker import STATE_FILE, StageResult, train_stage
 from ni_platform.training.workers import Workers
@@ -186,6 +186,27 @@ def test_two_workers_train_the_regressor_of_one(without_ray):
     # Not the weights: the bias before a BatchNorm has no gradient but rounding, which Adam
     # scales up to steps of the usual size.
     np.testing.assert_allclose(two.predictions, one.predictions, rtol=0.02)
+
+
+def test_who_watches_can_end_the_training(without_ray, two_cpus, task, tmp_path):
+    """All workers end after the epoch under way; the stage is not done, Ray goes on working."""
+    task = replace(
+        task,
+        training=replace(CONFIG, epochs=500),
+        scorer=str(without_ray / "initial"),
+    )
+    epochs: list[int] = []
+
+    def stop(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            epochs.append(event.epoch)
+            raise StopTraining("enough")
+
+    with pytest.raises(StopTraining, match="enough"):
+        run_stages([task], tmp_path / "run", workers=2, on_event=stop)
+    assert epochs == [1]
+    assert StageResult.read(tmp_path / "run" / "fused") is None
+    assert ray.is_initialized()
 
 
 def test_stages_run_side_by_side_where_there_is_room(two_cpus, task, tmp_path):

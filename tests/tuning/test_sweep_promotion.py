@@ -66,7 +66,7 @@ def test_the_best_trial_is_judged_once(dataset):
         ],
     )
     rows = validated_rows(TABULAR, dataset)
-    stored = ValidationPredictions.beside(folder.journal)
+    stored = ValidationPredictions(path=folder.predictions)
     guesses = np.random.default_rng(0).uniform(0, 0.2, (20, len(rows))).astype(np.float32)
     for trial, guess in enumerate(guesses):
         stored.append(trial, guess)

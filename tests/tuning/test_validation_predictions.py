@@ -14,7 +14,7 @@ ROWS = np.arange(12, dtype=np.float32).reshape(4, 3) / 16  # exact in float32
 @pytest.fixture
 def predictions(tmp_path) -> ValidationPredictions:
     """The file beside a journal."""
-    return ValidationPredictions.beside(tmp_path / "journal.jsonl")
+    return ValidationPredictions(path=tmp_path / "validation.predictions")
 
 
 def test_rows_come_back_by_trial(predictions):

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ni_platform.cli.output import console, data_option, json_option, print_json, table
+from ni_platform.cli.output import console, data_option, json_option, print_json
 from ni_platform.cli.sweep.options import settings, storage_option, sweep_config
+from ni_platform.cli.sweep.report import print_summary
 
 if TYPE_CHECKING:
     from ni_platform.tuning.definition import SweepConfig
     from ni_platform.tuning.sweep import FinishedSweep
-
-_SHOWN = 10
 
 
 @click.command("run")
@@ -84,25 +83,10 @@ def print_draws(config: SweepConfig) -> None:
 
 def print_sweep(finished: FinishedSweep) -> None:
     """Print the best trials and what to do next."""
-    best = finished.best[:_SHOWN]
-    config, name = finished.config, finished.config.name
-    if best:
-        table(
-            f"{name}: best of {len(finished.trials)} trials by {config.objective}",
-            ("trial", "objective", "epoch", "parameters"),
-            [
-                (
-                    str(trial.number),
-                    trial.value,
-                    f"{trial.best_epoch} of {len(trial.epochs)}",
-                    ", ".join(f"{key} {_short(found)}" for key, found in trial.parameters.items()),
-                )
-                for trial in best
-            ],
-        )
-    failed = [trial for trial in finished.trials.values() if trial.status == "failed"]
-    if failed:
-        console.print(f"{len(failed)} trials failed; the last: {failed[-1].reason}", markup=False)
+    from ni_platform.tuning.summary import summarize
+
+    name = finished.config.name
+    print_summary(summarize(finished.config, finished.trials))
     if finished.unwritten:
         console.print(
             f"The tracking store does not answer: results wait in {finished.folder.journal}; "
@@ -114,7 +98,3 @@ def print_sweep(finished: FinishedSweep) -> None:
         f"Next:  ni sweep report {name}\n       ni sweep promote {name} --model NAME, or ni ui",
         highlight=False,
     )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,175 @@
+"""Lanes and keeper on a real Ray, with trials that need no time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from ni_platform.errors import ConfigError, TrainingError
+from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import connect
+from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.journal import Journal, read_trials, started
+from ni_platform.tuning.keeper import SweepProgress
+from ni_platform.tuning.lane import Train
+from ni_platform.tuning.lanes import MakeTrain, count_lanes, start_keeper
+from ni_platform.tuning.sweep import _run_trials
+from tests.tuning.toy import Toy, assert_consistent, toy_config, toy_folder, write_space
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_cpus(tmp_path_factory: pytest.TempPathFactory):
+    """A Ray of two CPUs that says it has a GPU; its processes know the toy's space and a store."""
+    root = tmp_path_factory.mktemp("home")
+    write_space(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NI_HOME", str(root / "ni"))
+        patch.chdir(root)
+        here = Path(__file__).parent
+        patch.setenv("PYTHONPATH", f"{here.parents[1]}:{here}")  # for Ray's processes
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, **quiet)
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    """An empty folder of a sweep."""
+    return toy_folder(tmp_path)
+
+
+def run(
+    config: SweepConfig,
+    folder: SweepFolder,
+    make_train: MakeTrain,
+    on_event: Callable[[Any], None] = lambda event: None,
+) -> str:
+    """Run a sweep's trials as `run_sweep` does; returns the id of its run."""
+    with RunRecord.start("toys", run_name=config.name) as record:
+        assert _run_trials(config, folder, record, make_train, on_event)
+    return record.run_id
+
+
+def make_mortal(folder: Path) -> MakeTrain:
+    """A toy that kills its process: once in some trial, and whenever it trains another one."""
+
+    def before(x: float, epoch: int) -> None:
+        once, always = folder / "once", folder / "always"
+        if epoch != 2:
+            return
+        if not once.exists():
+            once.touch()
+        elif not always.exists():
+            always.write_text(repr(x))
+        elif always.read_text() != repr(x):
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def make(config: SweepConfig) -> Train:
+        return Toy(before=before)
+
+    return make
+
+
+def test_lanes_that_are_killed_lose_no_trial(folder, tmp_path):
+    """60 trials on two lanes: what one had begun is repeated; what always kills fails at last."""
+    config = toy_config(60, retries=1)
+    seen: list[SweepProgress] = []
+    run_id = run(config, folder, make_mortal(tmp_path), seen.append)
+    trials = assert_consistent(config, folder)
+    (failed,) = [trial for trial in trials.values() if trial.status == "failed"]
+    assert failed.reason == "the process that trained it died, 2 times"
+    assert repr(failed.overrides["training.learning_rate"]) == (tmp_path / "always").read_text()
+    assert sum(trial.status == "complete" for trial in trials.values()) == 59
+    assert seen[-1].ended == 60
+    client = connect()
+    runs = client.search_runs(
+        [client.get_run(run_id).info.experiment_id],
+        f"tags.`mlflow.parentRunId` = '{run_id}'",
+        max_results=1000,
+    )
+    assert sorted(int(each.data.tags["ni.trial"]) for each in runs) == list(range(60))
+    assert {each.info.status for each in runs} == {"FINISHED", "FAILED"}
+    assert client.get_run(run_id).data.metrics["trials/complete"] == 59
+
+
+def test_a_keeper_that_is_killed_ends_the_sweep_with_a_word_and_nothing_is_lost(folder):
+    """The driver does not hang; another run goes on."""
+    config = toy_config(40)
+    driver = psutil.Process()
+
+    def kill_the_keeper(event: Any) -> None:
+        if isinstance(event, SweepProgress) and event.ended >= 5:
+            for process in driver.children(recursive=True):
+                if "KeeperActor" in "".join(process.cmdline()):
+                    process.kill()
+
+    def make_slow(config: SweepConfig) -> Train:
+        return Toy(before=lambda x, epoch: time.sleep(0.05))
+
+    with pytest.raises(TrainingError, match="keeper, the process that writes its journal, died"):
+        run(config, folder, make_slow, kill_the_keeper)
+    assert sum(trial.status == "complete" for trial in read_trials(folder.journal).values()) >= 5
+    run(config, folder, lambda config: Toy())
+    assert_consistent(config, folder)
+
+
+def test_what_keeps_lanes_from_working_ends_the_sweep_with_its_reason(folder):
+    """A training that cannot be prepared, and a space that fails in the middle."""
+
+    def make_nothing(config: SweepConfig) -> Train:
+        raise RuntimeError("planted")
+
+    with pytest.raises(TrainingError, match=r"cannot go on: RuntimeError: planted .*resume it"):
+        run(toy_config(6), folder, make_nothing)
+    with pytest.raises(TrainingError, match=r"the space toy_space.failing has no trial 4: Runtime"):
+        run(toy_config(6, space="toy_space.failing"), folder, lambda config: Toy())
+
+
+def test_what_keeps_the_keeper_from_starting_is_told_in_its_words(folder):
+    """Here a journal of another space."""
+    with Journal(folder.journal) as journal:
+        journal.append(started(0, 0.0, {"y": 0.5}, {}))
+    with pytest.raises(ConfigError, match=r"^Trial 0 can only be repeated in the space that it"):
+        start_keeper(toy_config(3), folder, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "left", "lanes"),
+    [
+        ({}, 100, 2),
+        ({}, 1, 1),
+        ({"cpus_per_trial": 0.5}, 100, 4),
+        ({"cpus_per_trial": 2}, 100, 1),
+        ({"gpus_per_trial": 0.25}, 100, 2),
+        ({"gpus_per_trial": 0.25, "cpus_per_trial": 0.1}, 100, 4),
+        ({"gpus_per_trial": 0.3, "cpus_per_trial": 0}, 100, 3),
+        ({"gpus_per_trial": 0.1, "cpus_per_trial": 0.1}, 100, 10),
+        ({"concurrent": 7}, 100, 7),
+        ({"concurrent": 7}, 3, 3),
+        ({"gpus_per_trial": 4, "concurrent": 2}, 100, 2),
+        ({"workers_per_trial": 2}, 100, 1),
+        ({"workers_per_trial": 2, "concurrent": 3}, 100, 3),
+    ],
+)
+def test_there_are_as_many_lanes_as_fit(settings, left, lanes):
+    """On two CPUs and one GPU."""
+    assert count_lanes(toy_config(100, **settings), left) == lanes
+
+
+def test_a_trial_that_fits_nowhere_is_refused():
+    """With what the cluster has, and the remedies."""
+    with pytest.raises(ConfigError, match=r"asks for 3 CPUs and 0 GPUs, but .* --concurrent"):
+        count_lanes(toy_config(9, cpus_per_trial=3), 9)
+    with pytest.raises(ConfigError, match="asks for 1 CPUs and 2 GPUs"):
+        count_lanes(toy_config(9, gpus_per_trial=2), 9)
