@@ -6,57 +6,37 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import ray
 from ray.actor import ActorHandle
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import Splits, split_dataset
+from ni_platform.data.splits import split_dataset
 from ni_platform.errors import ConfigError, TrackingError, TrainingError
 from ni_platform.evaluation import split_table
 from ni_platform.experiment import (
-    EXAMPLE_ROWS,
     check_and_record,
-    pretrain,
     run_tags,
 )
 from ni_platform.experiment_config import fitted_to
 from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.overrides import to_dict
-from ni_platform.ray_cluster import start_ray
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import connect
-from ni_platform.tracking.trial_records import TrialRecords
-from ni_platform.training.encoded import reasons_against
 from ni_platform.training.events import Event
-from ni_platform.training.shared_stage import SharedStage
-from ni_platform.training.worker import STATE_FILE, load_state
+from ni_platform.tuning.best_models import record_models
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.distributed_trial import DistributedTraining
 from ni_platform.tuning.driver import driving
-from ni_platform.tuning.exchanged_weights import (
-    drop_weights,
-    encoders_at_hand,
-    fetch_encoders,
-    fetch_weights,
-    send_encoders,
-)
 from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.keeper import SweepProgress
-from ni_platform.tuning.lane import Train
 from ni_platform.tuning.lanes import Lanes, MakeTrain, ask_keeper, count_lanes, start_keeper
 from ni_platform.tuning.lease import leased
 from ni_platform.tuning.mirrored_folder import fetch, send
-from ni_platform.tuning.spaces import check_space, trial_config
+from ni_platform.tuning.preparation import prepare
+from ni_platform.tuning.spaces import check_space
 from ni_platform.tuning.status import sweep_tags
-from ni_platform.tuning.trial import TrialTraining
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_STOP = 60.0
@@ -157,7 +137,7 @@ def _drive(
             check_and_record(record, dataset, every, allow_failed_checks)
             folder.create(config, record.run_id)
         send(folder, folder.definition)
-        make_train = _prepare(config, dataset, splits, record, folder, on_event)
+        make_train = prepare(config, dataset, splits, record, folder, on_event)
         written = _run_trials(config, folder, record, make_train, on_event)
         finished = FinishedSweep(
             config=config,
@@ -168,7 +148,7 @@ def _drive(
         )
         if written:
             on_event(f"recording the models of the best {config.keep} trials")
-            _record_models(finished, dataset, splits)
+            record_models(config, folder, record.run_id, finished.best, dataset, splits)
     return finished
 
 
@@ -220,89 +200,6 @@ def _parameters(config: SweepConfig) -> dict[str, object]:
     values = asdict(replace(config))
     own = {k: v for k, v in values.items() if k not in ("experiment", "trials", "concurrent")}
     return {"sweep": own} | to_dict(config.experiment)
-
-
-def _prepare(
-    config: SweepConfig,
-    dataset: Dataset,
-    splits: Splits,
-    record: RunRecord,
-    folder: SweepFolder,
-    on_event: OnEvent,
-) -> MakeTrain:
-    """Do what all trials have in common: train encoders, and encode with those that stand still."""
-    experiment = config.experiment
-    assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
-    start_ray()
-    machines = sum(node["Alive"] for node in ray.nodes())
-    if folder.mirror is not None and machines > 1 and experiment.pretraining.stages:
-        raise ConfigError(
-            "encoders that are trained before the trials exchange checkpoints in a folder that "
-            f"all {machines} machines of the cluster mount, but --storage is {folder.mirror}: name "
-            "such a folder by --storage, or leave pretraining out"
-        )
-    fetch_encoders(folder)
-    readable = dataset.without_inputs(experiment.leave_out)
-    initial, states = pretrain(experiment, readable, splits, record, folder.encoders, on_event)
-    send_encoders(folder)
-    train_rows, validation_rows = splits.rows("train"), splits.rows("validation")
-    if config.workers_per_trial > 1:
-        on_event("nothing is encoded once: trials of several workers are Ray Train runs")
-        shown = validation_rows[dataset.impressions[validation_rows] > 0]
-        train = DistributedTraining(
-            config=config,
-            train_rows=train_rows,
-            validation_rows=shown,
-            states=states,
-            folder=folder.path / "distributed",
-        )
-        return lambda _: train
-    for modality, reason in reasons_against(experiment.model, experiment.training).items():
-        on_event(f"{modality} is not encoded once: {reason}")
-    prepare = partial(
-        _prepared,
-        folder,
-        initial,
-        readable,
-        experiment.training,
-        train_rows,
-        validation_rows,
-        state_folder() / "encoded",
-        states=states,
-    )
-    if config.gpus_per_trial:
-        on_event("encoding the data on a GPU")
-        shared = ray.remote(prepare).options(num_gpus=1).remote()
-        ray.wait([shared])
-    else:
-        shared = ray.put(prepare(progress=_Counted(len(dataset), on_event)))
-    return partial(_make_train, shared=[shared])
-
-
-def _prepared(
-    folder: SweepFolder, initial: Path, *rest: Any, states: Mapping[str, Path], **given: Any
-) -> SharedStage:
-    """Encode, on a machine that may lack the driver's disk; arguments as SharedStage.prepare's."""
-    with encoders_at_hand(folder) as encoders:
-        here = {name: encoders / path.relative_to(folder.encoders) for name, path in states.items()}
-        initial = encoders / initial.relative_to(folder.encoders)
-        return SharedStage.prepare(initial, *rest, states=here, **given)
-
-
-class _Counted:
-    """Tells of the encoding, a line per quarter."""
-
-    def __init__(self, total: int, on_event: OnEvent) -> None:
-        self._total = total
-        self._on_event = on_event
-        self._done: dict[str, int] = {}
-
-    def __call__(self, modality: str, rows: int) -> None:
-        before = self._done.get(modality, 0)
-        self._done[modality] = before + rows
-        if before * 4 // self._total < self._done[modality] * 4 // self._total:
-            share = self._done[modality] / self._total
-            self._on_event(f"encoding {modality} once for all trials: {share:.0%}")
 
 
 def _run_trials(
@@ -378,48 +275,3 @@ def _log_progress(record: RunRecord, progress: SweepProgress) -> None:
         record.log_metrics(figures, step=progress.ended)
     except TrackingError:
         return
-
-
-def _make_train(config: SweepConfig, *, shared: list[ray.ObjectRef]) -> Train:
-    """Run in each lane's process: what is shared lies in the memory of the machine.
-
-    The reference stands in a list, so that it is not fetched before it is asked for.
-    """
-    device = "cuda" if config.gpus_per_trial else "cpu"
-    return TrialTraining(config.experiment, ray.get(shared[0]), device)
-
-
-def _record_models(sweep: FinishedSweep, dataset: Dataset, splits: Splits) -> None:
-    """Log the models of the best complete trials, those that are not logged yet."""
-    kept = [trial for trial in sweep.best if trial.status == "complete"][: sweep.config.keep]
-    run_ids = TrialRecords.of(sweep.run_id).run_ids()
-    for trial in kept:
-        record = RunRecord.existing(run_ids[trial.number])
-        fetch_weights(sweep.folder, trial.number)
-        weights = sweep.folder.weights(trial.number) / STATE_FILE
-        if read_run(record.run_id).model_uri or not weights.exists():
-            continue
-        config = trial_config(sweep.config.experiment, trial.overrides)
-        record.log_json(to_dict(config), "config.json")
-        record.set_tags(run_tags(config, dataset, splits))
-        with tempfile.TemporaryDirectory() as scratch:
-            scorer = trial_scorer(sweep, trial, dataset, splits.rows("train"))
-            scorer.save(Path(scratch) / "model")
-            example = dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS])
-            record.log_model(Path(scratch) / "model", example)
-    drop_weights(sweep.folder, {trial.number for trial in kept})
-
-
-def trial_scorer(
-    sweep: FinishedSweep, trial: TrialRecord, dataset: Dataset, train_rows: np.ndarray
-) -> Scorer:
-    """Return a trial's regressor, put together from its weights and those of the encoders."""
-    config = trial_config(sweep.config.experiment, trial.overrides)
-    assert not isinstance(config.model, TabularConfig)  # noqa: S101
-    readable = dataset.without_inputs(config.leave_out)
-    scorer = build_scorer(config.model, readable, train_rows, config.training.seed)
-    stages = sweep.folder.encoders / "stages"
-    for modality in config.pretraining.stages:
-        load_state(scorer.model, stages / modality / STATE_FILE)
-    load_state(scorer.model, sweep.folder.weights(trial.number) / STATE_FILE)
-    return scorer
