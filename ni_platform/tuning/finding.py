@@ -7,6 +7,7 @@ from pathlib import Path
 from ni_platform.data.storage import is_remote
 from ni_platform.errors import ConfigError
 from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.driver import is_running
 from ni_platform.tuning.mirrored_folder import fetch
 from ni_platform.tuning.submission import find_submission
 
@@ -34,5 +35,6 @@ def find_sweep(name: str, storage: str | Path | None = None) -> SweepFolder:
                 "that folder is, or mount it here and give its path by --storage"
             )
     folder = SweepFolder.named(name, storage)
-    fetch(folder)
+    if not is_running(folder):
+        fetch(folder)
     return folder

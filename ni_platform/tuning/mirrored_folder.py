@@ -15,7 +15,6 @@ from filelock import FileLock
 from ni_platform.data import storage
 from ni_platform.errors import DatasetError
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.driver import is_running
 
 _WHOLE_FILES = ("written.json", "promotion.json", "sweep.json")
 """Small files; the definition comes last, as a sweep exists from then on."""
@@ -24,14 +23,14 @@ _WHOLE_FILES = ("written.json", "promotion.json", "sweep.json")
 def fetch(folder: SweepFolder) -> None:
     """Bring this machine's copy of a sweep in S3 up to date; elsewhere there is nothing to do.
 
-    What this machine has beyond S3 stays, as long as it goes on from what is there. The copy of a
-    driver that runs here is ahead, and is left alone.
+    What this machine has beyond S3 stays, as long as it goes on from what is there. Not for others
+    than the driver while it runs here: its copy is ahead.
 
     Raises:
         DatasetError: The store cannot be reached, or lacks a part of a file.
 
     """
-    if folder.mirror is None or is_running(folder):
+    if folder.mirror is None:
         return
     stamps = storage.object_stamps(folder.mirror)
     if folder.definition.name not in stamps:
