@@ -219,7 +219,7 @@ def test_recorded_models_predict_what_their_trials_did(grown):
         found = mlflow.pyfunc.load_model(uri).predict(dataset.inputs(rows))
         stored = predictions[trial.number]
         np.testing.assert_allclose(np.asarray(found, dtype=float).ravel(), stored, rtol=1e-4)
-        rmse = np.sqrt(np.mean((stored - dataset.success_rate.to_numpy()[rows]) ** 2))
+        rmse = np.sqrt(np.mean((stored - dataset.success_rate[rows]) ** 2))
         assert rmse == pytest.approx(trial.value, rel=1e-4)
     kept = {int(path.name) for path in (grown.folder.path / "trials").iterdir()}
     assert kept == {trial.number for trial in best}
@@ -234,14 +234,14 @@ def test_a_trial_is_what_ni_train_makes_of_its_config(grown):
         assert fused[name] == pytest.approx(winner.metrics[name], rel=1e-3), name
 
 
-def test_another_sweep_of_the_same_name_is_refused(grown, tmp_path):
+def test_another_sweep_of_the_same_name_is_refused(grown):
     """Other settings, fewer trials, another driver, other data."""
     for other in (config(8, keep=3), config(8, seed=1), config(7)):
         with pytest.raises(ConfigError, match="a sweep 'tiny' with other settings"):
             run_sweep(other)
     with driving(grown.folder), pytest.raises(ConfigError, match="ni sweep stop tiny"):
         run_sweep(config(8))
-    table = Path("data") / Dataset.open("data").manifest.table
+    table = Path("data") / Dataset.open("data").manifest.contents
     before = table.read_bytes()
     Dataset.open("data").contents.assign(clicks=1).to_parquet(table)
     try:
