@@ -123,33 +123,41 @@ def _drive(
     if resumed is not None:
         _require_same_data(config.name, resumed, tags)
         folder.create(config, resumed)  # there may be more trials than before
-    with RunRecord.start(
+    record = RunRecord.start(
         config.experiment.name.partition(".")[0],
         run_name=config.name,
         parameters=_parameters(config),
         tags=tags | sweep_tags(config, folder),
         resume=resumed,
-    ) as record:
-        if resumed is None:
-            record.log_json(to_dict(config.experiment), "config.json")
-            record.log_table(split_table(dataset, splits), "splits.parquet")
-            on_event("checking the data")
-            check_and_record(record, dataset, every, allow_failed_checks)
-            folder.create(config, record.run_id)
-        send(folder, folder.definition)
-        make_train = prepare(config, dataset, splits, record, folder, on_event)
-        written = _run_trials(config, folder, record, make_train, on_event)
-        finished = FinishedSweep(
-            config=config,
-            folder=folder,
-            run_id=record.run_id,
-            trials=read_trials(folder.journal),
-            unwritten=not written,
-        )
+    )
+    written = True
+    try:
+        with record:
+            if resumed is None:
+                record.log_json(to_dict(config.experiment), "config.json")
+                record.log_table(split_table(dataset, splits), "splits.parquet")
+                on_event("checking the data")
+                check_and_record(record, dataset, every, allow_failed_checks)
+                folder.create(config, record.run_id)
+            send(folder, folder.definition)
+            make_train = prepare(config, dataset, splits, record, folder, on_event)
+            written = _run_trials(config, folder, record, make_train, on_event)
+            trials = read_trials(folder.journal)
+            if written:
+                on_event(f"recording the models of the best {config.keep} trials")
+                best = ranked(trials, config.lower_is_better)
+                record_models(config, folder, record.run_id, best, dataset, splits)
+    except TrackingError:
         if written:
-            on_event(f"recording the models of the best {config.keep} trials")
-            record_models(config, folder, record.run_id, finished.best, dataset, splits)
-    return finished
+            raise
+        # The sweep is over but for its records; whoever resumes it writes them.
+    return FinishedSweep(
+        config=config,
+        folder=folder,
+        run_id=record.run_id,
+        trials=trials,
+        unwritten=not written,
+    )
 
 
 def _require_shared_folder(config: SweepConfig, folder: SweepFolder) -> None:
