@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench weights clean
+.PHONY: demo test test-slow lint bench weights clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -15,8 +15,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## planted data, checks, staged training, evaluation, promotion
 	$(BIN)/ni demo
 
-test: $(INSTALLED)  ## every test
-	$(BIN)/pytest -n 2 --dist loadfile
+test: $(INSTALLED)  ## every test but the slow ones
+	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/tuning
+	# Each of these starts Ray, servers or both: a process of its own for every file.
+	for file in tests/tuning/test_*.py; do $(BIN)/pytest -m "not slow" $$file || [ $$? -eq 5 ] || exit 1; done
+
+test-slow: $(INSTALLED)  ## whole sweeps on a real cluster and in S3, killed and resumed
+	$(BIN)/pytest -m slow tests/tuning
 
 lint: $(INSTALLED)  ## style, types, layers
 	$(BIN)/ruff check .

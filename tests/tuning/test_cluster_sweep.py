@@ -21,6 +21,8 @@ from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.finding import find_sweep
 from ni_platform.tuning.journal import read_events, read_trials
 
+pytestmark = pytest.mark.slow
+
 TRIALS, EPOCHS = 12, 20
 SECONDS = 5 * 60
 LANE, KEEPER, DRIVER = "ray::ImplicitFunc", "ray::KeeperActor", "bin/ni sweep run"

@@ -23,6 +23,8 @@ from ni_platform.tuning.journal import ranked, read_trials
 from ni_platform.tuning.status import sweep_status
 from ni_platform.tuning.sweep import run_sweep
 
+pytestmark = pytest.mark.slow
+
 TRIALS, EPOCHS, KEPT = 6, 40, 2
 TINY = [
     *(f"--set=model.{name}=null" for name in ("image", "text")),
