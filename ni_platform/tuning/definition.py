@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ni_platform.data.storage import is_remote, join, list_files
+from ni_platform.data.storage import is_remote, join, list_files, write_bytes
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.overrides import from_dict, to_dict
@@ -142,11 +141,9 @@ class SweepFolder:
 
     def create(self, config: SweepConfig, run_id: str) -> None:
         """Write the definition; the sweep exists from then on."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        partial = self.definition.with_suffix(".partial")
         values = asdict(config) | {"experiment": to_dict(config.experiment)}
-        partial.write_text(json.dumps({"config": values, "run_id": run_id}, indent=1))
-        os.replace(partial, self.definition)
+        content = json.dumps({"config": values, "run_id": run_id}, indent=1)
+        write_bytes(self.definition, content.encode())
 
     def read(self) -> tuple[SweepConfig, str]:
         """Return the sweep's config and the id of its run in MLflow.

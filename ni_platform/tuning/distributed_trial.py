@@ -18,11 +18,11 @@ from ni_platform.data.loading import Rows
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.scorer import build_scorer
 from ni_platform.training.stages import StageTask, run_stages
-from ni_platform.training.worker import FUSED, STATE_FILE, load_state
+from ni_platform.training.worker import FUSED, load_state
 from ni_platform.tuning.definition import SweepConfig
 from ni_platform.tuning.lane import OnEpoch, TrialDone
 from ni_platform.tuning.spaces import trial_config
-from ni_platform.tuning.trial import BestEpoch
+from ni_platform.tuning.trial import BestEpoch, save_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,12 +79,5 @@ class DistributedTraining:
         return TrialDone(
             value=follow.value,
             predictions=predictions,
-            save=lambda folder: _write(folder, weights),
+            save=lambda folder: save_weights(weights, folder),
         )
-
-
-def _write(folder: Path, weights: bytes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{STATE_FILE}.partial"
-    partial.write_bytes(weights)
-    partial.replace(folder / STATE_FILE)

@@ -12,14 +12,17 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
 from ni_platform.errors import NiError
 from ni_platform.training.events import StopTraining
-from ni_platform.tuning.keeper import Assignment, Decision
+from ni_platform.tuning.keeper import Assignment, Decision, Keeper
+
+if TYPE_CHECKING:
+    from ni_platform.tuning.lanes import RemoteKeeper
 
 _LONGEST_REASON = 2000
 
@@ -63,41 +66,9 @@ class Train(Protocol):
         ...
 
 
-class KeeperCalls(Protocol):
-    """The keeper's methods that a lane calls, wherever the keeper is."""
-
-    def next(self, lane: str) -> Assignment | None:
-        """As `Keeper.next`."""
-        ...
-
-    def epoch(
-        self,
-        number: int,
-        attempt: int,
-        metrics: Mapping[str, float],
-        value: float,
-        best_epoch: int,
-    ) -> Decision:
-        """As `Keeper.epoch`."""
-        ...
-
-    def wants_weights(self, number: int, value: float) -> bool:
-        """As `Keeper.wants_weights`."""
-        ...
-
-    def end(
-        self,
-        number: int,
-        attempt: int,
-        status: str,
-        reason: str | None = None,
-        predictions: np.ndarray | None = None,
-    ) -> bool:
-        """As `Keeper.end`."""
-        ...
-
-
-def run_lane(lane: str, keeper: KeeperCalls, train: Train, weights: Callable[[int], Path]) -> None:
+def run_lane(
+    lane: str, keeper: Keeper | RemoteKeeper, train: Train, weights: Callable[[int], Path]
+) -> None:
     """Train trials until the keeper has no more.
 
     Args:
@@ -116,7 +87,7 @@ def run_lane(lane: str, keeper: KeeperCalls, train: Train, weights: Callable[[in
 
 
 def _run_trial(
-    trial: Assignment, keeper: KeeperCalls, train: Train, weights: Callable[[int], Path]
+    trial: Assignment, keeper: Keeper | RemoteKeeper, train: Train, weights: Callable[[int], Path]
 ) -> None:
     number, attempt = trial.number, trial.attempt
 

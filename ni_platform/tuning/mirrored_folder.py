@@ -116,6 +116,4 @@ def notes(folder: SweepFolder) -> Iterator[dict[str, str]]:
         try:
             yield notes
         finally:
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(notes))
-            partial.replace(path)
+            storage.write_bytes(path, json.dumps(notes).encode())

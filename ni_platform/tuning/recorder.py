@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice, takewhile
 from typing import Literal
 
+from ni_platform.data.storage import write_bytes
 from ni_platform.tracking.trial_records import TrialMetric, TrialRecords, TrialUpdate
 from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.journal import Event, TrialRecord, apply, read_events
@@ -164,9 +164,7 @@ class Recorder:
         return int(json.loads(path.read_text())["bytes"]) if path.exists() else 0
 
     def _write_offset(self) -> None:
-        partial = self._folder.written.with_suffix(".partial")
-        partial.write_text(json.dumps({"bytes": self._offset}))
-        os.replace(partial, self._folder.written)
+        write_bytes(self._folder.written, json.dumps({"bytes": self._offset}).encode())
 
 
 def _points(prefix: str, values: Mapping[str, float], step: int, at: float) -> list[TrialMetric]:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ni_platform.data.storage import write_bytes
 from ni_platform.errors import ClusterError, ConfigError
 from ni_platform.overrides import from_dict
 from ni_platform.tuning.definition import SweepFolder
@@ -254,8 +255,5 @@ def _path(name: str) -> Path:
 
 
 def _remember(submission: Submission) -> None:
-    path = _path(submission.job.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(submission), indent=1))
-    os.replace(partial, path)
+    content = json.dumps(asdict(submission), indent=1)
+    write_bytes(_path(submission.job.name), content.encode())

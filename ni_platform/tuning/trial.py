@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from ni_platform.data import storage
 from ni_platform.errors import TrainingError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig
@@ -64,7 +65,7 @@ class TrialTraining:
         return TrialDone(
             value=follow.value,
             predictions=predicted.numpy().astype(np.float32),
-            save=lambda folder: save_weights(stage.module, folder),
+            save=lambda folder: save_weights(_weights(stage.module), folder),
         )
 
 
@@ -87,12 +88,12 @@ class BestEpoch:
         self._on_epoch(event.metrics, self.value, self.epoch, last)
 
 
-def save_weights(module: nn.Module, folder: Path) -> None:
-    """Write a trained stage's weights; those of encoders that stood still are not among them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()
-    }
-    partial = folder / f"{STATE_FILE}.partial"
-    safetensors.torch.save_file(state, partial)
-    partial.replace(folder / STATE_FILE)
+def save_weights(weights: bytes, folder: Path) -> None:
+    """Write a trained stage's weights, a safetensors file."""
+    storage.write_bytes(folder / STATE_FILE, weights)
+
+
+def _weights(module: nn.Module) -> bytes:
+    """The weights of a stage; those of encoders that stood still are not among them."""
+    state = module.state_dict()
+    return safetensors.torch.save({name: t.cpu().contiguous() for name, t in state.items()})

@@ -4,7 +4,6 @@ import boto3
 import numpy as np
 import pandas as pd
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
 
 
@@ -38,26 +37,9 @@ def table(tmp_path):
     return path
 
 
-@pytest.fixture(scope="module")
-def server():
-    """An S3 server that speaks real HTTP, on a free port."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def bucket(server, monkeypatch, request):
+def bucket(s3, request):
     """An empty bucket of its own for each test, reached through AWS_ENDPOINT_URL."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
     name = f"bucket{abs(hash(request.node.name)) % 10**9}"
     boto3.client("s3").create_bucket(Bucket=name)
     return f"s3://{name}"

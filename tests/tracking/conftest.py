@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,22 +31,9 @@ from ni_platform.models.inputs import ImageInput
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
 
 DATABASE_PASSWORD = "p%w@/: x'1"
 """What would break a database URI, were the password part of one."""
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without runs; making one takes seconds, copying it none."""
-    folder = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NI_HOME", str(folder))
-        connect()
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
-    return folder / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,6 @@ from mlflow import MlflowClient
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
 from ni_platform.tuning import journal
 from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.journal import Event, Journal, read_trials
@@ -30,24 +29,12 @@ from tests.tuning.toy import toy_folder
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "running": "RUNNING"}
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store without runs; making one takes seconds, copying it none."""
-    folder = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NI_HOME", str(folder))
-        connect()
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
-    return folder / "mlflow.db"
-
-
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The state folder of this test."""
     folder = tmp_path / "ni"
     folder.mkdir()
-    shutil.copy(database, folder / "mlflow.db")
+    shutil.copy(empty_database, folder / "mlflow.db")
     monkeypatch.setenv("NI_HOME", str(folder))
     return folder
 
