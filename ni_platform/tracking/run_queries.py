@@ -190,6 +190,19 @@ def download_artifact(run_id: str, path: str, to: str | Path | None = None) -> P
     return Path(local)
 
 
+def has_artifact(run_id: str, path: str) -> bool:
+    """Whether a run has the artifact `path`.
+
+    Raises:
+        TrackingError: There is no such run, or the store does not answer.
+    """
+    client = connect()
+    get_run(client, run_id)
+    with store_errors(f"list the artifacts of run {run_id}"):
+        listed = client.list_artifacts(run_id, path.rpartition("/")[0] or None)
+    return any(file.path == path for file in listed)
+
+
 def get_run(client: MlflowClient, run_id: str) -> Run:
     """Return MLflow's run, or raise a TrackingError that says there is none."""
     try:

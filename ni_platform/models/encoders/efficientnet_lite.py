@@ -95,11 +95,13 @@ class EfficientNetLite0(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.conv_head = nn.Conv2d(channels, _HEAD, 1, bias=False)
         self.bn1 = _norm(_HEAD)
+        self.last_map = nn.Identity()  # a name for the map, for GradCAM
 
     def features(self, x_B3HW: Tensor) -> Tensor:
         """Feature map [B, 1280, ceil(H / 32), ceil(W / 32)] before the global average."""
         out = self.blocks(functional.relu6(self.bn0(self.conv_stem(x_B3HW))))
-        return functional.relu6(self.bn1(self.conv_head(out)))
+        features: Tensor = self.last_map(functional.relu6(self.bn1(self.conv_head(out))))
+        return features
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """Embed [B, 3, H, W] as [B, 1280]."""

@@ -133,6 +133,7 @@ class TransformersImageNetwork(nn.Module):
         self.config = backbone.config
         self.backbone = convert_batch_norm(backbone)
         parameters = inspect.signature(backbone.forward).parameters
+        self.last_map = nn.Identity()  # a name for the map, for GradCAM
         self._resizes_positions = "interpolate_pos_encoding" in parameters
         self.width = self._probe_width()
 
@@ -148,7 +149,7 @@ class TransformersImageNetwork(nn.Module):
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """Embed [B, 3, H, W] as [B, width]."""
         extra = {"interpolate_pos_encoding": True} if self._resizes_positions else {}
-        hidden = self.backbone(pixel_values=x_B3HW, **extra).last_hidden_state
+        hidden = self.last_map(self.backbone(pixel_values=x_B3HW, **extra).last_hidden_state)
         mean: Tensor = hidden.mean((2, 3)) if hidden.dim() == 4 else hidden.mean(1)
         return mean
 

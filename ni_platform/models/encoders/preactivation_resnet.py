@@ -43,10 +43,12 @@ class PreactivationResNet(nn.Module):
         self.blocks = nn.Sequential(*[ResBlock(channels, stride) for stride in strides])
         self.norm = BatchNorm(channels)
         self.relu = nn.ReLU()
+        self.last_map = nn.Identity()  # a name for the map, for GradCAM
 
     def features(self, x_B3HW: Tensor) -> Tensor:
         """Feature map before the global average."""
-        features: Tensor = self.relu(self.norm(self.blocks(self.relu(self.stem(x_B3HW)))))
+        x = self.blocks(self.relu(self.stem(x_B3HW)))
+        features: Tensor = self.last_map(self.relu(self.norm(x)))
         return features
 
     def forward(self, x_B3HW: Tensor) -> Tensor:

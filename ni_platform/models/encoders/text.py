@@ -79,13 +79,13 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Embed B contents."""
         if tokens.dim() == 2:
-            return self._embed(tokens, mask)
+            return self.embed(tokens, mask)
         filled = mask.flatten(0, 1).any(1).nonzero().squeeze(1)
-        found = self._embed(tokens.flatten(0, 1)[filled], mask.flatten(0, 1)[filled])
+        found = self.embed(tokens.flatten(0, 1)[filled], mask.flatten(0, 1)[filled])
         every = found.new_zeros(tokens.shape[0] * tokens.shape[1], found.shape[1])
         return every.index_put((filled,), found).view(len(tokens), self.width)
 
-    def _embed(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    def embed(self, tokens_BT: Tensor, mask_BT: Tensor) -> Tensor:
         """Embed B texts; equal ones once, since arms of an A/B test often share their text."""
         texts = len(tokens_BT)
         if not texts:  # transformers' attention refuses an empty batch
@@ -98,6 +98,24 @@ class TextEncoder(nn.Module):
         hidden_UTW = self.backbone(input_ids=tokens_UT, attention_mask=mask_UT).last_hidden_state
         embedding_BW: Tensor = self._pool(hidden_UTW, mask_UT)[text_of_B]
         return embedding_BW[:texts]
+
+    def token_vectors(self, tokens_BT: Tensor) -> Tensor:
+        """Vectors [B, T, V] that stand for tokens, before positions are added."""
+        vectors: Tensor = self.backbone.get_input_embeddings()(tokens_BT)
+        return vectors
+
+    def embed_vectors(self, vectors_BTV: Tensor, mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed B texts given as `token_vectors`; differentiable.
+
+        Returns embeddings [B, width of one text] and the states [B, T, V] of tokens in the last
+        layer in which every token's state still counts: the last one where they are averaged,
+        the one before where only the first token's state is read.
+        """
+        outputs = self.backbone(
+            inputs_embeds=vectors_BTV, attention_mask=mask_BT, output_hidden_states=True
+        )
+        states = outputs.hidden_states[-1 if self.pooling == "mean" else -2]
+        return self._pool(outputs.hidden_states[-1], mask_BT), states
 
     def _pool(self, hidden_BTW: Tensor, mask_BT: Tensor) -> Tensor:
         if self.pooling == "cls":

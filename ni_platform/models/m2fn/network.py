@@ -165,6 +165,7 @@ class M2FN(nn.Module):
                 self.attention = SpatialAttention(
                     image.width, locations, aux, config.attention_width, config.attention
                 )
+        self.last_map = nn.Identity()  # a name for the map, for GradCAM
         self.high_level: HighLevelFusion | None = None
         width = image.width * (locations if config.pooling == "flatten" else 1)
         if config.high_level:
@@ -206,7 +207,8 @@ class M2FN(nn.Module):
         x_BCHW = self._map(inputs, changes)
         if self.attention is not None:
             x_BCHW = self.attention(x_BCHW, aux_BX)
-        return x_BCHW
+        last_BCHW: Tensor = self.last_map(x_BCHW)
+        return last_BCHW
 
     def _map(self, inputs: Inputs, changes: Mapping[int, Change]) -> Tensor:
         if "image" in inputs.encoded and not changes:

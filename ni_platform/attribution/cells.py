@@ -1,0 +1,148 @@
+"""The cells of a grid over a content's picture, for perturbation, and its pixels, for gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ni_platform.attribution.contents import Contents
+from ni_platform.attribution.features import distinct, in_batches, no_grad_rates
+from ni_platform.data.batch import Inputs
+from ni_platform.errors import ConfigError
+from ni_platform.models.m2fn.network import M2FN
+
+_PIXELS_AT_ONCE = 2_000_000
+"""Pixels that are encoded together, beyond a first picture."""
+
+
+class Cells:
+    """Features: the cells of a grid. Where a cell is absent, pixels are the encoder's mean colour.
+
+    That is zero after standardisation, the zero vector of NI Section 4.2's ablation. A content
+    without a picture has no cells.
+    """
+
+    modality = "image"
+
+    def __init__(self, contents: Contents, *, grid: int) -> None:
+        """Lay a grid of `grid` cells along the longer side over each picture."""
+        self.contents = contents
+        self.evaluations = 0
+        pixels = contents.inputs.image_B3HW
+        assert pixels is not None  # a model that reads pictures has them  # noqa: S101
+        self.pixels: Tensor | list[Tensor] = pixels
+        has = contents.has("image")
+        sides = [tuple(picture.shape[1:]) for picture in pixels]
+        self.shapes = [_grid(side, grid) if there else (0, 0) for side, there in zip(sides, has)]
+        self._labels = {
+            side: _labels(side, _grid(side, grid)).to(contents.device) for side in set(sides)
+        }
+        self._sizes = np.array([down * across for down, across in self.shapes], dtype=np.int64)
+
+    @property
+    def baseline(self) -> Tensor:
+        """The mean colour [3, 1, 1]."""
+        mean: Tensor = self.contents.network.encoders["image"].mean_311  # type: ignore[assignment]
+        return mean
+
+    def rates(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """As `Features.rates`; equal coalitions of one picture are computed once."""
+        first, which = distinct(rows, present, self._sizes)
+        rows, present = rows[first], present[first]
+        found = np.empty(len(rows))
+        for group in _of_equal_size([self.pixels[row].shape for row in rows]):
+            side = tuple(self.pixels[rows[group[0]]].shape[1:])
+            at_once = max(1, _PIXELS_AT_ONCE // (side[0] * side[1]))
+            for part in in_batches(len(group), at_once):
+                chosen = group[part]
+                found[chosen] = self._masked_rates(rows[chosen], present[chosen], side)
+        self.evaluations += len(rows)
+        return found[which]
+
+    def _masked_rates(self, rows: np.ndarray, present: np.ndarray, side: Any) -> np.ndarray:
+        labels_HW = self._labels[side]
+        cells = int(labels_HW.max()) + 1
+        kept = torch.zeros(len(rows), cells, dtype=torch.bool, device=self.contents.device)
+        width = min(cells, present.shape[1])
+        kept[:, :width] = torch.as_tensor(present[:, :width], device=self.contents.device)
+        here = torch.as_tensor(self.contents.has("image")[rows], device=self.contents.device)
+        pixels = torch.stack([self.pixels[row] for row in rows]).float()
+        masked = torch.where(kept[:, labels_HW].unsqueeze(1), pixels, self.baseline)
+        return no_grad_rates(self.contents, rows, "image", image_B3HW=masked, image_present_B=here)
+
+    def points(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Pixels [B, 3, H, W] as floats, and the mean colour everywhere; of pictures of one size."""
+        pixels = torch.stack([self.pixels[row] for row in rows]).float()
+        return pixels, self.baseline.expand_as(pixels)
+
+    def rates_at(self, points: Tensor, rows: Tensor) -> Tensor:
+        """As `Features.rates_at`."""
+        there = torch.ones(len(rows), dtype=torch.bool, device=self.contents.device)
+        return self.contents.rates(rows, "image", image_B3HW=points, image_present_B=there)
+
+    def collect(self, contributions: Tensor, rows: Sequence[int]) -> list[np.ndarray]:
+        """Contributions [B, 3, H, W], summed over colours to maps [H, W]."""
+        return list(contributions.detach().double().sum(1).cpu().numpy())
+
+
+def feature_maps(contents: Contents) -> list[Tensor | None]:
+    """The image network's last map [C, H', W'] of each picture, half precision, on the CPU.
+
+    Of M2FN the one without fusion, which depends on the picture alone. None without a picture.
+
+    Raises:
+        ConfigError: the image network has no map.
+    """
+    network, has = contents.network, contents.has("image")
+    found: list[Tensor | None] = [None] * len(contents)
+    seen: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        seen.append(output)
+
+    hook = None
+    if not isinstance(network, M2FN):
+        hook = network.encoders["image"].network.last_map.register_forward_hook(keep)  # type: ignore[union-attr]
+    try:
+        with torch.inference_mode():
+            for row in np.flatnonzero(has):
+                chosen = torch.tensor([row], device=contents.device)
+                inputs = Inputs(size=1, **contents.pictures(chosen))
+                seen.clear()
+                output = network.encode("image", inputs)
+                last = seen[-1] if seen else output
+                if last.dim() != 4:
+                    raise ConfigError(
+                        "the image network gives a sequence, not a map, so locations of two "
+                        "pictures cannot be compared; leave image out"
+                    )
+                found[row] = last[0].half().cpu()
+    finally:
+        if hook is not None:
+            hook.remove()
+    return found
+
+
+def _grid(side: tuple[int, ...], cells: int) -> tuple[int, int]:
+    """Cells down and across for a picture of height and width `side`; square as far as possible."""
+    longer = max(side)
+    down, across = (max(1, min(length, round(cells * length / longer))) for length in side)
+    return down, across
+
+
+def _labels(side: tuple[int, ...], grid: tuple[int, int]) -> Tensor:
+    """The cell of each pixel [H, W], row by row."""
+    down, across = (torch.arange(n) * cells // n for n, cells in zip(side, grid))
+    return down.unsqueeze(1) * grid[1] + across
+
+
+def _of_equal_size(shapes: Sequence[Any]) -> list[np.ndarray]:
+    """Positions of the pictures of each size."""
+    groups: dict[Any, list[int]] = {}
+    for position, shape in enumerate(shapes):
+        groups.setdefault(tuple(shape), []).append(position)
+    return [np.array(group) for group in groups.values()]

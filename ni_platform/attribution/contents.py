@@ -1,0 +1,98 @@
+"""Contents as a trained network reads them, each encoder run once, for asking "what if"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ni_platform.data.batch import Inputs
+from ni_platform.models.m2fn.network import M2FN
+from ni_platform.models.outputs import rates
+from ni_platform.models.scorer import Scorer
+
+
+class Contents:
+    """N contents and their predictions; `rates` predicts again with one modality changed.
+
+    Only the changed modality is encoded again. Conditional batch normalization inside M2FN's
+    image network reads the other modalities, so there the picture is encoded again as well.
+    """
+
+    def __init__(self, scorer: Scorer, frame: pd.DataFrame) -> None:
+        """Read and encode the rows of `frame`, which `InputEncoder.encode` takes.
+
+        Raises:
+            NiError: a cell cannot be read.
+        """
+        self.scorer = scorer
+        self.frame = frame.reset_index(drop=True)
+        self.network = scorer.model.eval()
+        self.inputs = scorer.inputs.encode(self.frame).to(scorer.device)
+        self._encoded: dict[str, Tensor] = {}
+        with torch.no_grad():
+            for name in self.modalities:
+                if not (name == "image" and self._image_depends_on_all):
+                    self._encoded[name] = self.network.encode(name, self.inputs)
+            every = torch.arange(len(self.frame), device=scorer.device)
+            self.predictions: np.ndarray = _numpy(self._predict(every, "", {}, {}))
+            """Success rates, float64 [N]."""
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the network reads."""
+        return self.scorer.config.modalities
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.scorer.device
+
+    def has(self, modality: str) -> np.ndarray:
+        """Whether each content has the modality, bool [N]."""
+        present_B: Tensor = getattr(self.inputs, f"{modality}_present_B")
+        return present_B.cpu().numpy()
+
+    def rates(
+        self, rows: Tensor, modality: str, *, encoded: Tensor | None = None, **fields: Any
+    ) -> Tensor:
+        """Success rates [P] of contents `rows` [P], whose `modality` is replaced; differentiable.
+
+        Args:
+            rows: which content each of the P predictions is about.
+            modality: what is replaced; the others are as they are.
+            encoded: the modality's encoder output, or
+            fields: its fields of `Inputs`.
+        """
+        return self._predict(rows, modality, {} if encoded is None else {modality: encoded}, fields)
+
+    def _predict(
+        self, rows: Tensor, changed: str, encoded: dict[str, Tensor], fields: dict[str, Any]
+    ) -> Tensor:
+        kept = {name: value[rows] for name, value in self._encoded.items() if name != changed}
+        if self._image_depends_on_all and changed != "image":
+            fields = fields | self.pictures(rows)
+        inputs = Inputs(size=len(rows), encoded=kept | encoded, **fields)
+        return rates(self.network(inputs), self.scorer.buckets)[0]
+
+    def pictures(self, rows: Tensor) -> dict[str, Any]:
+        """The picture's fields of `Inputs` for `rows`."""
+        pixels, present_B = self.inputs.image_B3HW, self.inputs.image_present_B
+        if isinstance(pixels, list):
+            return {"image_B3HW": [pixels[row] for row in rows.tolist()],
+                    "image_present_B": present_B[rows]}  # fmt: skip
+        return {"image_B3HW": pixels[rows], "image_present_B": present_B[rows]}
+
+    @property
+    def _image_depends_on_all(self) -> bool:
+        return isinstance(self.network, M2FN) and len(self.network.low_level) > 0
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.detach().double().cpu().numpy()

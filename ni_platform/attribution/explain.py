@@ -1,0 +1,187 @@
+"""Attributions of a trained network's predictions, for whole datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from ni_platform.attribution.attribution import Attribution, Attributor
+from ni_platform.attribution.cells import Cells, feature_maps
+from ni_platform.attribution.columns import Named, attribute_columns, domain_tokens
+from ni_platform.attribution.consensus import NAME as PCA
+from ni_platform.attribution.consensus import consensus, resized
+from ni_platform.attribution.contents import Contents
+from ni_platform.attribution.feature_ablation import FeatureAblation
+from ni_platform.attribution.features import Features, without_anything
+from ni_platform.attribution.grad_cam import GradCam
+from ni_platform.attribution.integrated_gradients import IntegratedGradients
+from ni_platform.attribution.kernel_shap import KernelShap
+from ni_platform.attribution.words import Word, Words
+from ni_platform.data.manifest import nearest
+from ni_platform.errors import ConfigError
+from ni_platform.models.scorer import Scorer
+
+METHODS = ("grad_cam", "integrated_gradients", "kernel_shap", "feature_ablation", PCA)
+"""In the order of NI Table 2."""
+
+_CONTENTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributionConfig:
+    """Which methods explain, and how finely."""
+
+    methods: tuple[str, ...] = METHODS
+    grid: int = 8
+    """Cells along a picture's longer side, for methods that perturb."""
+    map_side: int = 32
+    """Maps of gradients that are finer than this are summed up to it."""
+    samples: int = 256
+    """Coalitions per content of Kernel SHAP."""
+    steps: int = 32
+    """Points along the path of integrated gradients."""
+    grad_cam_layer: str | None = None
+    """Layer of the image network; None: its last map."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ConfigError(f"methods must name at least one of {', '.join(METHODS)}")
+        for name in self.methods:
+            if name not in METHODS:
+                raise ConfigError(
+                    f"there is no attribution method {name!r}{nearest(name, METHODS)}; "
+                    f"choose among {', '.join(METHODS)}"
+                )
+        if PCA in self.methods and len(self.methods) < 3:
+            raise ConfigError("pca combines methods: name at least two others beside it")
+        for name in ("grid", "map_side", "samples", "steps"):
+            if getattr(self, name) < 2:
+                raise ConfigError(f"{name} must be at least 2, but is {getattr(self, name)}")
+
+    def attributors(self) -> list[Attributor]:
+        """The methods that read a network, in the order of `METHODS`."""
+        known: tuple[Attributor, ...] = (
+            GradCam(layer=self.grad_cam_layer),
+            IntegratedGradients(steps=self.steps),
+            KernelShap(samples=self.samples, seed=self.seed),
+            FeatureAblation(),
+        )
+        return [method for method in known if method.name in self.methods]
+
+
+@dataclass
+class ModalityExplained:
+    """Attributions of one modality of N contents."""
+
+    by_method: dict[str, list[Attribution]] = field(default_factory=dict)
+    words: list[list[Word]] = field(default_factory=list)
+    """Of texts, the features of each content."""
+    maps: list[Tensor | None] = field(default_factory=list)
+    """Of pictures, the image network's last map [C, H', W'] of each content."""
+    names: list[list[str]] = field(default_factory=list)
+    """Of the domain and attributes, the features of each content."""
+    shares_of_variance: float | None = None
+    """How much of the methods' variance the PCA's first component explains."""
+    loadings: dict[str, float] = field(default_factory=dict)
+    """Each method's weight in the PCA."""
+    evaluations: int = 0
+    """How often the network was asked."""
+
+
+@dataclass
+class Explanations:
+    """Attributions of N contents, by modality."""
+
+    predictions: np.ndarray
+    """Success rates, float64 [N]."""
+    modalities: dict[str, ModalityExplained]
+
+
+def explain(
+    scorer: Scorer,
+    frame: pd.DataFrame,
+    config: AttributionConfig,
+    *,
+    modalities: tuple[str, ...] | None = None,
+    progress: Callable[[int], None] = lambda contents: None,
+) -> Explanations:
+    """Explain what a network predicts for the rows of `frame`.
+
+    Contents pass through in small groups, so memory holds the attributions and one group's
+    tensors. Contents of one A/B test that stand together share the work on equal texts.
+
+    Args:
+        scorer: the trained network.
+        frame: as `InputEncoder.encode` takes it.
+        config: how.
+        modalities: what is explained; all that the network reads if None.
+        progress: called with the number of contents of each group when it is done.
+
+    Raises:
+        ConfigError: the network does not read one of `modalities`, or a method does not fit it.
+    """
+    chosen = scorer.config.modalities if modalities is None else modalities
+    for name in chosen:
+        if name not in scorer.config.modalities:
+            raise ConfigError(
+                f"the model does not read {name}, so it cannot be explained; it reads "
+                f"{', '.join(scorer.config.modalities)}"
+            )
+    found = {name: ModalityExplained() for name in chosen}
+    predictions = [np.empty(0)]
+    for start in range(0, len(frame), _CONTENTS_AT_ONCE):
+        contents = Contents(scorer, frame.iloc[start : start + _CONTENTS_AT_ONCE])
+        predictions.append(contents.predictions)
+        for name, explained in found.items():
+            _explain(features_of(contents, name, config), config, explained)
+        progress(len(contents))
+    if PCA in config.methods:
+        for explained in found.values():
+            if len(explained.by_method) > 1:
+                combined = consensus(explained.by_method)
+                explained.by_method[PCA] = combined.attributions
+                explained.loadings = combined.loadings
+                explained.shares_of_variance = combined.explained_variance
+    return Explanations(np.concatenate(predictions), found)
+
+
+def features_of(contents: Contents, modality: str, config: AttributionConfig) -> Features:
+    """The features of one modality."""
+    if modality == "text":
+        return Words(contents)
+    if modality == "image":
+        return Cells(contents, grid=config.grid)
+    return domain_tokens(contents) if modality == "domain" else attribute_columns(contents)
+
+
+def _explain(features: Features, config: AttributionConfig, explained: ModalityExplained) -> None:
+    baselines = without_anything(features)
+    if isinstance(features, Words):
+        explained.words += features.words
+    elif isinstance(features, Cells):
+        explained.maps += feature_maps(features.contents)
+    elif isinstance(features, Named):
+        explained.names += features.names
+    for method in config.attributors():
+        if features.modality not in method.modalities:
+            continue
+        explained.by_method.setdefault(method.name, []).extend(
+            Attribution(_bounded(raw, config.map_side), float(prediction), float(baseline))
+            for raw, prediction, baseline in zip(
+                method.attribute(features), features.contents.predictions, baselines
+            )
+        )
+    explained.evaluations += features.evaluations
+
+
+def _bounded(raw: np.ndarray, side: int) -> np.ndarray:
+    """A map of at most `side` x `side`; others as they are."""
+    if raw.ndim < 2 or max(raw.shape, default=0) <= side:
+        return raw
+    scale = side / max(raw.shape)
+    return resized(raw, tuple(max(1, round(length * scale)) for length in raw.shape))

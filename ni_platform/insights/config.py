@@ -1,0 +1,36 @@
+"""What insights are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ni_platform.attribution.explain import AttributionConfig
+from ni_platform.errors import ConfigError
+from ni_platform.insights.rank_scores import SupportConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class InsightsConfig:
+    """How a model is explained, and how its explanations are judged."""
+
+    attribution: AttributionConfig = field(default_factory=AttributionConfig)
+    contents: int = 1000
+    """Most contents that are explained: whole A/B tests, held-out ones first."""
+    similarity: float = 0.9
+    """Locations of two pictures whose features' cosine reaches this are alike (Algorithm 4, iv)."""
+    replicates: int = 1000
+    """Bootstrap replicates of whole A/B tests behind each interval."""
+    permutations: int = 1000
+    """Permutations of outcomes within A/B tests behind each p-value."""
+    sanity: bool = True
+    """Explain a network with shuffled weights as well, for the trust score."""
+    support: SupportConfig = field(default_factory=SupportConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.contents < 1:
+            raise ConfigError(f"contents must be positive, but is {self.contents}")
+        if not -1 < self.similarity <= 1:
+            raise ConfigError(
+                f"similarity is a cosine above -1 and at most 1, not {self.similarity}"
+            )

@@ -1,0 +1,79 @@
+"""What only one of two contents has, and what attributions give to it (NI Algorithms 3 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ni_platform.attribution.attribution import Attribution
+from ni_platform.attribution.consensus import resized
+
+_LOCATIONS_AT_ONCE = 4096
+"""Side of the blocks in which locations are compared: 64 MiB of similarities at a time."""
+
+
+def element_difference(
+    first: Sequence[Hashable],
+    second: Sequence[Hashable],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indicators P_i and P_j: which elements of each are not among the other's (Algorithm 3).
+
+    Elements are words, or attributes with their level; each occurrence of a distinct one counts.
+    """
+    of_first, of_second = set(first), set(second)
+    only_first = np.array([element not in of_second for element in first], dtype=np.float64)
+    only_second = np.array([element not in of_first for element in second], dtype=np.float64)
+    return only_first, only_second
+
+
+def location_difference(
+    first: Tensor, second: Tensor, *, similarity: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks P_i and P_j over two feature maps: locations without a like in the other map.
+
+    Algorithm 4, steps i to iv: the cosine of every feature vector of one map with every one of
+    the other, the maximum for each location, and a threshold, which the paper does not give.
+
+    Args:
+        first: feature map [C, H, W] of one picture, or second: of another, of any size.
+        second: the other one's.
+        similarity: a location whose best like is less similar than this is different.
+
+    Returns:
+        Two float64 masks [H, W] of ones where different. Memory does not grow with the maps.
+    """
+    masks = []
+    for here, there in ((first, second), (second, first)):
+        a, b = (functional.normalize(x.flatten(1), dim=0) for x in (here, there))
+        best = torch.full((a.shape[1],), -1.0, device=a.device)
+        for start in range(0, a.shape[1], _LOCATIONS_AT_ONCE):
+            block = a[:, start : start + _LOCATIONS_AT_ONCE].T
+            for other in range(0, b.shape[1], _LOCATIONS_AT_ONCE):
+                found = (block @ b[:, other : other + _LOCATIONS_AT_ONCE]).amax(1)
+                part = slice(start, start + len(found))
+                best[part] = torch.maximum(best[part], found)
+        masks.append((best < similarity).view(here.shape[1:]).double().cpu().numpy())
+    return masks[0], masks[1]
+
+
+def attributed_difference(
+    first: Attribution,
+    second: Attribution,
+    only_first: np.ndarray,
+    only_second: np.ndarray,
+) -> float:
+    """What `second` has alone contributes, less what `first` has alone: P_j C_j - P_i C_i."""
+    return _inside(second, only_second) - _inside(first, only_first)
+
+
+def _inside(attribution: Attribution, mask: np.ndarray) -> float:
+    """Sum of the contributions inside a mask; a map's mask is resized to it (Algorithm 4, iv)."""
+    values = attribution.values
+    if values.ndim == 2 and mask.shape != values.shape:
+        # Sums over areas, divided by the area: the share of each cell that is masked.
+        mask = resized(mask, values.shape) * (values.size / mask.size)
+    return float((mask * values).sum())

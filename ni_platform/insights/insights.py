@@ -1,0 +1,340 @@
+"""From a trained network and a dataset to insights: attributions, their test, recommendations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ni_platform.attribution.attribution import Attribution
+from ni_platform.attribution.consensus import NAME as PCA
+from ni_platform.attribution.explain import Explanations, ModalityExplained, explain
+from ni_platform.data.dataset import Dataset
+from ni_platform.insights.config import InsightsConfig
+from ni_platform.insights.correlation import (
+    Agreement,
+    agreement,
+    all_pairs,
+    control_against_best,
+)
+from ni_platform.insights.differences import (
+    attributed_difference,
+    element_difference,
+    location_difference,
+)
+from ni_platform.insights.pairs import Arms
+from ni_platform.insights.rank_scores import (
+    phrase_occurrences,
+    rank_scores,
+    with_past_agreement,
+    word_occurrences,
+)
+from ni_platform.insights.trust import Trust, trust_score
+from ni_platform.models.inputs import category
+from ni_platform.models.scorer import Scorer
+
+HELD_OUT = ("in_domain", "out_of_domain")
+"""Parts of the split that attributions are judged on."""
+
+_SANITY_CONTENTS = 300
+
+
+@dataclass(frozen=True)
+class ModalityInsights:
+    """What is known of one modality's attributions."""
+
+    all_pairs: dict[str, Agreement]
+    """Method -> agreement over every pair of arms of held-out tests that differ in it."""
+    control_against_best: dict[str, Agreement]
+    """The same of each control and its best treatment; empty where no control is declared."""
+    method: str
+    """The method that recommendations follow: of highest correlation on validation tests."""
+    trust: Trust
+    """How far that method has earned it."""
+
+
+@dataclass(frozen=True)
+class Insights:
+    """Everything that a run records of its insights."""
+
+    rows: np.ndarray
+    """Dataset rows that were explained, int64 [N]."""
+    parts: np.ndarray
+    """The split's part of each."""
+    explanations: Explanations
+    modalities: dict[str, ModalityInsights]
+    scores: dict[str, pd.DataFrame] = field(default_factory=dict)
+    """Kind (word, phrase, attribute) -> rank scores with their support; see `rank_scores`."""
+
+
+def make_insights(
+    scorer: Scorer,
+    dataset: Dataset,
+    parts: pd.DataFrame,
+    config: InsightsConfig,
+    on_event: Callable[[str], None] = lambda event: None,
+) -> Insights:
+    """Explain, judge against what happened in held-out A/B tests, and recommend.
+
+    Args:
+        scorer: the trained network.
+        dataset: what is explained.
+        parts: row and part of the split of each content that may be used.
+        config: how.
+        on_event: told in words what is being done.
+    """
+    chosen = _chosen(dataset, parts, config)
+    rows, part = chosen["row"].to_numpy(dtype=np.int64), chosen["part"].to_numpy()
+    done = 0
+
+    def progress(contents: int) -> None:
+        nonlocal done
+        done += contents
+        on_event(f"explained {done:,} of {len(rows):,} contents")
+
+    frame = dataset.inputs(rows)
+    explanations = explain(scorer, frame, config.attribution, progress=progress)
+    arms = _arms(dataset, rows)
+    held_out = np.isin(part, HELD_OUT)
+    found = {}
+    for name, explained in explanations.modalities.items():
+        on_event(f"comparing {name} attributions with what happened")
+        found[name] = _judged(
+            name, explained, frame, arms, held_out, part, config,
+            _shuffled(scorer, dataset, rows[held_out], name, config) if config.sanity else None,
+        )  # fmt: skip
+    return Insights(
+        rows=rows,
+        parts=part,
+        explanations=explanations,
+        modalities=found,
+        scores=_scores(explanations, found, dataset, rows, arms, held_out),
+    )
+
+
+def _chosen(dataset: Dataset, parts: pd.DataFrame, config: InsightsConfig) -> pd.DataFrame:
+    """Contents that are explained, those of one A/B test together; held-out tests first."""
+    ab_test = dataset.ab_test
+    rows = parts["row"].to_numpy(dtype=np.int64)
+    test = pd.Series(np.full(len(rows), None) if ab_test is None else ab_test.to_numpy()[rows])
+    own = pd.Series([f"\0{row}" for row in rows])
+    label = test.where(test.notna(), own).astype(str)
+    rng = np.random.default_rng(config.seed)
+    order = pd.Series(rng.permutation(label.nunique()), index=label.unique())
+    table = parts.assign(
+        _late=~parts["part"].isin([*HELD_OUT, "validation"]), _order=label.map(order).to_numpy()
+    ).sort_values(["_late", "_order", "row"], kind="stable")
+    sizes = table.groupby("_order", sort=False)["row"].transform("size")
+    ends = (table["_order"] != table["_order"].shift()).astype(int).mul(sizes).cumsum()
+    kept = table[ends <= max(config.contents, int(ends.iloc[0]))]
+    return kept.drop(columns=["_late", "_order"]).reset_index(drop=True)
+
+
+def _arms(dataset: Dataset, rows: np.ndarray) -> Arms:
+    def labels(column: pd.Series | None) -> pd.Series | None:
+        return None if column is None else column.iloc[rows].reset_index(drop=True)
+
+    return Arms.of(dataset.success_rate[rows], labels(dataset.ab_test), labels(dataset.arm))
+
+
+def _judged(
+    name: str,
+    explained: ModalityExplained,
+    frame: pd.DataFrame,
+    arms: Arms,
+    held_out: np.ndarray,
+    part: np.ndarray,
+    config: InsightsConfig,
+    shuffled: Callable[[str], Agreement] | None,
+) -> ModalityInsights:
+    differences = Differences(name, explained, frame, arms, config.similarity)
+    inside = held_out[arms.first] & held_out[arms.second]
+    validation = (part[arms.first] == "validation") & (part[arms.second] == "validation")
+    unseen = (part[arms.first] == "out_of_domain") & (part[arms.second] == "out_of_domain")
+
+    def judge(method: str, chooser: Callable, pairs: np.ndarray, draws: bool = True) -> Agreement:
+        choose = chooser(arms, differences.differ & pairs)
+        return agreement(
+            arms,
+            differences.of(explained.by_method[method]),
+            choose,
+            replicates=config.replicates if draws else 0,
+            permutations=config.permutations if draws else 0,
+            seed=config.seed,
+        )
+
+    every = {method: judge(method, all_pairs, inside) for method in explained.by_method}
+    best = {}
+    if arms.control.any():
+        best = {method: judge(method, control_against_best, inside) for method in every}
+    on_validation = {m: judge(m, all_pairs, validation, False).correlation.value for m in every}
+    method = _preferred(on_validation)
+    return ModalityInsights(
+        all_pairs=every,
+        control_against_best=best,
+        method=method,
+        trust=trust_score(
+            every[method],
+            judge(method, all_pairs, unseen),
+            None if shuffled is None else shuffled(method),
+        ),
+    )
+
+
+def _preferred(correlation: Mapping[str, float]) -> str:
+    """The method of highest correlation; the consensus, or the first, if all are unknown."""
+    known = {method: value for method, value in correlation.items() if np.isfinite(value)}
+    if known:
+        return max(known, key=lambda method: known[method])
+    return PCA if PCA in correlation else next(iter(correlation))
+
+
+class Differences:
+    """What distinguishes the two contents of each pair in one modality."""
+
+    def __init__(
+        self,
+        name: str,
+        explained: ModalityExplained,
+        frame: pd.DataFrame,
+        arms: Arms,
+        similarity: float,
+    ) -> None:
+        """Find the masks of each pair (Algorithms 3 and 4, steps i to iv)."""
+        self._arms = arms
+        self._masks = []
+        elements = None if name == "image" else _elements(name, explained, frame)
+        for i, j in zip(arms.first, arms.second):
+            if elements is not None:
+                self._masks.append(element_difference(elements[i], elements[j]))
+                continue
+            first, second = explained.maps[i], explained.maps[j]
+            if first is None or second is None:
+                self._masks.append((np.zeros((1, 1)), np.zeros((1, 1))))
+            else:
+                self._masks.append(
+                    location_difference(first.float(), second.float(), similarity=similarity)
+                )
+        self.differ = np.array([a.any() or b.any() for a, b in self._masks], dtype=bool)
+        """Whether anything distinguishes them, bool [P]."""
+
+    def of(self, attributions: list[Attribution]) -> np.ndarray:
+        """Attribution of what only the second content has less that of the first, float64 [P]."""
+        return np.array(
+            [
+                attributed_difference(attributions[i], attributions[j], *masks) if differ else 0.0
+                for i, j, masks, differ in zip(
+                    self._arms.first, self._arms.second, self._masks, self.differ
+                )
+            ],
+            dtype=np.float64,
+        )
+
+
+def _elements(name: str, explained: ModalityExplained, frame: pd.DataFrame) -> list[list]:
+    """What a content consists of: words, tokens of its domain, or attributes with their level."""
+    if name == "text":
+        return [[word.key for word in words] for words in explained.words]
+    if name == "domain":
+        return explained.names
+    return [
+        [(column, _level(frame[column].iloc[row])) for column in columns]
+        for row, columns in enumerate(explained.names)
+    ]
+
+
+def _level(cell: object) -> str:
+    return str(cell.tolist() if isinstance(cell, np.ndarray) else category(cell))
+
+
+def _shuffled(
+    scorer: Scorer, dataset: Dataset, rows: np.ndarray, name: str, config: InsightsConfig
+) -> Callable[[str], Agreement]:
+    """Agreement of a network of the same shape whose weights are shuffled, by method."""
+
+    def judge(method: str) -> Agreement:
+        some = rows[:_SANITY_CONTENTS]
+        methods = config.attribution.methods if method == PCA else (method,)
+        found = explain(
+            shuffled_scorer(scorer, config.seed),
+            dataset.inputs(some),
+            replace(config.attribution, methods=methods),
+            modalities=(name,),
+        ).modalities[name]
+        arms = _arms(dataset, some)
+        differences = Differences(name, found, dataset.inputs(some), arms, config.similarity)
+        return agreement(
+            arms,
+            differences.of(found.by_method[method]),
+            all_pairs(arms, differences.differ),
+            replicates=0,
+            permutations=0,
+        )
+
+    return judge
+
+
+def shuffled_scorer(scorer: Scorer, seed: int) -> Scorer:
+    """The same network with the numbers inside each of its weights in another order.
+
+    The sanity check of Adebayo et al. (2018): what it has learned is gone, sizes are kept.
+    """
+    network = copy.deepcopy(scorer.model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in network.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
+    return Scorer(scorer.config, network, scorer.inputs)
+
+
+def _scores(
+    explanations: Explanations,
+    judged: Mapping[str, ModalityInsights],
+    dataset: Dataset,
+    rows: np.ndarray,
+    arms: Arms,
+    held_out: np.ndarray,
+) -> dict[str, pd.DataFrame]:
+    """Rank scores of words, phrases and attribute levels, over all domains and within each."""
+    found = {}
+    # A content outside A/B tests stands for itself.
+    clusters = np.where(
+        arms.test >= 0, arms.test, arms.test.max(initial=0) + 1 + np.arange(len(rows))
+    )
+    domain = dataset.domain
+    domains = None if domain is None else domain.to_numpy(dtype=object)[rows]
+    occurrences = {}
+    if "text" in judged:
+        explained = explanations.modalities["text"]
+        attributions = explained.by_method[judged["text"].method]
+        occurrences["word"] = word_occurrences(explained.words, attributions)
+        occurrences["phrase"] = phrase_occurrences(explained.words, attributions)
+    if "attributes" in judged:
+        occurrences["attribute"] = _attribute_occurrences(
+            explanations.modalities["attributes"], judged["attributes"].method, dataset.inputs(rows)
+        )
+    for kind, table in occurrences.items():
+        scores = rank_scores(table, clusters)
+        if domains is not None:
+            scores = pd.concat([scores, rank_scores(table, clusters, domains)], ignore_index=True)
+        found[kind] = with_past_agreement(scores, table, arms, held_out)
+    return found
+
+
+def _attribute_occurrences(
+    explained: ModalityExplained, method: str, frame: pd.DataFrame
+) -> pd.DataFrame:
+    elements = _elements("attributes", explained, frame)
+    return pd.DataFrame(
+        [
+            (row, f"{column} = {level}", value)
+            for row, (levels, attribution) in enumerate(zip(elements, explained.by_method[method]))
+            for (column, level), value in zip(levels, attribution.raw)
+        ],
+        columns=["row", "feature", "contribution"],
+    )

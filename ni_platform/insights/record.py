@@ -1,0 +1,177 @@
+"""Insights as artifacts and metrics of a run: written once, read by reports and the dashboard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ni_platform.attribution.explain import Explanations
+from ni_platform.data.dataset import Dataset
+from ni_platform.insights.correlation import Agreement
+from ni_platform.insights.insights import Insights
+from ni_platform.insights.trust import Trust
+from ni_platform.metrics.intervals import Estimate
+from ni_platform.tracking.run_queries import download_artifact, has_artifact
+from ni_platform.tracking.run_record import RunRecord
+
+FOLDER = "insights"
+_ATTRIBUTIONS = f"{FOLDER}/attributions.parquet"
+_SCORES = f"{FOLDER}/scores.parquet"
+_SUMMARY = f"{FOLDER}/summary.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModalitySummary:
+    """What a run says of one modality's attributions."""
+
+    method: str
+    """The one that recommendations follow."""
+    trust: Trust
+    all_pairs: dict[str, Agreement]
+    """By method."""
+    control_against_best: dict[str, Agreement]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredInsights:
+    """A run's insights, read back."""
+
+    modalities: dict[str, ModalitySummary]
+    scores: pd.DataFrame
+    """Rank scores: kind (word, phrase, attribute), domain (null: all together), feature, score,
+    low, high, contents, tests, and how often the direction held in past tests: agreed (share),
+    of (pairs), agreed_tests."""
+
+    @classmethod
+    def load(cls, run_id: str) -> StoredInsights | None:
+        """Read a run's insights; None if it has none.
+
+        Raises:
+            TrackingError: there is no such run, or the store does not answer.
+        """
+        if not has_artifact(run_id, _SUMMARY):
+            return None
+        summary = json.loads(download_artifact(run_id, _SUMMARY).read_text())
+        return cls(
+            modalities={name: _modality(values) for name, values in summary.items()},
+            scores=pd.read_parquet(download_artifact(run_id, _SCORES)),
+        )
+
+
+def record_insights(record: RunRecord, insights: Insights, dataset: Dataset) -> None:
+    """Log metrics `insight/MODALITY/METHOD` and the artifacts of the folder `insights`.
+
+    The metric is the insight correlation over all pairs of held-out arms, with `_low`, `_high` and
+    `_p`; `.../METHOD_control_best` is that of controls against best treatments, and
+    `.../METHOD_pairwise` how often the arm with the higher attribution difference won.
+    """
+    metrics: dict[str, float] = {}
+    for name, found in insights.modalities.items():
+        for method, agreed in found.all_pairs.items():
+            metrics |= _figures(f"insight/{name}/{method}", agreed)
+        for method, agreed in found.control_against_best.items():
+            metrics |= _figures(f"insight/{name}/{method}_control_best", agreed)
+        if found.trust.score is not None:
+            metrics[f"insight/{name}/trust"] = found.trust.score
+    record.log_metrics({name: value for name, value in metrics.items() if np.isfinite(value)})
+    record.log_table(
+        attribution_table(insights.explanations, dataset, insights.rows), _ATTRIBUTIONS
+    )
+    record.log_table(score_table(insights.scores), _SCORES)
+    record.log_json(_summary(insights), _SUMMARY)
+
+
+def attribution_table(
+    explanations: Explanations, dataset: Dataset, rows: np.ndarray
+) -> pd.DataFrame:
+    """One row per content, modality and method.
+
+    Columns: content_id, modality, method, prediction, baseline, shape, features (words or names;
+    null of pictures) and contributions, the raw ones, row by row of a picture's map.
+    """
+    ids = dataset.content_id.astype(str).to_numpy()[rows]
+    table = []
+    for name, explained in explanations.modalities.items():
+        for method, attributions in explained.by_method.items():
+            for position, found in enumerate(attributions):
+                if not found.raw.size:
+                    continue
+                features = None
+                if name == "text":
+                    features = [word.text for word in explained.words[position]]
+                elif name != "image":
+                    features = explained.names[position]
+                table.append(
+                    {
+                        "content_id": ids[position],
+                        "modality": name,
+                        "method": method,
+                        "prediction": found.prediction,
+                        "baseline": found.baseline,
+                        "shape": list(found.raw.shape),
+                        "features": features,
+                        "contributions": found.raw.ravel(),
+                    }
+                )
+    return pd.DataFrame(table)
+
+
+def score_table(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All kinds of rank scores in one table."""
+    tables = [table.assign(kind=kind) for kind, table in scores.items()]
+    if not tables:
+        return pd.DataFrame({"kind": [], "domain": [], "feature": [], "score": []})
+    return pd.concat(tables, ignore_index=True)
+
+
+def _figures(name: str, agreed: Agreement) -> dict[str, float]:
+    return {
+        name: agreed.correlation.value,
+        f"{name}_low": agreed.correlation.low,
+        f"{name}_high": agreed.correlation.high,
+        f"{name}_p": agreed.p_value,
+        f"{name}_pairwise": agreed.pairwise.value,
+        f"{name}_pairwise_low": agreed.pairwise.low,
+        f"{name}_pairwise_high": agreed.pairwise.high,
+    }
+
+
+def _summary(insights: Insights) -> dict[str, Any]:
+    return {
+        name: {
+            "method": found.method,
+            "trust": asdict(found.trust),
+            "all_pairs": {method: asdict(each) for method, each in found.all_pairs.items()},
+            "control_against_best": {
+                method: asdict(each) for method, each in found.control_against_best.items()
+            },
+        }
+        for name, found in insights.modalities.items()
+    }
+
+
+def _modality(values: dict[str, Any]) -> ModalitySummary:
+    def agreements(found: dict[str, Any]) -> dict[str, Agreement]:
+        return {method: _agreement(each) for method, each in found.items()}
+
+    return ModalitySummary(
+        method=values["method"],
+        trust=Trust(**values["trust"]),
+        all_pairs=agreements(values["all_pairs"]),
+        control_against_best=agreements(values["control_against_best"]),
+    )
+
+
+def _agreement(values: dict[str, Any]) -> Agreement:
+    return Agreement(
+        correlation=Estimate(**values["correlation"]),
+        p_value=values["p_value"],
+        pairwise=Estimate(**values["pairwise"]),
+        pairs=values["pairs"],
+        tests=values["tests"],
+    )

@@ -1,0 +1,62 @@
+"""Contents of every modality under both networks, and an attributor's features of each."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from pictured import M2FN, NI, write_pictured
+
+from ni_platform.attribution.contents import Contents
+from ni_platform.attribution.explain import AttributionConfig, features_of
+from ni_platform.attribution.features import Features
+from ni_platform.data.dataset import Dataset
+from ni_platform.models.scorer import Scorer, build_scorer
+
+ROWS = np.array([0, 1, 2, 3, 4, 10])
+"""Row 3 has no title, 4 and 10 no picture, 2 and 10 no domain, 1, 4 and 10 a subtitle."""
+
+NETWORKS = {
+    "neural_insights": NI,
+    "m2fn": M2FN,
+    "m2fn without low-level fusion": dataclasses.replace(M2FN, low_level=(False,) * 5),
+}
+CASES = [
+    (network, modality)
+    for network, config in NETWORKS.items()
+    for modality in ("image", "text", "domain", "attributes")
+    if modality in config.modalities
+]
+
+
+@pytest.fixture(scope="session")
+def pictured(tmp_path_factory) -> Dataset:
+    return write_pictured(tmp_path_factory.mktemp("attribution") / "pictured")
+
+
+@pytest.fixture(scope="session")
+def scorers(pictured) -> dict[str, Scorer]:
+    """Each network with weights that make every modality count."""
+    found = {}
+    for name, config in NETWORKS.items():
+        scorer = build_scorer(config, pictured, np.arange(50), seed=3)
+        with torch.no_grad():
+            for weight in scorer.model.parameters():
+                weight += 0.05 * torch.randn(weight.shape, generator=torch.manual_seed(0))
+            scorer.model.output.weight *= 20
+        found[name] = scorer
+    return found
+
+
+@pytest.fixture(scope="session")
+def contents(scorers, pictured) -> dict[str, Contents]:
+    return {name: Contents(s, pictured.inputs(ROWS)) for name, s in scorers.items()}
+
+
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(case))
+def features(request, contents) -> Features:
+    """The features of one modality under one network."""
+    network, modality = request.param
+    return features_of(contents[network], modality, AttributionConfig(grid=3))
