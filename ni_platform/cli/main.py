@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "Compare recorded runs side by side.",
     "evaluate": "Evaluate a trained model on a dataset that it did not train on.",
     "predict": "Write a predicted success rate for each content of a dataset.",
+    "dashboard": "Open a model as a marketer's page: predictions, why, what to change.",
     "promote": "Register a run's model and make it champion if every gate passes.",
     "rollback": "Bring the previous champion of a registered model back.",
     "ui": "Open the MLflow UI on the recorded runs.",
