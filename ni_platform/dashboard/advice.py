@@ -75,7 +75,9 @@ def past_of(insights: StoredInsights | None, feature: str) -> Recommendation | N
     key = " ".join(feature.lower().split())
     scores = insights.scores
     rows = scores[
-        (scores["feature"] == key) & scores["kind"].isin(("phrase", "word")) & scores["domain"].isna()
+        (scores["feature"] == key)
+        & scores["kind"].isin(("phrase", "word"))
+        & scores["domain"].isna()
     ]
     return _listed(rows.head(1))[0] if len(rows) else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
@@ -22,82 +22,88 @@ from ni_platform.dashboard.uploads import too_large
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.errors import NiError, TooLargeError
 
-Found = TypeVar("Found")
-
 
 def dashboard_app(studio: Studio, protection: Protection) -> FastAPI:
-    """The application around a studio.
+    """The application around a studio."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=protection)
+    app.mount("/static", StaticFiles(packages=[("ni_platform.dashboard", "static")]))
+    routes = _Routes(studio)
+    app.exception_handler(NiError)(routes.explained)
+    app.get("/")(routes.page)
+    app.get("/pictures/{reference}")(routes.picture)
+    app.post("/pictures")(routes.upload)
+    app.post("/score")(routes.score)
+    app.post("/explain")(routes.explain)
+    app.post("/advice")(routes.advice)
+    app.post("/what-if")(routes.what_if)
+    return app
+
+
+class _Routes:
+    """What each address answers.
 
     Two threads work for all visitors: one scores, one explains, so that a typed edit is rescored
     while an explanation is still being made, and torch's own threads are not multiplied.
     """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=protection)
-    app.mount("/static", StaticFiles(packages=[("ni_platform.dashboard", "static")]))
-    scoring = ThreadPoolExecutor(1, thread_name_prefix="scoring")
-    explaining = ThreadPoolExecutor(1, thread_name_prefix="explaining")
-    draw = _templates()
 
-    async def by(lane: ThreadPoolExecutor, work: Callable[..., Found], *arguments: Any) -> Found:
-        return await asyncio.get_running_loop().run_in_executor(lane, work, *arguments)
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._scoring = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._explaining = ThreadPoolExecutor(1, thread_name_prefix="explaining")
+        self._draw = _templates()
 
-    @app.exception_handler(NiError)
-    async def explained(request: Request, error: NiError) -> Response:
+    async def explained(self, request: Request, error: Exception) -> Response:
         """One message, in words of ours; never a traceback, never a file's own name as markup."""
         status = 413 if isinstance(error, TooLargeError) else 400
         template = "error_page.html" if request.method == "GET" else "error.html"
-        return HTMLResponse(draw(template, message=str(error)), status)
+        return HTMLResponse(self._draw(template, message=str(error)), status)
 
-    @app.get("/")
-    async def page(content: str = "", find: str = "", domain: str = "") -> Response:
+    async def page(self, content: str = "", find: str = "", domain: str = "") -> Response:
         """The whole page, on one past content."""
-        return HTMLResponse(await by(scoring, _page, studio, draw, content, find, domain))
+        return await self._by(self._scoring, self._page, content, find, domain)
 
-    @app.post("/score")
-    async def score(request: Request) -> Response:
+    async def score(self, request: Request) -> Response:
         """A content's predicted rate, as a fragment."""
         draft = (await read_form(ScoreForm, request)).draft.draft()
 
         def work() -> str:
-            return draw("score.html", score=studio.score(draft), studio=studio, draft=draft)
+            score = self._studio.score(draft)
+            return self._draw("score.html", score=score, studio=self._studio, draft=draft)
 
-        return HTMLResponse(await by(scoring, work))
+        return await self._by(self._scoring, work)
 
-    @app.post("/advice")
-    async def advice(request: Request) -> Response:
-        """What insights recommend for a content's domain, as a fragment."""
-        draft = (await read_form(ScoreForm, request)).draft.draft()
-        found = studio.advice(draft.domain.strip())
-        return HTMLResponse(draw("advice.html", advice=found, studio=studio))
-
-    @app.post("/explain")
-    async def explain(request: Request) -> Response:
+    async def explain(self, request: Request) -> Response:
         """Why, for one modality, as a fragment."""
         form = await read_form(ExplainForm, request)
         draft = form.draft.draft()
 
         def work() -> str:
-            found = studio.explain(draft, form.modality)
-            return draw(f"explained_{_kind(form.modality)}.html", found=found, draft=draft)
+            found = self._studio.explain(draft, form.modality)
+            return self._draw(f"explained_{_kind(form.modality)}.html", found=found, draft=draft)
 
-        return HTMLResponse(await by(explaining, work))
+        return await self._by(self._explaining, work)
 
-    @app.post("/what-if")
-    async def what_if(request: Request) -> Response:
+    async def advice(self, request: Request) -> Response:
+        """What insights recommend for a content's domain, as a fragment."""
+        draft = (await read_form(ScoreForm, request)).draft.draft()
+        found = self._studio.advice(draft.domain.strip())
+        return HTMLResponse(self._draw("advice.html", advice=found, studio=self._studio))
+
+    async def what_if(self, request: Request) -> Response:
         """The predicted change by an edit, as a fragment."""
         form = await read_form(WhatIfForm, request)
 
         def work() -> str:
-            found = studio.what_if(form.draft.draft(), form.edit.edit())
-            return draw("what_if.html", found=found, studio=studio)
+            found = self._studio.what_if(form.draft.draft(), form.edit.edit())
+            return self._draw("what_if.html", found=found, studio=self._studio)
 
-        return HTMLResponse(await by(scoring, work))
+        return await self._by(self._scoring, work)
 
-    @app.post("/pictures")
-    async def upload(request: Request) -> Response:
+    async def upload(self, request: Request) -> Response:
         """Keep the picture that is the body; the file's name is a header, shown and forgotten."""
         sent = await body(request, MAX_BYTES, too_large())
-        key, kept = await asyncio.to_thread(studio.uploads.add, sent)
+        key, kept = await asyncio.to_thread(self._studio.uploads.add, sent)
         name = unquote(request.headers.get("x-file-name", ""))[:200] or "without a name"
         scaled = "; scaled down" if kept.scaled else ""
         return JSONResponse(
@@ -107,36 +113,42 @@ def dashboard_app(studio: Studio, protection: Protection) -> FastAPI:
             }
         )
 
-    @app.get("/pictures/{reference}")
-    async def picture(reference: str) -> Response:
+    async def picture(self, reference: str) -> Response:
         """A picture in the size of the page, encoded anew."""
 
         def work() -> bytes | None:
-            found = studio.picture(reference)
+            found = self._studio.picture(reference)
             return None if found is None else pictures.png(found)
 
         found = await asyncio.to_thread(work)
-        return Response(status_code=404) if found is None else Response(found, media_type="image/png")
+        if found is None:
+            return Response(status_code=404)
+        return Response(found, media_type="image/png")
 
-    return app
+    def _page(self, content: str, find: str, domain: str) -> str:
+        studio = self._studio
+        rows, matches = studio.find(find, domain)
+        row = studio.row_of(content) if content else (rows[0] if rows else 0)
+        draft = studio.draft(row)
+        return self._draw(
+            "page.html",
+            studio=studio,
+            draft=draft,
+            score=studio.score(draft),
+            arms=studio.arms(row),
+            advice=studio.advice(draft.domain),
+            rows=rows,
+            matches=matches,
+            find=find,
+            domain=domain,
+        )
 
-
-def _page(studio: Studio, draw: Callable[..., str], content: str, find: str, domain: str) -> str:
-    rows, matches = studio.find(find, domain)
-    row = studio.row_of(content) if content else (rows[0] if rows else 0)
-    draft = studio.draft(row)
-    return draw(
-        "page.html",
-        studio=studio,
-        draft=draft,
-        score=studio.score(draft),
-        arms=studio.arms(row),
-        advice=studio.advice(draft.domain),
-        rows=rows,
-        matches=matches,
-        find=find,
-        domain=domain,
-    )
+    async def _by(
+        self, lane: ThreadPoolExecutor, work: Callable[..., str], *arguments: Any
+    ) -> Response:
+        """What a thread draws."""
+        drawn = asyncio.get_running_loop().run_in_executor(lane, work, *arguments)
+        return HTMLResponse(await drawn)
 
 
 def _kind(modality: str) -> str:

@@ -86,6 +86,8 @@ class Draft:
         """The cells of the past content, which the page's own then replace."""
         cells: dict[str, Any] = dict.fromkeys(schema.columns)
         if self.row is not None:
+            if not 0 <= self.row < len(dataset):
+                raise ContentError(f"Rows run from 0 to {len(dataset) - 1}, but got {self.row}.")
             past = dataset.inputs([self.row])
             cells |= {name: past[name].iloc[0] for name in schema.columns if name in past}
         return cells

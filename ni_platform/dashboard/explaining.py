@@ -152,9 +152,7 @@ def _features(found: ModalityExplained, values: np.ndarray) -> list[tuple[str, f
     return [(names[position], float(values[position])) for position in order]
 
 
-def _marked(
-    words: list[Word], values: np.ndarray, frame: pd.DataFrame
-) -> dict[str, list[Part]]:
+def _marked(words: list[Word], values: np.ndarray, frame: pd.DataFrame) -> dict[str, list[Part]]:
     """Each text, cut into its words and what stands between them."""
     largest = float(np.abs(values).max()) or 1.0
     texts: dict[str, list[Part]] = {}

@@ -102,5 +102,3 @@ class LoadedModel:
                 self._pictures.popitem(last=False)
         self._pictures.move_to_end(key)
         return self._pictures[key]
-
-

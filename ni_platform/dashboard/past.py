@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 NEIGHBOURS = 200
-"""Past contents that an interval rests on."""
+"""Most past contents that an interval rests on."""
 FEWEST = 20
 """Past contents with an outcome below which there is no interval."""
 
@@ -53,10 +53,11 @@ class PastContents:
         """What became of past contents that were predicted alike.
 
         The interval runs from the 2.5 % to the 97.5 % quantile of the observed success rates of
-        the past contents (200, or all if there are fewer) whose predictions are nearest to this
-        one. Only contents that the model did not learn from count, if it is known which those are
-        and there are at least 20; predictions for the others are too good. Chance in the observed
-        rates widens it: it says what one may observe, not how well the mean is known.
+        the past contents whose predictions are nearest to this one: 200, or a fifth of them where
+        that is less, and 20 at least. Only contents that the model did not learn from count, if it
+        is known which those are and there are at least 20; predictions for the others are too
+        good. Chance in the observed rates widens it: it says what one may observe, not how well
+        the mean is known.
 
         Args:
             prediction: success rate.
@@ -75,7 +76,8 @@ class PastContents:
         if len(found) < FEWEST:
             return None
         distance = np.abs(self.predictions[found] - prediction)
-        nearest = found[np.argsort(distance, kind="stable")[:NEIGHBOURS]]
+        alike = min(NEIGHBOURS, max(FEWEST, len(found) // 5))
+        nearest = found[np.argsort(distance, kind="stable")[:alike]]
         low, high = np.quantile(self.rates[nearest], (0.025, 0.975))
         return Interval(low=float(low), high=float(high), contents=len(nearest), unseen=unseen)
 

@@ -1,4 +1,4 @@
-"""What is drawn from a picture: its saliency in two colours and textures, patches, painted cells."""
+"""What is drawn from a picture: saliency in two colours and textures, patches, painted cells."""
 
 from __future__ import annotations
 

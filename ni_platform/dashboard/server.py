@@ -45,7 +45,9 @@ def serve(
     config = uvicorn.Config(
         app, access_log=False, log_level="warning", server_header=False, lifespan="off"
     )
-    shown = f"[{name}]" if ":" in name else name
+    # Not an address that anyone could open.
+    reached = socket.gethostname() if name in ("0.0.0.0", "::") else name  # noqa: S104
+    shown = f"[{reached}]" if ":" in reached else reached
     query = "" if token is None else "?" + urlencode({"token": token})
     on_ready(f"http://{shown}:{listening.getsockname()[1]}/{query}")
     with listening:

@@ -76,7 +76,9 @@ class Studio:
         self.ensemble = (model, *ensemble)
         self.uploads = Uploads()
         self.schema = model.scorer.schema
-        preferred = {} if insights is None else {m: s.method for m, s in insights.modalities.items()}
+        preferred = (
+            {} if insights is None else {m: s.method for m, s in insights.modalities.items()}
+        )
         self.explainer = Explainer(model.copy_of_scorer(), preferred)
         self._predicted = dict(zip(past.rows.tolist(), past.predictions.tolist()))
         self._ids = dataset.content_id.astype(str)
@@ -297,7 +299,9 @@ class Studio:
 
     def levels(self, column: str) -> list[str]:
         """Levels of a categorical attribute that the model knows."""
-        return [level for name, found in self.schema.categorical if name == column for level in found]
+        return [
+            level for name, found in self.schema.categorical if name == column for level in found
+        ]
 
     @property
     def stale(self) -> list[str]:
@@ -308,7 +312,9 @@ class Studio:
     def _searchable(self) -> pd.Series:
         found = self._ids
         for column in self.dataset.manifest.columns.text:
-            found = found + "\n" + self.dataset.contents[column].astype(object).fillna("").astype(str)
+            found = (
+                found + "\n" + self.dataset.contents[column].astype(object).fillna("").astype(str)
+            )
         return found.str.lower()
 
 

@@ -35,18 +35,20 @@ SCORES = (
 
 @pytest.fixture(scope="session")
 def pictured(tmp_path_factory) -> Dataset:
+    """70 contents with every modality."""
     return write_pictured(tmp_path_factory.mktemp("dashboard") / "pictured")
 
 
 @pytest.fixture(scope="session")
 def model_folder(pictured, tmp_path_factory) -> str:
-    """A saved scorer whose weights make every modality count."""
+    """A saved scorer."""
     folder = tmp_path_factory.mktemp("dashboard") / "scorer"
     lively(pictured, seed=3).save(folder)
     return str(folder)
 
 
 def lively(dataset: Dataset, seed: int) -> Scorer:
+    """An untrained scorer whose weights make every modality count."""
     scorer = build_scorer(NI, dataset, np.arange(50), seed=seed)
     with torch.no_grad():
         for weight in scorer.model.parameters():
@@ -63,6 +65,7 @@ def opened(model_folder, pictured) -> Studio:
 
 @pytest.fixture(scope="session")
 def insights() -> StoredInsights:
+    """Text that has earned some trust, pictures with too few tests; `SCORES`."""
     agreed = Agreement(
         correlation=Estimate(0.3, 0.2, 0.4), p_value=0.001, pairwise=Estimate(0.65, 0.6, 0.7),
         pairs=120, tests=60,
