@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ni_platform.dashboard.explaining import IN_POINTS
 from ni_platform.insights.rank_scores import SupportConfig, supported, top_and_bottom
 from ni_platform.insights.record import StoredInsights
 
 _KINDS = {"phrase": "Phrases", "word": "Words", "attribute": "Attributes"}
+_MODALITY = {"phrase": "text", "word": "text", "attribute": "attributes"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +20,10 @@ class Recommendation:
 
     kind: str
     feature: str
+    in_points: bool
+    """Whether the score is a change of the success rate; else it has its method's unit."""
     score: float
-    """Mean contribution, a change of the success rate."""
+    """Mean contribution."""
     low: float
     high: float
     contents: int
@@ -44,6 +48,7 @@ class Advice:
     heading: str
     domain: str | None
     """Where they were scored; None: over all domains."""
+    in_points: bool
     best: list[Recommendation]
     worst: list[Recommendation]
 
@@ -62,8 +67,15 @@ def advice(
         chosen, where = (inside, domain) if len(inside) else (enough[enough["domain"].isna()], None)
         best, worst = top_and_bottom(chosen, count)
         if len(best) or len(worst):
+            points = in_points(insights, _MODALITY[kind])
             found.append(
-                Advice(heading=heading, domain=where, best=_listed(best), worst=_listed(worst))
+                Advice(
+                    heading=heading,
+                    domain=where,
+                    in_points=points,
+                    best=_listed(best, points),
+                    worst=_listed(worst, points),
+                )
             )
     return found
 
@@ -79,14 +91,21 @@ def past_of(insights: StoredInsights | None, feature: str) -> Recommendation | N
         & scores["kind"].isin(("phrase", "word"))
         & scores["domain"].isna()
     ]
-    return _listed(rows.head(1))[0] if len(rows) else None
+    return _listed(rows.head(1), in_points(insights, "text"))[0] if len(rows) else None
 
 
-def _listed(rows: pd.DataFrame) -> list[Recommendation]:
+def in_points(insights: StoredInsights, modality: str) -> bool:
+    """Whether the method that insights prefer for a modality gives changes of the success rate."""
+    summary = insights.modalities.get(modality)
+    return summary is None or summary.method in IN_POINTS
+
+
+def _listed(rows: pd.DataFrame, in_points: bool) -> list[Recommendation]:
     return [
         Recommendation(
             kind=str(row["kind"]),
             feature=str(row["feature"]),
+            in_points=in_points,
             **{name: float(row[name]) for name in ("score", "low", "high", "agreed")},
             **{name: int(row[name]) for name in ("contents", "tests", "of", "agreed_tests")},
         )

@@ -22,6 +22,9 @@ from ni_platform.dashboard.uploads import too_large
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.errors import NiError, TooLargeError
 
+_UPLOAD_SECONDS = 300
+"""After which an upload that does not end makes room for others."""
+
 
 def dashboard_app(studio: Studio, protection: Protection) -> FastAPI:
     """The application around a studio."""
@@ -51,6 +54,8 @@ class _Routes:
         self._studio = studio
         self._scoring = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._explaining = ThreadPoolExecutor(1, thread_name_prefix="explaining")
+        # As many large pictures as memory should hold at once.
+        self._uploads = asyncio.Semaphore(2)
         self._draw = _templates()
 
     async def explained(self, request: Request, error: Exception) -> Response:
@@ -87,8 +92,13 @@ class _Routes:
     async def advice(self, request: Request) -> Response:
         """What insights recommend for a content's domain, as a fragment."""
         draft = (await read_form(ScoreForm, request)).draft.draft()
-        found = self._studio.advice(draft.domain.strip())
-        return HTMLResponse(self._draw("advice.html", advice=found, studio=self._studio))
+        domain = draft.domain.strip()
+
+        def work() -> str:
+            found = self._studio.advice(domain)
+            return self._draw("advice.html", advice=found, studio=self._studio, domain=domain)
+
+        return await self._by(self._scoring, work)
 
     async def what_if(self, request: Request) -> Response:
         """The predicted change by an edit, as a fragment."""
@@ -102,8 +112,9 @@ class _Routes:
 
     async def upload(self, request: Request) -> Response:
         """Keep the picture that is the body; the file's name is a header, shown and forgotten."""
-        sent = await body(request, MAX_BYTES, too_large())
-        key, kept = await asyncio.to_thread(self._studio.uploads.add, sent)
+        async with self._uploads, asyncio.timeout(_UPLOAD_SECONDS):
+            sent = await body(request, MAX_BYTES, too_large())
+            key, kept = await asyncio.to_thread(self._studio.uploads.add, sent)
         name = unquote(request.headers.get("x-file-name", ""))[:200] or "without a name"
         scaled = "; scaled down" if kept.scaled else ""
         return JSONResponse(
@@ -140,7 +151,8 @@ class _Routes:
             rows=rows,
             matches=matches,
             find=find,
-            domain=domain,
+            sought=domain,
+            domain=draft.domain,
         )
 
     async def _by(
@@ -165,7 +177,12 @@ def _templates() -> Callable[..., str]:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        rate=words.rate, points=words.points, sign=words.sign, said=words.said
+        rate=words.rate,
+        points=words.points,
+        contribution=words.contribution,
+        unit=words.unit,
+        sign=words.sign,
+        said=words.said,
     )
     environment.globals.update(strip=words.strip, grid=pictures.grid_of)
 

@@ -23,6 +23,9 @@ from ni_platform.models.scorer import Scorer
 
 _DEFAULT = {"image": "feature_ablation"}
 """Where no insights say which method agrees best with outcomes; else Kernel SHAP."""
+IN_POINTS = ("integrated_gradients", "kernel_shap", "feature_ablation")
+"""Methods whose contributions are changes of the success rate. GradCAM's have a unit of their
+own, and so has what PCA makes of all."""
 _KEPT = 256
 _STRENGTHS = 4
 _FAINTEST = 0.08
@@ -60,6 +63,8 @@ class Explained:
     modality: str
     method: str
     """In words."""
+    in_points: bool
+    """Whether contributions are changes of the success rate; else they have the method's unit."""
     prediction: float
     baseline: float
     """Success rate without the modality."""
@@ -128,6 +133,7 @@ class Explainer:
         common = {
             "modality": modality,
             "method": _SAID[method],
+            "in_points": method in IN_POINTS,
             "prediction": attribution.prediction,
             "baseline": attribution.baseline,
         }

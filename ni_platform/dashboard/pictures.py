@@ -99,9 +99,12 @@ def strongest(
     order = np.argsort(-cells, axis=None, kind="stable")
     best = [i for i in order[:count] if cells.flat[i] > 0]
     worst = [i for i in order[::-1][:count] if cells.flat[i] < 0]
-    return [_cell(int(i), cells, picture) for i in best], [
-        _cell(int(i), cells, picture) for i in worst
-    ]
+
+    def drawn(positions: list) -> list[Cell]:
+        places = [divmod(int(position), cells.shape[1]) for position in positions]
+        return [cell_of(picture, *place, float(cells[place])) for place in places]
+
+    return drawn(best), drawn(worst)
 
 
 def grid_of(size: tuple[int, int]) -> tuple[int, int]:
@@ -132,9 +135,9 @@ def box_of(size: tuple[int, int], row: int, column: int) -> tuple[int, int, int,
     return left, top, right, bottom
 
 
-def _cell(position: int, cells: np.ndarray, picture: Image.Image) -> Cell:
-    row, column = divmod(position, cells.shape[1])
+def cell_of(picture: Image.Image, row: int, column: int, contribution: float) -> Cell:
+    """A cell with its pixels; one beyond the picture's grid is the last there is."""
+    down, across = grid_of(picture.size)
+    row, column = min(row, down - 1), min(column, across - 1)
     patch = picture.crop(box_of(picture.size, row, column))
-    return Cell(
-        row=row, column=column, contribution=float(cells[row, column]), patch=data_uri(patch)
-    )
+    return Cell(row=row, column=column, contribution=contribution, patch=data_uri(patch))

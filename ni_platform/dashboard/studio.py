@@ -14,19 +14,21 @@ import pandas as pd
 from PIL import Image
 
 from ni_platform.dashboard import pictures
-from ni_platform.dashboard.advice import Advice, advice, past_of
+from ni_platform.dashboard.advice import Advice, advice, in_points, past_of
 from ni_platform.dashboard.draft import Draft
 from ni_platform.dashboard.explaining import Explained, Explainer
 from ni_platform.dashboard.loaded_model import LoadedModel
 from ni_platform.dashboard.past import Interval, PastContents, Place
+from ni_platform.dashboard.patches import Patches
 from ni_platform.dashboard.uploads import Uploads
 from ni_platform.dashboard.what_if import Change, Edit, PaintedCell, TextEdit, WhatIf
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import decode
-from ni_platform.errors import ContentError
-from ni_platform.insights.record import StoredInsights
+from ni_platform.errors import ConfigError, ContentError, TrackingError
+from ni_platform.insights.record import FOLDER, StoredInsights
 from ni_platform.tracking.model_source import run_of_model
 from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
+from ni_platform.tracking.run_queries import download_artifact
 
 PAST = 5000
 """Most past contents that are scored at the start."""
@@ -66,6 +68,7 @@ class Studio:
         past: PastContents,
         *,
         insights: StoredInsights | None = None,
+        patches: Patches | None = None,
         ensemble: Sequence[LoadedModel] = (),
     ) -> None:
         """Take what `open` loads."""
@@ -73,6 +76,7 @@ class Studio:
         self.dataset = dataset
         self.past = past
         self.insights = insights
+        self.patches = patches
         self.ensemble = (model, *ensemble)
         self.uploads = Uploads()
         self.schema = model.scorer.schema
@@ -122,8 +126,9 @@ class Studio:
             ),
             learned=None if run is None else _learned(run, dataset, rows),
         )
-        others = [LoadedModel.load(other) for other in ensemble]
-        return cls(model, dataset, past, insights=insights, ensemble=others)
+        others = [_like(model, LoadedModel.load(other)) for other in ensemble]
+        patches = None if insights is None else _patches(str(run), insights, dataset)
+        return cls(model, dataset, past, insights=insights, patches=patches, ensemble=others)
 
     @property
     def domains(self) -> list[str]:
@@ -325,14 +330,41 @@ def _sample(count: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(count, PAST, replace=False))
 
 
+def _like(model: LoadedModel, other: LoadedModel) -> LoadedModel:
+    """The other model, if it reads no more than the first: contents have the first one's columns."""
+    missing = set(other.scorer.schema.columns) - set(model.scorer.schema.columns)
+    if missing:
+        raise ConfigError(
+            f"Models of an ensemble read what {model.name} reads, but {other.name} also reads "
+            f"{', '.join(sorted(missing))}: name models of the same inputs."
+        )
+    return other
+
+
 def _learned(run: str, dataset: Dataset, rows: np.ndarray) -> np.ndarray | None:
     """Which rows the run's model learned from; None where another dataset makes that unknown."""
-    evaluation = RunEvaluation.load(run)
+    try:
+        evaluation = RunEvaluation.load(run)
+    except TrackingError:  # a run without a split of its own, such as a sweep's trial
+        return None
     if evaluation.run.tags.get("ni.dataset_fingerprint") != dataset.fingerprint():
         return None
     parts = evaluation.splits.assign(content_id=evaluation.splits["content_id"].astype(str))
     part = dataset.content_id.astype(str).map(parts.set_index("content_id")["part"])
     return part.isin(LEARNED).to_numpy()[rows]
+
+
+def _patches(run: str, insights: StoredInsights, dataset: Dataset) -> Patches | None:
+    """Of the method that insights prefer for pictures; None where pictures are not explained."""
+    if "image" not in insights.modalities or dataset.image_uri is None:
+        return None
+    method = insights.modalities["image"].method
+    table = pd.read_parquet(
+        download_artifact(run, f"{FOLDER}/attributions.parquet"),
+        columns=["content_id", "shape", "contributions"],
+        filters=[("modality", "==", "image"), ("method", "==", method)],
+    )
+    return Patches(table, dataset, in_points=in_points(insights, "image"))
 
 
 def _plain_folder(uri: str) -> bool:

@@ -33,6 +33,18 @@ def points(value: float) -> str:
     return shown if float(shown) == 0 else f"{sign(value)}{shown}"
 
 
+def contribution(value: float, in_points: bool) -> str:
+    """A contribution: in percentage points, or in the method's own unit with two digits."""
+    if in_points or not math.isfinite(value):
+        return points(value)
+    return f"{sign(value)}{abs(value):.2g}"
+
+
+def unit(in_points: bool) -> str:
+    """What a contribution is measured in."""
+    return "points" if in_points else "in the method’s unit"
+
+
 def sign(value: float) -> str:
     """`+` or a minus that is as wide."""
     return "+" if value > 0 else "−"

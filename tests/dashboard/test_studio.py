@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -12,6 +13,7 @@ from ni_platform.dashboard import words
 from ni_platform.dashboard.advice import advice, past_of
 from ni_platform.dashboard.draft import Draft
 from ni_platform.dashboard.past import PastContents
+from ni_platform.dashboard.patches import Patches
 from ni_platform.dashboard.pictures import box_of, grid_of, overlays, painted_over, strongest
 from ni_platform.dashboard.uploads import LARGEST, Uploads
 from ni_platform.dashboard.what_if import Change, PaintedCell, TextEdit
@@ -266,6 +268,29 @@ def test_recommendations_have_support_and_are_of_the_domain_where_it_has_any(ins
     assert [one.feature for one in everywhere.best] == ["last chance"]
     assert [one.feature for one in everywhere.worst] == ["new home"]
     assert everywhere.best[0].held == 9
+
+
+def test_patches_are_of_the_domain_and_each_picture_once(pictured):
+    """Contents without a picture, or that the dataset lacks, have none."""
+    domain = str(pictured.domain.iloc[0])
+    maps = {"c0": [1.0, -3.0, 0, 0], "c1": [0, 0, 9.0, 0], "c4": [5.0, 0, 0, 0], "gone": [7.0] * 4}
+    table = pd.DataFrame(
+        {
+            "content_id": list(maps),
+            "shape": [[2, 2]] * 4,
+            "contributions": [np.array(values) for values in maps.values()],
+        }
+    )
+
+    best, worst, where = Patches(table, pictured).top(domain)
+
+    assert where == domain
+    assert best[-1].content_id == "c0"
+    assert (best[-1].cell.row, best[-1].cell.column, best[-1].cell.contribution) == (0, 0, 1.0)
+    assert (worst[0].cell.row, worst[0].cell.column, worst[0].cell.contribution) == (0, 1, -3.0)
+    everywhere = Patches(table, pictured).top("elsewhere")
+    assert {patch.content_id for patch in everywhere[0]} == {"c0", "c1"}
+    assert everywhere[2] is None
 
 
 def test_what_was_never_compared_has_no_agreement(insights):
