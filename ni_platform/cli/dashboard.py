@@ -28,11 +28,11 @@ def command(
     insights recommend and what an edit would change. It needs no outside network.
     """
     from ni_platform.cli.progress import ScoringProgress
+    from ni_platform.dashboard.opening import open_studio
     from ni_platform.dashboard.server import serve
-    from ni_platform.dashboard.studio import Studio
 
     with ScoringProgress() as progress:
-        studio = Studio.open(model, data, ensemble=ensemble, on_scored=progress)
+        studio = open_studio(model, data, ensemble=ensemble, on_scored=progress)
     if studio.insights is None:
         console.print(
             f"no insights are recorded; [bold]ni insights {model} --data {data}[/bold] makes them"

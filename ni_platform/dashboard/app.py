@@ -20,7 +20,7 @@ from ni_platform.dashboard.protection import Protection
 from ni_platform.dashboard.studio import Studio
 from ni_platform.dashboard.uploads import too_large
 from ni_platform.data.images import MAX_BYTES
-from ni_platform.errors import NiError, TooLargeError
+from ni_platform.errors import ContentError, NiError, TooLargeError
 
 _UPLOAD_SECONDS = 300
 """After which an upload that does not end makes room for others."""
@@ -112,8 +112,14 @@ class _Routes:
 
     async def upload(self, request: Request) -> Response:
         """Keep the picture that is the body; the file's name is a header, shown and forgotten."""
-        async with self._uploads, asyncio.timeout(_UPLOAD_SECONDS):
-            sent = await body(request, MAX_BYTES, too_large())
+        async with self._uploads:
+            try:
+                async with asyncio.timeout(_UPLOAD_SECONDS):
+                    sent = await body(request, MAX_BYTES, too_large())
+            except TimeoutError as error:
+                raise ContentError(
+                    f"An upload takes at most {_UPLOAD_SECONDS} s: send a smaller picture."
+                ) from error
             key, kept = await asyncio.to_thread(self._studio.uploads.add, sent)
         name = unquote(request.headers.get("x-file-name", ""))[:200] or "without a name"
         scaled = "; scaled down" if kept.scaled else ""

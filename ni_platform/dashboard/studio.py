@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from ni_platform.dashboard import pictures
-from ni_platform.dashboard.advice import Advice, advice, in_points, past_of
+from ni_platform.dashboard.advice import Advice, advice, past_of
 from ni_platform.dashboard.draft import Draft
 from ni_platform.dashboard.explaining import Explained, Explainer
 from ni_platform.dashboard.loaded_model import LoadedModel
@@ -24,14 +23,8 @@ from ni_platform.dashboard.uploads import Uploads
 from ni_platform.dashboard.what_if import Change, Edit, PaintedCell, TextEdit, WhatIf
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import decode
-from ni_platform.errors import ConfigError, ContentError, TrackingError
-from ni_platform.insights.record import FOLDER, StoredInsights
-from ni_platform.tracking.model_source import run_of_model
-from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
-from ni_platform.tracking.run_queries import download_artifact
-
-PAST = 5000
-"""Most past contents that are scored at the start."""
+from ni_platform.errors import ContentError
+from ni_platform.insights.record import StoredInsights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +64,7 @@ class Studio:
         patches: Patches | None = None,
         ensemble: Sequence[LoadedModel] = (),
     ) -> None:
-        """Take what `open` loads."""
+        """Take what `open_studio` loads."""
         self.model = model
         self.dataset = dataset
         self.past = past
@@ -87,48 +80,6 @@ class Studio:
         self._predicted = dict(zip(past.rows.tolist(), past.predictions.tolist()))
         self._ids = dataset.content_id.astype(str)
         self._search = self._searchable()
-
-    @classmethod
-    def open(
-        cls,
-        uri: str,
-        data: str,
-        *,
-        ensemble: Sequence[str] = (),
-        on_scored: Callable[[int, int], None] = lambda scored, total: None,
-    ) -> Studio:
-        """Load a model and its insights, and score past contents.
-
-        Args:
-            uri: model, as `resolve_model` takes it.
-            data: dataset folder.
-            ensemble: further models of the same kind, for intervals of predicted changes.
-            on_scored: told how many past contents were scored just now, and how many there are.
-
-        Raises:
-            ConfigError: a model that cannot be explained.
-            DatasetError: a dataset that cannot be read, or that lacks a column the model reads.
-            TrackingError: there is no such model.
-        """
-        model = LoadedModel.load(uri)
-        dataset = Dataset.open(data)
-        run = run_of_model(uri) if not _plain_folder(uri) else None
-        insights = None if run is None else StoredInsights.load(run)
-        rows = _sample(len(dataset))
-        frame = dataset.inputs(rows)
-        domain = dataset.domain
-        past = PastContents(
-            rows=rows,
-            predictions=model.rates_of(frame, progress=lambda done: on_scored(done, len(rows))),
-            rates=dataset.success_rate[rows],
-            domains=np.array(
-                [None] * len(rows) if domain is None else domain.iloc[rows].to_list(), dtype=object
-            ),
-            learned=None if run is None else _learned(run, dataset, rows),
-        )
-        others = [_like(model, LoadedModel.load(other)) for other in ensemble]
-        patches = None if insights is None else _patches(str(run), insights, dataset)
-        return cls(model, dataset, past, insights=insights, patches=patches, ensemble=others)
 
     @property
     def domains(self) -> list[str]:
@@ -321,55 +272,6 @@ class Studio:
                 found + "\n" + self.dataset.contents[column].astype(object).fillna("").astype(str)
             )
         return found.str.lower()
-
-
-def _sample(count: int) -> np.ndarray:
-    """At most `PAST` rows, sorted, drawn at random where there are more."""
-    if count <= PAST:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, PAST, replace=False))
-
-
-def _like(model: LoadedModel, other: LoadedModel) -> LoadedModel:
-    """The other model, if it reads no more than the first: contents have the first one's columns."""
-    missing = set(other.scorer.schema.columns) - set(model.scorer.schema.columns)
-    if missing:
-        raise ConfigError(
-            f"Models of an ensemble read what {model.name} reads, but {other.name} also reads "
-            f"{', '.join(sorted(missing))}: name models of the same inputs."
-        )
-    return other
-
-
-def _learned(run: str, dataset: Dataset, rows: np.ndarray) -> np.ndarray | None:
-    """Which rows the run's model learned from; None where another dataset makes that unknown."""
-    try:
-        evaluation = RunEvaluation.load(run)
-    except TrackingError:  # a run without a split of its own, such as a sweep's trial
-        return None
-    if evaluation.run.tags.get("ni.dataset_fingerprint") != dataset.fingerprint():
-        return None
-    parts = evaluation.splits.assign(content_id=evaluation.splits["content_id"].astype(str))
-    part = dataset.content_id.astype(str).map(parts.set_index("content_id")["part"])
-    return part.isin(LEARNED).to_numpy()[rows]
-
-
-def _patches(run: str, insights: StoredInsights, dataset: Dataset) -> Patches | None:
-    """Of the method that insights prefer for pictures; None where pictures are not explained."""
-    if "image" not in insights.modalities or dataset.image_uri is None:
-        return None
-    method = insights.modalities["image"].method
-    table = pd.read_parquet(
-        download_artifact(run, f"{FOLDER}/attributions.parquet"),
-        columns=["content_id", "shape", "contributions"],
-        filters=[("modality", "==", "image"), ("method", "==", method)],
-    )
-    return Patches(table, dataset, in_points=in_points(insights, "image"))
-
-
-def _plain_folder(uri: str) -> bool:
-    """A saved scorer, which no run vouches for."""
-    return Path(uri).is_dir() and not (Path(uri) / "MLmodel").is_file()
 
 
 def _key(draft: Draft) -> str:

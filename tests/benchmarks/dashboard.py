@@ -83,10 +83,8 @@ def measure(address: str, dataset: object, edits: int) -> None:
     def rescore() -> float:
         return timed(page.post, address + "score", json={"draft": edited()})
 
-    first = rescore()
-    print(
-        f"typed edit rescored: first {first:.3f} s; then {spread([rescore() for _ in range(edits)])}"
-    )
+    first, others = rescore(), [rescore() for _ in range(edits)]
+    print(f"typed edit rescored: first {first:.3f} s; then {spread(others)}")
     for modality in ("text", "domain", "attributes", "image"):
         sent = {"draft": edited(), "modality": modality}
         print(

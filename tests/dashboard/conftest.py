@@ -13,6 +13,7 @@ from pictured import NI, write_pictured
 
 from ni_platform.dashboard.app import dashboard_app
 from ni_platform.dashboard.loaded_model import LoadedModel
+from ni_platform.dashboard.opening import open_studio
 from ni_platform.dashboard.protection import Protection
 from ni_platform.dashboard.studio import Studio
 from ni_platform.data.dataset import Dataset
@@ -60,7 +61,7 @@ def lively(dataset: Dataset, seed: int) -> Scorer:
 @pytest.fixture(scope="session")
 def opened(model_folder, pictured) -> Studio:
     """Without insights."""
-    return Studio.open(model_folder, pictured.root)
+    return open_studio(model_folder, pictured.root)
 
 
 @pytest.fixture(scope="session")
