@@ -41,7 +41,7 @@ class Draft:
         uri = None if dataset.image_uri is None else dataset.image_uri.iloc[row]
         return cls(
             row=row,
-            domain="" if columns.domain is None else _text(cells[columns.domain]),
+            domain="" if columns.domain is None else category(cells[columns.domain]) or "",
             texts={name: _text(cells[name]) for name in columns.text},
             attributes={name: category(cells[name]) or "" for name in names},
             picture=None if uri is None else f"content:{row}",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ni_platform.dashboard.advice import in_points
 from ni_platform.dashboard.loaded_model import LoadedModel
-from ni_platform.dashboard.past import PastContents
+from ni_platform.dashboard.past import PastContents, domain_labels
 from ni_platform.dashboard.patches import Patches
 from ni_platform.dashboard.studio import Studio
 from ni_platform.data.dataset import Dataset
@@ -46,18 +45,15 @@ def open_studio(
     """
     model = LoadedModel.load(uri)
     dataset = Dataset.open(data)
-    run = run_of_model(uri) if not _plain_folder(uri) else None
+    run = run_of_model(uri)
     insights = None if run is None else StoredInsights.load(run)
     rows = _sample(len(dataset))
     frame = dataset.inputs(rows)
-    domain = dataset.domain
     past = PastContents(
         rows=rows,
         predictions=model.rates_of(frame, progress=lambda done: on_scored(done, len(rows))),
         rates=dataset.success_rate[rows],
-        domains=np.array(
-            [None] * len(rows) if domain is None else domain.iloc[rows].to_list(), dtype=object
-        ),
+        domains=domain_labels(dataset)[rows],
         learned=None if run is None else _learned(run, dataset, rows),
     )
     others = [_like(model, LoadedModel.load(other)) for other in ensemble]
@@ -107,8 +103,3 @@ def _patches(run: str, insights: StoredInsights, dataset: Dataset) -> Patches | 
         filters=[("modality", "==", "image"), ("method", "==", method)],
     )
     return Patches(table, dataset, in_points=in_points(insights, "image"))
-
-
-def _plain_folder(uri: str) -> bool:
-    """A saved scorer, which no run vouches for."""
-    return Path(uri).is_dir() and not (Path(uri) / "MLmodel").is_file()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.attribution.consensus import resized
+from ni_platform.dashboard.past import domain_labels
 from ni_platform.dashboard.pictures import GRID, Cell, cell_of, shown
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ImageError
@@ -42,6 +43,7 @@ class Patches:
         rows = pd.Series(np.arange(len(dataset)), index=dataset.content_id.astype(str))
         uris = dataset.image_uri
         self._dataset = dataset
+        self._domains = domain_labels(dataset)
         self.in_points = in_points
         self._cells: list[tuple[int, int, int, float]] = []
         seen: set[str] = set()
@@ -62,8 +64,7 @@ class Patches:
 
     def top(self, domain: str, count: int = 5) -> tuple[list[Patch], list[Patch], str | None]:
         """The best and the worst, and the domain they are from (None: all, if it has none)."""
-        domains = self._dataset.domain
-        inside = [] if domains is None else [c for c in self._cells if domains.iloc[c[0]] == domain]
+        inside = [cell for cell in self._cells if domain and self._domains[cell[0]] == domain]
         ordered = sorted(inside or self._cells, key=lambda cell: -cell[3])
         best = [cell for cell in ordered if cell[3] > 0]
         worst = [cell for cell in reversed(ordered) if cell[3] < 0]

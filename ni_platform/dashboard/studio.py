@@ -17,7 +17,7 @@ from ni_platform.dashboard.advice import Advice, advice, past_of
 from ni_platform.dashboard.draft import Draft
 from ni_platform.dashboard.explaining import Explained, Explainer
 from ni_platform.dashboard.loaded_model import LoadedModel
-from ni_platform.dashboard.past import Interval, PastContents, Place
+from ni_platform.dashboard.past import Interval, PastContents, Place, domain_labels
 from ni_platform.dashboard.patches import Patches
 from ni_platform.dashboard.uploads import Uploads
 from ni_platform.dashboard.what_if import Change, Edit, PaintedCell, TextEdit, WhatIf
@@ -79,13 +79,13 @@ class Studio:
         self.explainer = Explainer(model.copy_of_scorer(), preferred)
         self._predicted = dict(zip(past.rows.tolist(), past.predictions.tolist()))
         self._ids = dataset.content_id.astype(str)
+        self._domains = domain_labels(dataset)
         self._search = self._searchable()
 
     @property
     def domains(self) -> list[str]:
         """Of the dataset, sorted."""
-        found = self.dataset.domain
-        return [] if found is None else sorted({str(name) for name in found if name is not None})
+        return sorted({name for name in self._domains if name is not None})
 
     def row_of(self, content_id: str) -> int:
         """The dataset row of a content.
@@ -107,8 +107,8 @@ class Studio:
     def find(self, text: str, domain: str, limit: int = 12) -> tuple[list[int], int]:
         """Rows of past contents of a domain (any if empty) whose texts or id hold `text`."""
         chosen = self._search.str.contains(text.lower().strip(), regex=False)
-        if domain and self.dataset.domain is not None:
-            chosen &= self.dataset.domain == domain
+        if domain:
+            chosen &= self._domains == domain
         rows = np.flatnonzero(chosen.to_numpy(dtype=bool))
         return rows[:limit].tolist(), len(rows)
 
