@@ -37,13 +37,15 @@ class Draft:
         cells = dataset.contents.iloc[row]
         columns = dataset.manifest.columns
         known = set(dataset.contents.columns)
-        names = [name for name, *_ in (*schema.categorical, *schema.numeric) if name in known]
+        numeric = [name for name, _, _ in schema.numeric if name in known]
+        categorical = [name for name, _ in schema.categorical if name in known]
         uri = None if dataset.image_uri is None else dataset.image_uri.iloc[row]
         return cls(
             row=row,
             domain="" if columns.domain is None else category(cells[columns.domain]) or "",
             texts={name: _text(cells[name]) for name in columns.text},
-            attributes={name: category(cells[name]) or "" for name in names},
+            attributes={name: category(cells[name]) or "" for name in categorical}
+            | {name: _figure(cells[name]) for name in numeric},
             picture=None if uri is None else f"content:{row}",
         )
 
@@ -96,6 +98,14 @@ class Draft:
 def _text(cell: Any) -> str:
     missing = cell is None or (not isinstance(cell, str) and bool(pd.isna(cell)))
     return "" if missing else str(cell)
+
+
+def _figure(cell: Any) -> str:
+    """A number in six digits, which no prediction hangs on."""
+    if cell is None or bool(pd.isna(cell)):
+        return ""
+    value = float(cell)
+    return str(int(value)) if value.is_integer() else f"{value:.6g}"
 
 
 def _number(column: str, text: str) -> float | None:

@@ -123,6 +123,8 @@ function showSides() {
     overlay.hidden = side !== "both" && side !== overlay.dataset.side;
     overlay.style.opacity = opacity / 100;
   }
+  const under = document.querySelector(".stack .under");
+  if (under) under.style.filter = `grayscale(${Math.min(1, opacity / 50)})`; // two colours, no more
 }
 
 async function predictEdit(edit) {
