@@ -106,8 +106,14 @@ def _listed(rows: pd.DataFrame, in_points: bool) -> list[Recommendation]:
             kind=str(row["kind"]),
             feature=str(row["feature"]),
             in_points=in_points,
-            **{name: float(row[name]) for name in ("score", "low", "high", "agreed")},
-            **{name: int(row[name]) for name in ("contents", "tests", "of", "agreed_tests")},
+            score=float(row["score"]),
+            low=float(row["low"]),
+            high=float(row["high"]),
+            agreed=float(row["agreed"]),
+            contents=int(row["contents"]),
+            tests=int(row["tests"]),
+            of=int(row["of"]),
+            agreed_tests=int(row["agreed_tests"]),
         )
         for row in rows.to_dict("records")
     ]

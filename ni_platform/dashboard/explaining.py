@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,11 @@ from ni_platform.attribution.consensus import NAME as PCA
 from ni_platform.attribution.explain import (
     METHODS,
     AttributionConfig,
-    ModalityExplained,
     explain,
 )
 from ni_platform.attribution.words import Word
 from ni_platform.dashboard.pictures import GRID, Cell, overlays, strongest
+from ni_platform.models.inputs import category
 from ni_platform.models.scorer import Scorer
 
 _DEFAULT = {"image": "feature_ablation"}
@@ -130,30 +131,40 @@ class Explainer:
         config = AttributionConfig(methods=methods, grid=GRID)
         found = explain(self._scorer, frame, config, modalities=(modality,)).modalities[modality]
         attribution = found.by_method[method][0]
-        common = {
-            "modality": modality,
-            "method": _SAID[method],
-            "in_points": method in IN_POINTS,
-            "prediction": attribution.prediction,
-            "baseline": attribution.baseline,
-        }
+        explained = Explained(
+            modality=modality,
+            method=_SAID[method],
+            in_points=method in IN_POINTS,
+            prediction=attribution.prediction,
+            baseline=attribution.baseline,
+        )
         values = attribution.raw
         if not values.size:
-            return Explained(**common)
+            return explained
         if modality == "text":
             texts = _marked(found.words[0], values, frame)
-            return Explained(**common, texts=texts, features=_features(found, values))
+            words = [word.text for word in found.words[0]]
+            return replace(explained, texts=texts, features=_ordered(words, values))
         if modality != "image":
-            return Explained(**common, features=_features(found, values))
+            names = found.names[0]
+            if modality == "attributes":
+                names = [f"{name} = {_level(frame[name].iloc[0])}" for name in names]
+            return replace(explained, features=_ordered(names, values))
         if picture is None:
-            return Explained(**common)
+            return explained
         positive, negative = overlays(values, picture.size)
         best, worst = strongest(values, picture)
-        return Explained(**common, positive=positive, negative=negative, best=best, worst=worst)
+        return replace(explained, positive=positive, negative=negative, best=best, worst=worst)
 
 
-def _features(found: ModalityExplained, values: np.ndarray) -> list[tuple[str, float]]:
-    names = [word.text for word in found.words[0]] if found.words else found.names[0]
+def _level(cell: Any) -> str:
+    if isinstance(cell, list | tuple | np.ndarray):
+        return f"{len(cell)} numbers"
+    return f"{cell:.6g}" if isinstance(cell, float) else str(category(cell))
+
+
+def _ordered(names: list[str], values: np.ndarray) -> list[tuple[str, float]]:
+    """The largest first."""
     order = np.argsort(-np.abs(values), kind="stable")
     return [(names[position], float(values[position])) for position in order]
 

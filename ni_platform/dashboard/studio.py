@@ -190,8 +190,8 @@ class Studio:
                 f"The picture has {down} rows and {across} columns of regions, but got row "
                 f"{edit.row + 1}, column {edit.column + 1}: choose one inside."
             )
-        mean = self.model.scorer.model.encoders["image"].mean_311  # type: ignore[union-attr]
-        red, green, blue = (round(float(value)) for value in mean.flatten())  # type: ignore[operator,union-attr]
+        mean = self.model.scorer.model.encoders["image"].mean_311
+        red, green, blue = (round(float(value)) for value in mean.flatten())  # type: ignore[operator]
         return pictures.png(
             pictures.painted_over(picture, edit.row, edit.column, (red, green, blue))
         )
