@@ -26,6 +26,7 @@ from ni_platform.data.splits import split_dataset
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.experiment_config import load_experiment
 from ni_platform.models.scorer import build_scorer
+from tests.dashboard.browser import CHROMIUM, Browser
 
 WORDS = ("new", "free", "today", "only", "best", "sale", "fresh", "summer")
 
@@ -58,6 +59,8 @@ def main() -> None:
                     f"ready after {time.monotonic() - began:.1f} s, load {os.getloadavg()[0]:.1f}"
                 )
                 measure(found[0], dataset, chosen.edits)
+                if CHROMIUM is not None:
+                    in_browser(found[0], folder / "profile", chosen.edits)
             finally:
                 server.terminate()
 
@@ -105,6 +108,29 @@ def measure(address: str, dataset: object, edits: int) -> None:
     cell = {"draft": draft, "edit": {"kind": "cell", "row": 3, "column": 3}}
     print(f"painted region: {timed(page.post, address + 'what-if', json=cell):.3f} s")
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+
+
+def in_browser(address: str, profile: Path, edits: int) -> None:
+    """What a visitor waits for: drawing, and the page's pause after a key, included."""
+    browser = Browser(profile)
+    try:
+        entry = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+        loaded = []
+        for _ in range(5):
+            browser.open(address)
+            browser.wait(f"{entry} > 0")
+            loaded.append(browser.evaluate(entry) / 1000)
+        browser.wait("!document.querySelector('[aria-busy=true]')", 300)
+        waited = []
+        for number in range(edits):
+            browser.evaluate("void (window.seen = document.querySelector('.score'))")
+            began = time.perf_counter()
+            browser.type("textarea[data-role=text]", f"only today {number}")
+            browser.wait("document.querySelector('.score') !== window.seen")
+            waited.append(time.perf_counter() - began)
+        print(f"in Chromium: view {spread(loaded)}; typed edit on the page {spread(waited)}")
+    finally:
+        browser.close()
 
 
 def timed(ask: object, *arguments: object, **options: object) -> float:
