@@ -102,9 +102,7 @@ def strongest(
 
     def drawn(positions: list) -> list[Cell]:
         places = [divmod(int(position), cells.shape[1]) for position in positions]
-        return [
-            cell_of(picture, row, column, float(cells[row, column])) for row, column in places
-        ]
+        return [cell_of(picture, row, column, float(cells[row, column])) for row, column in places]
 
     return drawn(best), drawn(worst)
 
