@@ -75,7 +75,7 @@ class Cells:
         return no_grad_rates(self.contents, rows, "image", image_B3HW=masked, image_present_B=here)
 
     def points(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Pixels [B, 3, H, W] as floats, and the mean colour everywhere; of pictures of one size."""
+        """Pixels [B, 3, H, W] as floats, and the mean colour, of pictures of one size."""
         pixels = torch.stack([self.pixels[row] for row in rows]).float()
         return pixels, self.baseline.expand_as(pixels)
 
