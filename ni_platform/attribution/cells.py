@@ -26,7 +26,7 @@ class Cells:
     without a picture has no cells.
     """
 
-    modality = "image"
+    modality: str = "image"
 
     def __init__(self, contents: Contents, *, grid: int) -> None:
         """Lay a grid of `grid` cells along the longer side over each picture."""
@@ -37,11 +37,13 @@ class Cells:
         self.pixels: Tensor | list[Tensor] = pixels
         has = contents.has("image")
         sides = [tuple(picture.shape[1:]) for picture in pixels]
-        self.shapes = [_grid(side, grid) if there else (0, 0) for side, there in zip(sides, has)]
+        self.shapes: list[tuple[int, ...]] = [
+            _grid(side, grid) if there else (0, 0) for side, there in zip(sides, has)
+        ]
         self._labels = {
             side: _labels(side, _grid(side, grid)).to(contents.device) for side in set(sides)
         }
-        self._sizes = np.array([down * across for down, across in self.shapes], dtype=np.int64)
+        self._sizes = np.array([np.prod(shape) for shape in self.shapes], dtype=np.int64)
 
     @property
     def baseline(self) -> Tensor:

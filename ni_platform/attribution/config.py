@@ -36,7 +36,7 @@ class AttributionConfig:
         for name in self.methods:
             if name not in METHODS:
                 raise ConfigError(
-                    f"there is no attribution method {name!r}{nearest(name, METHODS)}; "
+                    f"there is no attribution method {name!r}{nearest(name, list(METHODS))}; "
                     f"choose among {', '.join(METHODS)}"
                 )
         if PCA in self.methods and len(self.methods) < 3:

@@ -79,7 +79,7 @@ class Words:
     a missing text.
     """
 
-    modality = "text"
+    modality: str = "text"
 
     def __init__(self, contents: Contents) -> None:
         """Split the texts; words beyond the encoder's longest text are left out."""

@@ -10,6 +10,7 @@ from ni_platform.cli.output import console, data_option, json_option, print_json
 
 if TYPE_CHECKING:
     from ni_platform.insights.insights import Insights
+    from ni_platform.insights.record import StoredInsights
 
 methods_option = click.option(
     "--methods",
@@ -64,7 +65,7 @@ def attribution_config(methods: str | None) -> Any:
     return AttributionConfig(methods=named)
 
 
-def print_insights(insights: Insights) -> None:
+def print_insights(insights: Insights | StoredInsights) -> None:
     """Print each modality's insight correlations, and the best words and phrases."""
     rows = [
         (

@@ -45,7 +45,8 @@ def phrase_occurrences(
 
 def _means(occurrences: Iterator[tuple[int, str, float]]) -> pd.DataFrame:
     table = pd.DataFrame(list(occurrences), columns=["row", "feature", "contribution"])
-    return table.groupby(["row", "feature"], as_index=False, sort=True)["contribution"].mean()
+    means: pd.DataFrame = table.groupby(["row", "feature"])[["contribution"]].mean()
+    return means.reset_index()
 
 
 def rank_scores(

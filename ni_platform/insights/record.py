@@ -14,7 +14,7 @@ from ni_platform.attribution.explain import Explanations
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
-from ni_platform.insights.insights import Insights, make_insights
+from ni_platform.insights.insights import Insights, ModalityInsights, make_insights
 from ni_platform.insights.report import Subject, insights_report
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
@@ -30,22 +30,10 @@ REPORT = f"{FOLDER}/report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModalitySummary:
-    """What a run says of one modality's attributions."""
-
-    method: str
-    """The one that recommendations follow."""
-    trust: Trust
-    all_pairs: dict[str, Agreement]
-    """By method."""
-    control_against_best: dict[str, Agreement]
-
-
-@dataclass(frozen=True, kw_only=True)
 class StoredInsights:
     """A run's insights, read back."""
 
-    modalities: dict[str, ModalitySummary]
+    modalities: dict[str, ModalityInsights]
     scores: pd.DataFrame
     """Rank scores: kind (word, phrase, attribute), domain (null: all together), feature, score,
     low, high, contents, tests, and how often the direction held in past tests: agreed (share),
@@ -104,7 +92,7 @@ def record_insights(
         attribution_table(insights.explanations, dataset, insights.rows), _ATTRIBUTIONS
     )
     record.log_table(score_table(insights.scores), _SCORES)
-    record.log_json(_summary(insights), _SUMMARY)
+    record.log_json({name: asdict(found) for name, found in insights.modalities.items()}, _SUMMARY)
     subject = Subject(run_name=record.run_name, run_id=record.run_id, dataset=dataset)
     record.log_text(insights_report(subject, insights, config), REPORT)
 
@@ -164,25 +152,11 @@ def _figures(name: str, agreed: Agreement) -> dict[str, float]:
     }
 
 
-def _summary(insights: Insights) -> dict[str, Any]:
-    return {
-        name: {
-            "method": found.method,
-            "trust": asdict(found.trust),
-            "all_pairs": {method: asdict(each) for method, each in found.all_pairs.items()},
-            "control_against_best": {
-                method: asdict(each) for method, each in found.control_against_best.items()
-            },
-        }
-        for name, found in insights.modalities.items()
-    }
-
-
-def _modality(values: dict[str, Any]) -> ModalitySummary:
+def _modality(values: dict[str, Any]) -> ModalityInsights:
     def agreements(found: dict[str, Any]) -> dict[str, Agreement]:
         return {method: _agreement(each) for method, each in found.items()}
 
-    return ModalitySummary(
+    return ModalityInsights(
         method=values["method"],
         trust=Trust(**values["trust"]),
         all_pairs=agreements(values["all_pairs"]),

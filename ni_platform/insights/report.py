@@ -217,16 +217,16 @@ def _score_rows(scores: pd.DataFrame) -> str:
         return '<p class="note">none</p>'
     rows = [
         [
-            row.feature,
-            _points(row.score),
-            _range(100 * row.low, 100 * row.high),
-            row.contents,
-            row.tests,
-            f"{round(row.agreed * row.of)} of {row.of} pairs, {row.agreed_tests} tests"
-            if row.of
+            row["feature"],
+            float(f"{100 * row['score']:.2g}"),
+            _range(100 * row["low"], 100 * row["high"]),
+            row["contents"],
+            row["tests"],
+            f"{round(row['agreed'] * row['of'])} of {row['of']} pairs, {row['agreed_tests']} tests"
+            if row["of"]
             else "no pair",
         ]
-        for row in scores.itertuples()
+        for row in scores.to_dict("records")
     ]
     heads = ["", "points", "95 %", "contents", "tests", "held in past tests"]
     return table(heads, rows, _figure)
@@ -290,10 +290,6 @@ def _figure(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _points(value: float) -> float:
-    return float(f"{100 * value:.2g}")
 
 
 def _percent(value: float) -> str:
