@@ -54,7 +54,7 @@ class PatchConfig:
     """Side of a patch, as a share of the square root of the picture's area."""
     per_picture: int = 3
     """K: most patches with positive contributions of a picture, and most with negative ones."""
-    overlap: float = 0.2
+    overlap: float = 0.1
     """Intersection over union with a better patch beyond which a window is suppressed."""
     clusters: int = 20
     """Most clusters that are tried."""
