@@ -41,7 +41,8 @@ def patch_figure(insights: PatchInsights, picture_of: PictureOf) -> Figure:
             if place == 0:
                 axes.set_title(title, loc="left", color=colour, fontsize=10)
                 if not patches:
-                    axes.text(0, 0.5, "no cluster rests on enough", transform=axes.transAxes)
+                    # Outside the layout, which would widen the column for it.
+                    axes.text(0, 0.5, "no cluster rests on enough").set_in_layout(False)
     return figure
 
 
@@ -64,7 +65,7 @@ def _support(cluster: Mapping[str, Any]) -> str:
     """A cluster's score in percentage points, and what it rests on."""
     score, low, high = (100 * cluster[name] for name in ("score", "low", "high"))
     lines = [
-        f"{score:+.2f} points",
+        f"{score:+.2f} percentage points",
         f"[{low:+.2f}, {high:+.2f}]",
         f"{cluster['contents']:,.0f} contents, {cluster['tests']:,.0f} tests",
     ]

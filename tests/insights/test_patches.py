@@ -266,7 +266,7 @@ def test_the_figure_shows_two_rows_of_ten(insights, pictures):
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 20
     assert shown[0].get_xlabel() == (
-        "+1.95 points\n[+1.56, +2.34]\n20 contents, 20 tests\nheld in 70% of 10 pairs"
+        "+1.95 percentage points\n[+1.56, +2.34]\n20 contents, 20 tests\nheld in 70% of 10 pairs"
     )
     assert tuple(shown[0].images[0].get_array()[8, 8]) == RED
     assert tuple(shown[10].images[0].get_array()[8, 8]) == BLUE
