@@ -32,7 +32,7 @@ class Cells:
     with the same result.
     """
 
-    modality = "image"
+    modality: str = "image"
 
     def __init__(self, contents: Contents, *, grid: int) -> None:
         """Lay a grid of `grid` cells along the longer side over each picture.
@@ -47,7 +47,9 @@ class Cells:
         self.pixels: Tensor | list[Tensor] = pixels
         has = contents.has("image")
         sides = [tuple(picture.shape[1:]) for picture in pixels]
-        self.shapes = [_grid(side, grid) if there else (0, 0) for side, there in zip(sides, has)]
+        self.shapes: list[tuple[int, ...]] = [
+            _grid(side, grid) if there else (0, 0) for side, there in zip(sides, has)
+        ]
         self._tiled = {
             row: _tiled_picture(contents, row, self.shapes[row])
             for row in range(len(contents))
@@ -57,7 +59,7 @@ class Cells:
         self._labels = {
             side: _labels(side, _grid(side, grid)).to(contents.device) for side in whole
         }
-        self._sizes = np.array([down * across for down, across in self.shapes], dtype=np.int64)
+        self._sizes = np.array([np.prod(shape) for shape in self.shapes], dtype=np.int64)
 
     @property
     def baseline(self) -> Tensor:
@@ -128,7 +130,7 @@ class Cells:
         return no_grad_rates(self.contents, rows, "image", image_B3HW=masked, image_present_B=here)
 
     def points(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Pixels [B, 3, H, W] as floats, and the mean colour everywhere; pictures of one size."""
+        """Pixels [B, 3, H, W] as floats, and the mean colour, of pictures of one size."""
         pixels = torch.stack([self.pixels[row] for row in rows]).float()
         return pixels, self.baseline.expand_as(pixels)
 
@@ -197,7 +199,7 @@ def _can_tile(contents: Contents) -> bool:
     return isinstance(encoder, ImageEncoder) and tiling.can_tile(encoder.network)
 
 
-def _tiled_picture(contents: Contents, row: int, grid: tuple[int, int]) -> TiledPicture:
+def _tiled_picture(contents: Contents, row: int, grid: tuple[int, ...]) -> TiledPicture:
     encoder, pixels = contents.network.encoders["image"], contents.inputs.image_B3HW
     assert isinstance(encoder, ImageEncoder)  # _can_tile  # noqa: S101
     assert pixels is not None  # as for Cells  # noqa: S101

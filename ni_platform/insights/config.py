@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ni_platform.attribution.explain import AttributionConfig
+from ni_platform.attribution.config import AttributionConfig
 from ni_platform.errors import ConfigError
-from ni_platform.insights.rank_scores import SupportConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupportConfig:
+    """What a recommendation must rest on to be shown."""
+
+    contents: int = 10
+    """Contents that have the feature."""
+    tests: int = 5
+    """A/B tests (or contents outside tests) that they are from."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from ni_platform.attribution.attribution import Attribution
-from ni_platform.attribution.consensus import NAME as PCA
+from ni_platform.attribution.config import PCA
 from ni_platform.attribution.explain import Explanations, ModalityExplained, explain
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
