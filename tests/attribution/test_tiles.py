@@ -20,7 +20,7 @@ from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import KernelShap
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders import tiling
-from ni_platform.models.encoders.image import ImageEncoderConfig
+from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
 from ni_platform.models.encoders.tiling import ReceptiveField, tiles_of
 from ni_platform.models.inputs import ImageInput
@@ -101,12 +101,9 @@ def test_predictions_and_maps_are_those_of_the_whole_picture(untiled, tiled):
     np.testing.assert_allclose(tiled.contents.predictions, untiled.contents.predictions, rtol=1e-5)
     scored = tiled.contents.scorer.predict(tiled.contents.frame)
     np.testing.assert_allclose(scored, untiled.contents.predictions, rtol=1e-5)
-    for found in feature_maps(tiled.contents)[:4]:
-        assert found is not None
-    maps = feature_maps(tiled.contents)
-    assert maps[4] is None
-    for row, (height, width) in enumerate(SIZES):
-        assert maps[row].shape == (32, -(-height // 8), -(-width // 8))
+    *maps, none = feature_maps(tiled.contents)
+    assert none is None
+    assert [found.shape for found in maps] == [(32, -(-h // 8), -(-w // 8)) for h, w in SIZES]
 
 
 def test_maps_put_together_are_the_whole_map(untiled, tiled):
@@ -133,7 +130,7 @@ def test_attributions_are_those_of_the_whole_picture(untiled, tiled, method):
 
 
 def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
-    """As a whole: a rectified unit at zero falls on either side by rounding, and turns a gradient."""
+    """As a whole: by rounding a rectified unit at zero falls on either side, and so do gradients."""
     assert np.linalg.norm(found - expected) <= 2e-3 * np.linalg.norm(expected)
 
 
@@ -212,11 +209,20 @@ def test_table_3_at_a_large_fixed_size_is_tiled(pictured, frame, monkeypatch):
         assert_close(found, expected)
 
 
-def test_large_pictures_are_not_tiled_while_they_are_trained(scorers, monkeypatch):
-    """Batch normalization's statistics and gradients are those of whole pictures."""
-    monkeypatch.setattr(tiling, "LARGE", 100)
-    encoder = scorers["neural_insights"].model.encoders["image"]
-    calls = []
-    monkeypatch.setattr(type(encoder), "_encode_tiles", lambda self, image: calls.append(image))
-    encoder([torch.zeros(3, 40, 40, dtype=torch.uint8)])
-    assert not calls
+def test_only_an_encoder_without_gradients_takes_tiles(monkeypatch):
+    """While it is trained, statistics and gradients are those of whole pictures; not if frozen."""
+    monkeypatch.setattr(tiling, "LARGE", 1000)
+    encoder = image_encoder(ImageEncoderConfig(input=ImageInput(size=None)))
+    pictures = [torch.zeros(3, 40, 40, dtype=torch.uint8)]
+    tiled = []
+    monkeypatch.setattr(type(encoder), "_encode_tiles", lambda self, image: tiled.append(1)
+                        or torch.zeros(1, 32))  # fmt: skip
+    encoder.train()(pictures)
+    encoder.eval()(pictures)
+    with torch.no_grad():
+        encoder.train()(pictures)
+    assert not tiled
+    with torch.no_grad():
+        encoder.eval()(pictures)
+    encoder.requires_grad_(False)(pictures)
+    assert len(tiled) == 2

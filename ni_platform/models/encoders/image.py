@@ -84,12 +84,19 @@ class ImageEncoder(nn.Module):
         return self._encode_nothing()
 
     def _encode(self, image_B3HW: Tensor) -> Tensor:
-        # Gradients would hold on to the maps of all tiles; `attribution.tiles` takes one at a time.
-        in_tiles = can_tile(self.network) and not torch.is_grad_enabled()
-        if in_tiles and len(image_B3HW) and is_large(*image_B3HW.shape[2:]):
+        large = len(image_B3HW) > 0 and is_large(*image_B3HW.shape[2:])
+        if large and can_tile(self.network) and not self._has_gradients(image_B3HW):
             return torch.cat([self._encode_tiles(image_3HW) for image_3HW in image_B3HW])
         embedding: Tensor = self.network(self.normalize(image_B3HW))
         return embedding
+
+    def _has_gradients(self, image_B3HW: Tensor) -> bool:
+        """Whether a backward pass may follow: it would hold on to the maps of all tiles at once.
+
+        `attribution.tiles` takes gradients of one tile after the other.
+        """
+        wanted = (image_B3HW, *self.network.parameters())
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in wanted)
 
     def _encode_tiles(self, image_3HW: Tensor) -> Tensor:
         """[1, width] as the untiled network gives it, but for rounding."""
