@@ -6,7 +6,9 @@ one it comes from and replaces what differs.
 
 from dataclasses import replace
 
+from ni_platform.attribution.config import AttributionConfig
 from ni_platform.experiment_config import ExperimentConfig, Pretraining
+from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.encoders.domain import DomainEncoderConfig
 from ni_platform.models.encoders.image import ImageEncoderConfig
@@ -153,4 +155,15 @@ def quickstart() -> ExperimentConfig:
             attributes=replace(stage, epochs=3, batch_size=128),
         ),
         training=stage,
+    )
+
+
+def demo() -> ExperimentConfig:
+    """The quickstart, ended with insights: its predictions explained, tested and made advice."""
+    return replace(
+        quickstart(),
+        name="neural_insights.demo",
+        insights=InsightsConfig(
+            contents=120, attribution=AttributionConfig(samples=48, steps=8, grid=5)
+        ),
     )

@@ -25,6 +25,7 @@ from ni_platform.evaluation import (
     split_table,
 )
 from ni_platform.experiment_config import ExperimentConfig, fingerprint, fitted_to
+from ni_platform.insights.record import explain_and_record
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.overrides import to_dict
@@ -136,6 +137,11 @@ def train(
         model_uri = record.log_model(
             workspace / "model", dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS])
         )
+        if config.insights is not None:
+            on_event("explaining")
+            scorer = Scorer.load(workspace / "model")
+            parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": membership["part"]})
+            explain_and_record(record, scorer, dataset, parts, config.insights, on_event)
     return FinishedRun(
         run_id=record.run_id,
         name=record.run_name,

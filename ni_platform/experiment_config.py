@@ -13,6 +13,7 @@ from ni_platform.data.splits import SplitConfig
 from ni_platform.definitions import list_functions, load_function, require_known
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
+from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.neural_insights import MODALITIES
 from ni_platform.models.regressor import RegressorConfig
@@ -51,6 +52,8 @@ class ExperimentConfig:
     pretraining: Pretraining = field(default_factory=Pretraining)
     splits: SplitConfig = field(default_factory=SplitConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    insights: InsightsConfig | None = None
+    """Explain the trained network on this, and test the explanations; None: do not."""
     leave_out: tuple[str, ...] = ()
     """Input columns that the model does not read (M2FN Table 8)."""
     min_impressions: int = 0
@@ -63,6 +66,10 @@ class ExperimentConfig:
     def __post_init__(self) -> None:
         stages = self.pretraining.stages
         if isinstance(self.model, TabularConfig):
+            if self.insights is not None:
+                raise ConfigError(
+                    "insights explain networks, not a model of kind tabular; set insights to null"
+                )
             if stages or self.training != TrainingConfig():
                 raise ConfigError(
                     "a model of kind tabular is fitted at once: training and pretraining must be "
@@ -85,8 +92,9 @@ class ExperimentConfig:
 
 
 def fingerprint(config: ExperimentConfig) -> str:
-    """Return the SHA-256 of what decides the trained model: all but name and evaluation."""
+    """Return the SHA-256 of what decides the trained model: not name, evaluation or insights."""
     values = to_dict(replace(config, name="", evaluation=EvaluationConfig()))
+    del values["insights"]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

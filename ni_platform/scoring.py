@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,8 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from ni_platform.attribution.config import AttributionConfig
+from ni_platform.attribution.explain import explain as explain_rows
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import SplitConfig, row_groups
 from ni_platform.errors import ConfigError, DatasetError
@@ -21,7 +24,11 @@ from ni_platform.evaluation import (
     outcome_table,
     record_evaluation,
 )
+from ni_platform.insights.config import InsightsConfig
+from ni_platform.insights.insights import Insights
+from ni_platform.insights.record import attribution_table, explain_and_record
 from ni_platform.models.regressor import Regressor, load_regressor
+from ni_platform.models.scorer import Scorer
 from ni_platform.tracking.model_source import resolve_model, run_of_model
 from ni_platform.tracking.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_record import RunRecord
@@ -81,9 +88,7 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
         ConfigError: `output` ends neither in .parquet nor in .csv.
 
     """
-    target = Path(output)
-    if target.suffix not in (".parquet", ".csv"):
-        raise ConfigError(f"--output must end in .parquet or .csv, but got {output!r}")
+    target = _target(output, (".parquet", ".csv"))
     scorer = load_regressor(resolve_model(uri))
     dataset = Dataset.open(data)
     table = pd.DataFrame(
@@ -92,6 +97,48 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
             "prediction": _score(scorer, dataset, np.arange(len(dataset)), on_scored)[0],
         }
     )
+    _write_whole(table, target)
+    return len(table)
+
+
+def explain(
+    uri: str,
+    data: str,
+    output: str,
+    config: AttributionConfig,
+    contents: int | None = None,
+    *,
+    on_scored: OnScored | None = None,
+) -> int:
+    """Write attributions of the first `contents` contents of `data`; return how many rows.
+
+    The columns are those of `ni_platform.insights.record.attribution_table`. The file appears in
+    one step, complete.
+
+    Raises:
+        ConfigError: `output` does not end in .parquet, or the model is no network.
+
+    """
+    target = _target(output, (".parquet",))
+    scorer = network_of(uri)
+    dataset = Dataset.open(data)
+    rows = np.arange(min(len(dataset), contents or len(dataset)))
+    progress = (lambda done: None) if on_scored is None else partial(on_scored, total=len(rows))
+    explanations = explain_rows(scorer, dataset.inputs(rows), config, progress=progress)
+    table = attribution_table(explanations, dataset, rows)
+    _write_whole(table, target)
+    return len(table)
+
+
+def _target(output: str, endings: tuple[str, ...]) -> Path:
+    target = Path(output)
+    if target.suffix not in endings:
+        raise ConfigError(f"--output must end in {' or '.join(endings)}, but got {output!r}")
+    return target
+
+
+def _write_whole(table: pd.DataFrame, target: Path) -> None:
+    """Write a table, which appears complete or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}-unfinished")
     try:
@@ -102,7 +149,80 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
-    return len(table)
+
+
+def explain_model(
+    uri: str,
+    data: str,
+    config: InsightsConfig,
+    *,
+    on_event: Callable[[str], None] = lambda event: None,
+) -> tuple[str, Insights]:
+    """Explain a model on `data`, test the explanations against what happened, and record it all.
+
+    On the dataset that the model was trained on everything goes into the run that made it;
+    otherwise into a run of its own. Only contents that the model did not learn from are judged.
+
+    Args:
+        uri: A run id, `models:/NAME@champion` or another model URI.
+        data: Dataset folder.
+        config: How.
+        on_event: Told in words what is being done.
+
+    Returns:
+        The run that holds the insights, and these.
+
+    Raises:
+        ConfigError: The model is no network.
+
+    """
+    scorer = network_of(uri)
+    dataset = Dataset.open(data)
+    trained_id = run_of_model(uri)
+    trained = None if trained_id is None else RunEvaluation.load(trained_id)
+    same = trained is not None and (
+        trained.run.tags.get("ni.dataset_fingerprint") == dataset.fingerprint()
+    )
+    if trained_id is not None and trained is not None and same:
+        by_id = trained.splits.set_index("content_id")["part"]
+        parts = pd.DataFrame(
+            {
+                "row": np.arange(len(dataset)),
+                "part": dataset.content_id.astype(str).map(by_id).to_numpy(),
+            }
+        )
+        record = RunRecord.existing(trained_id)
+        return trained_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
+    unseen = _unseen(dataset, trained)
+    parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": "train"})
+    parts.loc[unseen["row"], "part"] = "in_domain"
+    with RunRecord.start(
+        "insights",
+        run_name=f"insights {dataset.manifest.name}",
+        parameters={"model": uri},
+        tags={
+            "ni.dataset": dataset.root,
+            "ni.dataset_fingerprint": dataset.fingerprint(),
+            "ni.explained_run": trained_id,
+        },
+    ) as record:
+        return record.run_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
+
+
+def network_of(uri: str) -> Scorer:
+    """Load a model that is a network, which can be explained.
+
+    Raises:
+        ConfigError: It is a tabular one.
+
+    """
+    model = load_regressor(resolve_model(uri))
+    if not isinstance(model, Scorer):
+        raise ConfigError(
+            f"{uri} is a model of kind tabular, and only networks can be explained; name a run of "
+            "Neural Insights or M2FN"
+        )
+    return model
 
 
 def _score(

@@ -97,6 +97,28 @@ def test_a_run_reports_metrics_that_follow_from_its_predictions(run, home):
         assert recorded["low"] <= recorded["value"] <= recorded["high"]
 
 
+def test_a_run_is_explained_and_its_insights_stand_in_it(run, home):
+    """`ni explain` writes a table; `ni insights` adds metrics and the report to the run."""
+    words = ["--methods=feature_ablation,kernel_shap", "--contents=24"]
+    table = home / "out/attributions.parquet"
+    result = ni("explain", run["run_id"], "--data=data", *words, f"--output={table}", cwd=home)
+    assert result.returncode == 0, result.stderr
+    found = pd.read_parquet(table)
+    assert set(found["modality"]) == {"image", "text", "domain", "attributes"}
+    assert set(found["method"]) == {"feature_ablation", "kernel_shap"}
+    assert found["content_id"].nunique() == 24
+
+    result = ni("insights", run["run_id"], "--data=data", *words, "--json", cwd=home)
+    assert last_json(result)["run_id"] == run["run_id"]
+    assert _artifact(home, run["run_id"], "insights/report.html").exists()
+    keys = {
+        key for (key,) in _query(home, "SELECT key FROM metrics WHERE run_uuid = ?", run["run_id"])
+    }
+    assert {"insight/text/kernel_shap", "insight/image/feature_ablation"} <= keys
+    status = _query(home, "SELECT status FROM runs WHERE run_uuid = ?", run["run_id"])
+    assert status == [("FINISHED",)]
+
+
 def test_every_stage_and_the_glm_are_child_runs(run, home):
     """The four encoders, the fused model and the GLM can be compared under their run."""
     assert set(run["stages"]) == {"image", "text", "domain", "attributes", "fused"}

@@ -48,10 +48,15 @@ class Attribution:
 class Attributor(Protocol):
     """A method: raw contributions of the features of each content."""
 
-    name: str
-    """Under which metrics and artifacts know it."""
-    modalities: tuple[str, ...]
-    """Those that it can explain."""
+    @property
+    def name(self) -> str:
+        """Under which metrics and artifacts know it."""
+        ...
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those that it can explain."""
+        ...
 
     def attribute(self, features: Features) -> list[np.ndarray]:
         """Raw contributions, float64, of the features of each content.

@@ -11,25 +11,35 @@ from torch import Tensor, nn
 
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import distinct, in_batches, no_grad_rates
+from ni_platform.attribution.tiles import Rate, TiledPicture
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
+from ni_platform.models.encoders import tiling
+from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.m2fn.network import M2FN
 
 _PIXELS_AT_ONCE = 2_000_000
 """Pixels that are encoded together, beyond a first picture."""
+_HEADS_AT_ONCE = 1024
+"""Predictions from embeddings of large pictures that are made together."""
 
 
 class Cells:
     """Features: the cells of a grid. Where a cell is absent, pixels are the encoder's mean colour.
 
     That is zero after standardisation, the zero vector of NI Section 4.2's ablation. A content
-    without a picture has no cells.
+    without a picture has no cells. Pictures beyond `tiling.LARGE` pixels are read tile by tile,
+    with the same result.
     """
 
-    modality = "image"
+    modality: str = "image"
 
     def __init__(self, contents: Contents, *, grid: int) -> None:
-        """Lay a grid of `grid` cells along the longer side over each picture."""
+        """Lay a grid of `grid` cells along the longer side over each picture.
+
+        Raises:
+            ConfigError: a picture of native size is too large for a network without tiles.
+        """
         self.contents = contents
         self.evaluations = 0
         pixels = contents.inputs.image_B3HW
@@ -37,11 +47,19 @@ class Cells:
         self.pixels: Tensor | list[Tensor] = pixels
         has = contents.has("image")
         sides = [tuple(picture.shape[1:]) for picture in pixels]
-        self.shapes = [_grid(side, grid) if there else (0, 0) for side, there in zip(sides, has)]
-        self._labels = {
-            side: _labels(side, _grid(side, grid)).to(contents.device) for side in set(sides)
+        self.shapes: list[tuple[int, ...]] = [
+            _grid(side, grid) if there else (0, 0) for side, there in zip(sides, has)
+        ]
+        self._tiled = {
+            row: _tiled_picture(contents, row, self.shapes[row])
+            for row in range(len(contents))
+            if has[row] and self._takes_tiles(sides[row])
         }
-        self._sizes = np.array([down * across for down, across in self.shapes], dtype=np.int64)
+        whole = {side for row, side in enumerate(sides) if row not in self._tiled}
+        self._labels = {
+            side: _labels(side, _grid(side, grid)).to(contents.device) for side in whole
+        }
+        self._sizes = np.array([np.prod(shape) for shape in self.shapes], dtype=np.int64)
 
     @property
     def baseline(self) -> Tensor:
@@ -49,12 +67,41 @@ class Cells:
         mean: Tensor = self.contents.network.encoders["image"].mean_311  # type: ignore[assignment]
         return mean
 
+    def tiled(self, row: int) -> TiledPicture | None:
+        """The tiles of a content's picture, if it is a large one."""
+        return self._tiled.get(row)
+
+    def rate_of(self, row: int) -> Rate:
+        """The content's success rate by its picture's embedding [1, C]."""
+        chosen = torch.tensor([row], device=self.contents.device)
+        return lambda embedding_1C: self.contents.rates(chosen, "image", encoded=embedding_1C)
+
+    def _takes_tiles(self, side: tuple[int, ...]) -> bool:
+        if not tiling.is_large(*side):
+            return False
+        if _can_tile(self.contents):
+            return True
+        if self.contents.scorer.inputs.image.size is None:
+            raise ConfigError(
+                f"a picture of {side[1]} x {side[0]} pixels is too large to be explained at its "
+                f"native size by this image network: beyond {tiling.LARGE:,} pixels only Table 3's "
+                "can go tile by tile. Train with model.image.architecture table3, or set "
+                "model.image.input.size, for instance to 512"
+            )
+        return False
+
     def rates(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
         """As `Features.rates`; equal coalitions of one picture are computed once."""
         first, which = distinct(rows, present, self._sizes)
         rows, present = rows[first], present[first]
         found = np.empty(len(rows))
-        for group in _of_equal_size([self.pixels[row].shape for row in rows]):
+        large = np.isin(rows, list(self._tiled))
+        for row in np.unique(rows[large]):
+            chosen = np.flatnonzero(rows == row)
+            found[chosen] = self._tiled_rates(int(row), present[chosen])
+        rest = np.flatnonzero(~large)
+        for group in _of_equal_size([self.pixels[row].shape for row in rows[rest]]):
+            group = rest[group]
             side = tuple(self.pixels[rows[group[0]]].shape[1:])
             at_once = max(1, _PIXELS_AT_ONCE // (side[0] * side[1]))
             for part in in_batches(len(group), at_once):
@@ -62,6 +109,14 @@ class Cells:
                 found[chosen] = self._masked_rates(rows[chosen], present[chosen], side)
         self.evaluations += len(rows)
         return found[which]
+
+    def _tiled_rates(self, row: int, present: np.ndarray) -> np.ndarray:
+        embedding_PC = self._tiled[row].embeddings(present[:, : self._sizes[row]])
+        found = []
+        for part in in_batches(len(present), _HEADS_AT_ONCE):
+            same = np.full(len(present[part]), row)
+            found.append(no_grad_rates(self.contents, same, "image", encoded=embedding_PC[part]))
+        return np.concatenate(found)
 
     def _masked_rates(self, rows: np.ndarray, present: np.ndarray, side: Any) -> np.ndarray:
         labels_HW = self._labels[side]
@@ -75,7 +130,7 @@ class Cells:
         return no_grad_rates(self.contents, rows, "image", image_B3HW=masked, image_present_B=here)
 
     def points(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Pixels [B, 3, H, W] as floats, and the mean colour everywhere; of pictures of one size."""
+        """Pixels [B, 3, H, W] as floats, and the mean colour, of pictures of one size."""
         pixels = torch.stack([self.pixels[row] for row in rows]).float()
         return pixels, self.baseline.expand_as(pixels)
 
@@ -109,7 +164,11 @@ def feature_maps(contents: Contents) -> list[Tensor | None]:
         hook = network.encoders["image"].network.last_map.register_forward_hook(keep)  # type: ignore[union-attr]
     try:
         with torch.inference_mode():
-            for row in np.flatnonzero(has):
+            for row in np.flatnonzero(has).tolist():
+                if _can_tile(contents) and tiling.is_large(*_side(contents, row)):
+                    # The hook would see the map of each tile, with its margin.
+                    found[row] = _tiled_picture(contents, row, (1, 1)).feature_map().half().cpu()
+                    continue
                 chosen = torch.tensor([row], device=contents.device)
                 inputs = Inputs(size=1, **contents.pictures(chosen))
                 seen.clear()
@@ -127,6 +186,29 @@ def feature_maps(contents: Contents) -> list[Tensor | None]:
     return found
 
 
+def _side(contents: Contents, row: int) -> tuple[int, int]:
+    """Height and width of a content's picture."""
+    pixels = contents.inputs.image_B3HW
+    assert pixels is not None  # as for Cells  # noqa: S101
+    height, width = pixels[row].shape[1:]
+    return height, width
+
+
+def _can_tile(contents: Contents) -> bool:
+    encoder = contents.network.encoders["image"]
+    return isinstance(encoder, ImageEncoder) and tiling.can_tile(encoder.network)
+
+
+def _tiled_picture(contents: Contents, row: int, grid: tuple[int, ...]) -> TiledPicture:
+    encoder, pixels = contents.network.encoders["image"], contents.inputs.image_B3HW
+    assert isinstance(encoder, ImageEncoder)  # _can_tile  # noqa: S101
+    assert pixels is not None  # as for Cells  # noqa: S101
+    height, width = _side(contents, row)
+    down, across = _cell_of(height, grid[0]), _cell_of(width, grid[1])
+    device = contents.device
+    return TiledPicture(encoder, pixels[row], (down.to(device), across.to(device)))
+
+
 def _grid(side: tuple[int, ...], cells: int) -> tuple[int, int]:
     """Cells down and across for a picture of height and width `side`; square as far as possible."""
     longer = max(side)
@@ -136,8 +218,13 @@ def _grid(side: tuple[int, ...], cells: int) -> tuple[int, int]:
 
 def _labels(side: tuple[int, ...], grid: tuple[int, int]) -> Tensor:
     """The cell of each pixel [H, W], row by row."""
-    down, across = (torch.arange(n) * cells // n for n, cells in zip(side, grid))
+    down, across = (_cell_of(length, cells) for length, cells in zip(side, grid))
     return down.unsqueeze(1) * grid[1] + across
+
+
+def _cell_of(length: int, cells: int) -> Tensor:
+    """The cell of each pixel along a side, int64 [length]."""
+    return torch.arange(length) * cells // length
 
 
 def _of_equal_size(shapes: Sequence[Any]) -> list[np.ndarray]:

@@ -9,8 +9,6 @@ import numpy as np
 
 from ni_platform.attribution.attribution import Attribution
 
-NAME = "pca"
-
 
 @dataclass(frozen=True)
 class Consensus:
@@ -76,7 +74,7 @@ def resized(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _overlaps(length: int, cells: int) -> np.ndarray:
-    """Share of each of `length` equal parts of a line that lies in each of `cells`, [cells, length]."""
+    """Share of each of `length` parts of a line that lies in each of `cells`, [cells, length]."""
     edges = np.linspace(0, 1, length + 1)
     bounds = np.linspace(0, 1, cells + 1)[:, None]
     inside = np.minimum(edges[1:], bounds[1:]) - np.maximum(edges[:-1], bounds[:-1])

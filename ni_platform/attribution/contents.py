@@ -84,6 +84,8 @@ class Contents:
     def pictures(self, rows: Tensor) -> dict[str, Any]:
         """The picture's fields of `Inputs` for `rows`."""
         pixels, present_B = self.inputs.image_B3HW, self.inputs.image_present_B
+        if pixels is None or present_B is None:
+            raise ValueError("the network reads no pictures")
         if isinstance(pixels, list):
             return {"image_B3HW": [pixels[row] for row in rows.tolist()],
                     "image_present_B": present_B[rows]}  # fmt: skip

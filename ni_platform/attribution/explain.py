@@ -12,7 +12,7 @@ from torch import Tensor
 from ni_platform.attribution.attribution import Attribution, Attributor
 from ni_platform.attribution.cells import Cells, feature_maps
 from ni_platform.attribution.columns import Named, attribute_columns, domain_tokens
-from ni_platform.attribution.consensus import NAME as PCA
+from ni_platform.attribution.config import PCA, AttributionConfig
 from ni_platform.attribution.consensus import consensus, resized
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.feature_ablation import FeatureAblation
@@ -21,57 +21,10 @@ from ni_platform.attribution.grad_cam import GradCam
 from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import KernelShap
 from ni_platform.attribution.words import Word, Words
-from ni_platform.data.manifest import nearest
 from ni_platform.errors import ConfigError
 from ni_platform.models.scorer import Scorer
 
-METHODS = ("grad_cam", "integrated_gradients", "kernel_shap", "feature_ablation", PCA)
-"""In the order of NI Table 2."""
-
 _CONTENTS_AT_ONCE = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttributionConfig:
-    """Which methods explain, and how finely."""
-
-    methods: tuple[str, ...] = METHODS
-    grid: int = 8
-    """Cells along a picture's longer side, for methods that perturb."""
-    map_side: int = 32
-    """Maps of gradients that are finer than this are summed up to it."""
-    samples: int = 256
-    """Coalitions per content of Kernel SHAP."""
-    steps: int = 32
-    """Points along the path of integrated gradients."""
-    grad_cam_layer: str | None = None
-    """Layer of the image network; None: its last map."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.methods:
-            raise ConfigError(f"methods must name at least one of {', '.join(METHODS)}")
-        for name in self.methods:
-            if name not in METHODS:
-                raise ConfigError(
-                    f"there is no attribution method {name!r}{nearest(name, METHODS)}; "
-                    f"choose among {', '.join(METHODS)}"
-                )
-        if PCA in self.methods and len(self.methods) < 3:
-            raise ConfigError("pca combines methods: name at least two others beside it")
-        for name in ("grid", "map_side", "samples", "steps"):
-            if getattr(self, name) < 2:
-                raise ConfigError(f"{name} must be at least 2, but is {getattr(self, name)}")
-
-    def attributors(self) -> list[Attributor]:
-        """The methods that read a network, in the order of `METHODS`."""
-        known: tuple[Attributor, ...] = (
-            GradCam(layer=self.grad_cam_layer),
-            IntegratedGradients(steps=self.steps),
-            KernelShap(samples=self.samples, seed=self.seed),
-            FeatureAblation(),
-        )
-        return [method for method in known if method.name in self.methods]
 
 
 @dataclass
@@ -167,7 +120,7 @@ def _explain(features: Features, config: AttributionConfig, explained: ModalityE
         explained.maps += feature_maps(features.contents)
     elif isinstance(features, Named):
         explained.names += features.names
-    for method in config.attributors():
+    for method in attributors(config):
         if features.modality not in method.modalities:
             continue
         explained.by_method.setdefault(method.name, []).extend(
@@ -185,3 +138,14 @@ def _bounded(raw: np.ndarray, side: int) -> np.ndarray:
         return raw
     scale = side / max(raw.shape)
     return resized(raw, tuple(max(1, round(length * scale)) for length in raw.shape))
+
+
+def attributors(config: AttributionConfig) -> list[Attributor]:
+    """The methods that read a network, in the order of `METHODS`; not the consensus of them."""
+    known: tuple[Attributor, ...] = (
+        GradCam(layer=config.grad_cam_layer),
+        IntegratedGradients(steps=config.steps),
+        KernelShap(samples=config.samples, seed=config.seed),
+        FeatureAblation(),
+    )
+    return [method for method in known if method.name in config.methods]

@@ -7,11 +7,13 @@ import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
+from ni_platform.attribution import tiles
 from ni_platform.attribution.cells import Cells
 from ni_platform.attribution.features import Features
 from ni_platform.attribution.integrated_gradients import groups
 from ni_platform.attribution.words import Words
 from ni_platform.errors import ConfigError
+from ni_platform.models.encoders import tiling
 from ni_platform.models.m2fn.network import M2FN
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, SpatialAttention
 
@@ -38,7 +40,7 @@ class GradCam:
     def attribute(self, features: Features) -> list[np.ndarray]:
         """As `Attributor.attribute`; of pictures, maps of the layer's size."""
         found = [np.zeros(shape) for shape in features.shapes]
-        for rows in groups(features, self.at_once):
+        for rows, _ in groups(features, self.at_once):
             if isinstance(features, Words):
                 values = _of_words(features, rows)
             elif isinstance(features, Cells):
@@ -54,6 +56,8 @@ class GradCam:
         return found
 
     def _of_pictures(self, features: Cells, rows: list[int]) -> list[np.ndarray]:
+        if features.tiled(rows[0]) is not None:
+            return [self._of_large_picture(features, row) for row in rows]
         captum = LayerGradCam(
             features.rates_at, chosen_layer(features.contents.network, self.layer)
         )
@@ -68,6 +72,16 @@ class GradCam:
                 f"the layer {self.layer!r} gives no map [B, C, H, W]; choose a convolutional one"
             )
         return list(maps.detach().double().squeeze(1).cpu().numpy())
+
+    def _of_large_picture(self, features: Cells, row: int) -> np.ndarray:
+        network, picture = features.contents.network, features.tiled(row)
+        assert picture is not None  # as the caller found  # noqa: S101
+        if chosen_layer(network, self.layer) is not chosen_layer(network, None):
+            raise ConfigError(
+                f"of pictures beyond {tiling.LARGE:,} pixels GradCAM reads the last map, not the "
+                f"layer {self.layer!r}: leave grad_cam_layer out, or set model.image.input.size"
+            )
+        return tiles.grad_cam(picture, features.rate_of(row))
 
 
 def _of_words(features: Words, rows: list[int]) -> list[np.ndarray]:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 import numpy as np
 import torch
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 
+from ni_platform.attribution import tiles
+from ni_platform.attribution.cells import Cells
 from ni_platform.attribution.features import Features, counts
+
+_PIXELS_AT_ONCE = 2_000_000
+"""Pixels that gradients are taken of together, beyond a first picture: about 1 KB each."""
 
 
 class IntegratedGradients:
@@ -29,30 +35,44 @@ class IntegratedGradients:
         """As `Attributor.attribute`; of pictures, maps in pixels."""
         captum = CaptumIntegratedGradients(features.rates_at)
         found = [np.zeros(shape) for shape in features.shapes]
-        for rows in groups(features, self.points_at_once):
+        for rows, at_once in groups(features, self.points_at_once):
+            features.evaluations += self.steps * len(rows)
+            if isinstance(features, Cells) and features.tiled(rows[0]) is not None:
+                for row in rows:
+                    found[row] = self._of_large_picture(features, row)
+                continue
             points, baseline = features.points(rows)
             contributions = captum.attribute(
                 points,
                 baseline,
                 additional_forward_args=(torch.tensor(rows, device=points.device),),
                 n_steps=self.steps,
-                internal_batch_size=max(self.points_at_once, len(rows)),
+                internal_batch_size=at_once,
             )
-            features.evaluations += self.steps * len(rows)
             for row, values in zip(rows, features.collect(contributions, rows)):
                 found[row] = values
         return found
 
+    def _of_large_picture(self, features: Cells, row: int) -> np.ndarray:
+        picture = features.tiled(row)
+        assert picture is not None  # as the caller found  # noqa: S101
+        return tiles.integrated_gradients(picture, features.rate_of(row), self.steps)
 
-def groups(features: Features, at_once: int) -> Iterator[list[int]]:
-    """Rows that have features, in groups whose points are of one shape."""
+
+def groups(features: Features, at_once: int) -> Iterator[tuple[list[int], int]]:
+    """Rows that have features, in groups whose points are of one shape.
+
+    With each group comes how many points of that shape the network may see together: `at_once`, of
+    pictures no more than `_PIXELS_AT_ONCE` hold. A group has no more rows than that.
+    """
     pictures = getattr(features.contents.inputs, "image_B3HW", None)
-    groups_of: dict[object, list[int]] = {}
+    groups_of: dict[tuple[int, ...], list[int]] = {}
     for row in np.flatnonzero(counts(features)):
-        shape = None
+        shape: tuple[int, ...] = ()
         if features.modality == "image" and pictures is not None:
-            shape = tuple(pictures[row].shape)
+            shape = tuple(pictures[row].shape[1:])
         groups_of.setdefault(shape, []).append(int(row))
-    for rows in groups_of.values():
-        for start in range(0, len(rows), at_once):
-            yield rows[start : start + at_once]
+    for shape, rows in groups_of.items():
+        most = max(1, min(at_once, _PIXELS_AT_ONCE // prod(shape))) if shape else at_once
+        for start in range(0, len(rows), most):
+            yield rows[start : start + most], most

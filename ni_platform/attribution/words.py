@@ -54,7 +54,22 @@ class _Slot:
     tokens: np.ndarray
     """Token ids [T], int64."""
     word: np.ndarray
-    """The word that each token belongs to [T]; -1 for special tokens, which always stay."""
+    """The word that each token belongs to [T]; -1 for special tokens, which stay."""
+    separates: np.ndarray
+    """The text before which each token is the separator [T]; -1 for all others."""
+    text: np.ndarray
+    """The text that each word of the content stands in [words], where the slot has it."""
+
+    def without(self, present: np.ndarray) -> bytes:
+        """Token ids when only the words `present` [words] are there; empty without any."""
+        kept = np.append(present, True)[self.word]  # the number -1 is the last: True
+        if not kept[self.word >= 0].any():
+            return b""
+        if (self.separates >= 0).any():
+            # A separator stands before a text if it and one before it have words.
+            texts = np.unique(self.text[present[: len(self.text)] & (self.text >= 0)])
+            kept &= (self.separates < 0) | np.isin(self.separates, texts[1:])
+        return self.tokens[kept].tobytes()
 
 
 class Words:
@@ -64,7 +79,7 @@ class Words:
     a missing text.
     """
 
-    modality = "text"
+    modality: str = "text"
 
     def __init__(self, contents: Contents) -> None:
         """Split the texts; words beyond the encoder's longest text are left out."""
@@ -97,6 +112,8 @@ class Words:
                 starts.append(len(text))
                 text += cell
             encoding = tokenizer.tokenizer.encode(text)
+            begins = np.array([start for start, _ in encoding.offsets])
+            real = np.array([start < end for start, end in encoding.offsets])
             found = [
                 (word, start + word.start, start + word.end)
                 for (name, cell), start in zip(group, starts)
@@ -106,8 +123,24 @@ class Words:
             kept = np.unique(owner[owner >= 0])
             number = np.full(len(found) + 1, -1)
             number[kept] = np.arange(len(kept)) + len(words)
+            text_at = np.searchsorted(starts, begins, side="right")
+            before_next = np.full(len(owner), -1)
+            for place, (start, (_, cell)) in enumerate(zip(starts, group)):
+                between = real & (text_at == place + 1) & (begins >= start + len(cell))
+                before_next[between] = place + 1
+            stands_in = np.full(len(words) + len(kept), -1)
+            stands_in[len(words) :] = [
+                np.searchsorted(starts, found[position][1], side="right") - 1 for position in kept
+            ]
             words += [found[position][0] for position in kept]
-            slots.append(_Slot(np.array(encoding.ids, dtype=np.int64), number[owner]))
+            slots.append(
+                _Slot(
+                    tokens=np.array(encoding.ids, dtype=np.int64),
+                    word=number[owner],
+                    separates=before_next,
+                    text=stands_in,
+                )
+            )
         return words, slots
 
     def rates(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -117,12 +150,8 @@ class Words:
         texts: dict[bytes, int] = {}
         text_of = np.empty((len(rows), len(self._slots[0]) if self._slots else 1), dtype=np.int64)
         for position, (row, words) in enumerate(zip(rows, present)):
-            stays = np.append(words, True)  # for the special tokens, which have the number -1
             for place, slot in enumerate(self._slots[row]):
-                kept = stays[slot.word]
-                empty = not kept[slot.word >= 0].any()
-                tokens = b"" if empty else slot.tokens[kept].tobytes()
-                text_of[position, place] = texts.setdefault(tokens, len(texts))
+                text_of[position, place] = texts.setdefault(slot.without(words), len(texts))
         embedding_UW = self._encode(list(texts))
         self.evaluations += len(rows)
         at_once = _PICTURES_AT_ONCE if "image" in self.contents.modalities else _HEADS_AT_ONCE

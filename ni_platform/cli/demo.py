@@ -17,11 +17,12 @@ MODEL = "demo"
 @click.option("--folder", default="data/demo", show_default=True, help="Where the data goes.")
 @click.option("--tests", default=240, show_default=True, help="Number of planted A/B tests.")
 def command(folder: str, tests: int) -> None:
-    """Make planted data, check it, train in stages, evaluate, register and promote.
+    """Make planted data, check it, train in stages, evaluate, explain, register and promote.
 
     Everything stays in the folders data and .ni; a second call uses the same data again.
     """
     from ni_platform.cli.data.output import print_check_report
+    from ni_platform.cli.insights import print_insights
     from ni_platform.cli.progress import DrawingProgress, TrainingProgress
     from ni_platform.cli.promote import print_promotion
     from ni_platform.cli.train import print_run
@@ -31,6 +32,7 @@ def command(folder: str, tests: int) -> None:
     from ni_platform.data.synthetic import make_synthetic
     from ni_platform.experiment import train
     from ni_platform.experiment_config import load_experiment
+    from ni_platform.insights.record import StoredInsights
     from ni_platform.tracking.promotion import promote
 
     began = time.monotonic()
@@ -45,12 +47,19 @@ def command(folder: str, tests: int) -> None:
     splits = split_dataset(dataset, SplitConfig())
     print_check_report(check_dataset(dataset, splits, docs_folder=None))
 
-    _step(3, "Training in stages", f"ni train neural_insights.quickstart --data {folder}")
+    _step(3, "Training in stages", f"ni train neural_insights.demo --data {folder}")
     with TrainingProgress() as progress:
-        run = train(load_experiment("neural_insights.quickstart"), folder, on_event=progress)
+        run = train(load_experiment("neural_insights.demo"), folder, on_event=progress)
     print_run(run)
 
-    _step(4, "Promotion", f"ni promote {run.run_id} --model {MODEL}")
+    _step(
+        4, "What it has learned, and does that hold?", f"ni insights {run.run_id} --data {folder}"
+    )
+    insights = StoredInsights.load(run.run_id)
+    if insights is not None:
+        print_insights(insights)
+
+    _step(5, "Promotion", f"ni promote {run.run_id} --model {MODEL}")
     report = promote(run.run_id, MODEL)
     print_promotion(report)
 

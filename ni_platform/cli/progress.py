@@ -100,6 +100,14 @@ class TrainingProgress(_Bars):
             self._log(f"  {event.stage:<10} epoch {event.epoch}/{event.epochs}: {figures}{kept}")
 
 
+class EventLog(_Bars):
+    """A line for each thing that is done."""
+
+    def __call__(self, event: str) -> None:
+        """Show one."""
+        self._log(f"· {event}")
+
+
 class ScoringProgress(_Bars):
     """Counts scored contents."""
 

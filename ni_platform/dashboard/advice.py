@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ni_platform.dashboard.explaining import IN_POINTS
-from ni_platform.insights.rank_scores import SupportConfig, supported, top_and_bottom
+from ni_platform.insights.config import SupportConfig
+from ni_platform.insights.rank_scores import supported, top_and_bottom
 from ni_platform.insights.record import StoredInsights
 
 _KINDS = {"phrase": "Phrases", "word": "Words", "attribute": "Attributes"}
@@ -73,8 +74,8 @@ def advice(
                     heading=heading,
                     domain=where,
                     in_points=points,
-                    best=_listed(best, points),
-                    worst=_listed(worst, points),
+                    best=listed(best, points),
+                    worst=listed(worst, points),
                 )
             )
     return found
@@ -91,7 +92,7 @@ def past_of(insights: StoredInsights | None, feature: str) -> Recommendation | N
         & scores["kind"].isin(("phrase", "word"))
         & scores["domain"].isna()
     ]
-    return _listed(rows.head(1), in_points(insights, "text"))[0] if len(rows) else None
+    return listed(rows.head(1), in_points(insights, "text"))[0] if len(rows) else None
 
 
 def in_points(insights: StoredInsights, modality: str) -> bool:
@@ -100,7 +101,8 @@ def in_points(insights: StoredInsights, modality: str) -> bool:
     return summary is None or summary.method in IN_POINTS
 
 
-def _listed(rows: pd.DataFrame, in_points: bool) -> list[Recommendation]:
+def listed(rows: pd.DataFrame, in_points: bool) -> list[Recommendation]:
+    """Rows of rank scores, one by one."""
     return [
         Recommendation(
             kind=str(row["kind"]),

@@ -11,12 +11,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ni_platform.attribution.consensus import NAME as PCA
-from ni_platform.attribution.explain import (
-    METHODS,
-    AttributionConfig,
-    explain,
-)
+from ni_platform.attribution.config import METHODS, PCA, AttributionConfig
+from ni_platform.attribution.explain import explain
 from ni_platform.attribution.words import Word
 from ni_platform.dashboard.pictures import GRID, Cell, overlays, strongest
 from ni_platform.models.inputs import category

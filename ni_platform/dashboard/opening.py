@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
 
 from ni_platform.dashboard.advice import in_points
 from ni_platform.dashboard.loaded_model import LoadedModel
@@ -14,10 +13,9 @@ from ni_platform.dashboard.patches import Patches
 from ni_platform.dashboard.studio import Studio
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, TrackingError
-from ni_platform.insights.record import FOLDER, StoredInsights
+from ni_platform.insights.record import StoredInsights
 from ni_platform.tracking.model_source import run_of_model
 from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
-from ni_platform.tracking.run_queries import download_artifact
 
 PAST = 5000
 """Most past contents that are scored at the start."""
@@ -57,7 +55,9 @@ def open_studio(
         learned=None if run is None else _learned(run, dataset, rows),
     )
     others = [_like(model, LoadedModel.load(other)) for other in ensemble]
-    patches = None if insights is None else _patches(str(run), insights, dataset)
+    patches = None
+    if insights is not None and insights.patches is not None:
+        patches = Patches(insights.patches, dataset, in_points=in_points(insights, "image"))
     return Studio(model, dataset, past, insights=insights, patches=patches, ensemble=others)
 
 
@@ -90,16 +90,3 @@ def _learned(run: str, dataset: Dataset, rows: np.ndarray) -> np.ndarray | None:
     parts = evaluation.splits.assign(content_id=evaluation.splits["content_id"].astype(str))
     part = dataset.content_id.astype(str).map(parts.set_index("content_id")["part"])
     return part.isin(LEARNED).to_numpy()[rows]
-
-
-def _patches(run: str, insights: StoredInsights, dataset: Dataset) -> Patches | None:
-    """Of the method that insights prefer for pictures; None where pictures are not explained."""
-    if "image" not in insights.modalities or dataset.image_uri is None:
-        return None
-    method = insights.modalities["image"].method
-    table = pd.read_parquet(
-        download_artifact(run, f"{FOLDER}/attributions.parquet"),
-        columns=["content_id", "shape", "contributions"],
-        filters=[("modality", "==", "image"), ("method", "==", method)],
-    )
-    return Patches(table, dataset, in_points=in_points(insights, "image"))

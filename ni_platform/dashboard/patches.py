@@ -2,101 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
-import numpy as np
 import pandas as pd
+from PIL import Image
 
-from ni_platform.attribution.consensus import resized
-from ni_platform.dashboard.past import domain_labels
-from ni_platform.dashboard.pictures import GRID, Cell, cell_of, shown
+from ni_platform.dashboard.advice import Recommendation, listed
+from ni_platform.dashboard.pictures import data_uri
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.images import decode
 from ni_platform.errors import ImageError
 
-_KEPT = 512
+_SHOWN = 6
+"""Of each direction: one patch of each of the best clusters."""
+_SIDE = 128
+"""Pixels along the longer side of a patch on the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """A cell of a past content's picture."""
+    """A window of a past content's picture, with what its cluster of like ones rests on."""
 
     content_id: str
-    cell: Cell
+    picture: str
+    """Data URI."""
+    cluster: Recommendation
 
 
 class Patches:
-    """The cell that contributes most, and the one that takes most away, of each past picture."""
+    """Recommended patches, cut out when they are first asked for."""
 
-    def __init__(
-        self, attributions: pd.DataFrame, dataset: Dataset, *, in_points: bool = True
-    ) -> None:
-        """Take a run's stored attributions of pictures by one method.
+    def __init__(self, table: pd.DataFrame, dataset: Dataset, *, in_points: bool = True) -> None:
+        """Take `StoredInsights.patches`, and the dataset whose pictures they are of.
 
-        Args:
-            attributions: columns content_id, shape and contributions, as `attribution_table` has
-                them.
-            dataset: where the pictures are; contents that it lacks are left out.
-            in_points: whether contributions are changes of the success rate.
+        Contents that the dataset lacks are left out, and pictures that are gone. `in_points` says
+        whether contributions are changes of the success rate.
         """
-        rows = pd.Series(np.arange(len(dataset)), index=dataset.content_id.astype(str))
-        uris = dataset.image_uri
+        self._table = table
         self._dataset = dataset
-        self._domains = domain_labels(dataset)
-        self.in_points = in_points
-        self._cells: list[tuple[int, int, int, float]] = []
-        seen: set[str] = set()
-        for content_id, shape, values in zip(
-            attributions["content_id"], attributions["shape"], attributions["contributions"]
-        ):
-            row = int(rows.get(str(content_id), -1))
-            # A picture that several contents share is shown once.
-            if row < 0 or uris is None or uris.iloc[row] is None or uris.iloc[row] in seen:
-                continue
-            seen.add(uris.iloc[row])
-            map_HW = np.asarray(values, dtype=np.float64).reshape(tuple(shape))
-            cells = resized(map_HW, _coarse(map_HW.shape))
-            for position in {int(cells.argmax()), int(cells.argmin())}:
-                down, across = divmod(position, cells.shape[1])
-                self._cells.append((row, down, across, float(cells[down, across])))
-        self._drawn = lru_cache(_KEPT)(self._draw)
+        self._in_points = in_points
 
-    def top(self, domain: str, count: int = 5) -> tuple[list[Patch], list[Patch], str | None]:
-        """The best and the worst, and the domain they are from (None: all, if it has none)."""
-        inside = [cell for cell in self._cells if domain and self._domains[cell[0]] == domain]
-        ordered = sorted(inside or self._cells, key=lambda cell: -cell[3])
-        best = [cell for cell in ordered if cell[3] > 0]
-        worst = [cell for cell in reversed(ordered) if cell[3] < 0]
-        return self._some(best, count), self._some(worst, count), domain if inside else None
+    @cached_property
+    def best(self) -> list[Patch]:
+        """Those that raise the prediction, the best cluster first."""
+        return self._cut("positive")
 
-    def _some(self, cells: Sequence[tuple[int, int, int, float]], count: int) -> list[Patch]:
-        """The first that can be drawn."""
-        found: list[Patch] = []
-        for cell in cells:
-            if len(found) == count:
-                break
-            patch = self._drawn(cell)
-            if patch is not None:
-                found.append(patch)
-        return found
+    @cached_property
+    def worst(self) -> list[Patch]:
+        """Those that lower it, the worst cluster first."""
+        return self._cut("negative")
 
-    def _draw(self, place: tuple[int, int, int, float]) -> Patch | None:
-        row, down, across, contribution = place
+    def _cut(self, direction: str) -> list[Patch]:
+        rows = {name: row for row, name in enumerate(self._dataset.content_id.astype(str))}
         uris = self._dataset.image_uri
-        if uris is None:
-            return None
-        try:
-            picture = shown(uris.iloc[row])
-        except ImageError:  # removed since
-            return None
-        return Patch(
-            content_id=str(self._dataset.content_id.iloc[row]),
-            cell=cell_of(picture, down, across, contribution),
-        )
-
-
-def _coarse(shape: tuple[int, ...]) -> tuple[int, int]:
-    """At most `GRID` cells along the longer side."""
-    scale = min(1.0, GRID / max(shape))
-    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+        found: dict[int, Patch] = {}
+        table = self._table[self._table["direction"] == direction]
+        for position, patch in enumerate(table.to_dict("records")):
+            row = rows.get(str(patch["content_id"]))
+            if patch["cluster"] in found or row is None or uris is None or uris.iloc[row] is None:
+                continue
+            try:
+                cut = decode(uris.iloc[row]).crop(tuple(int(edge) for edge in patch["box"]))
+            except ImageError:
+                continue
+            cut.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+            named = table.iloc[[position]].assign(
+                kind="patch", feature=f"cluster {patch['cluster']}"
+            )
+            found[patch["cluster"]] = Patch(
+                content_id=str(patch["content_id"]),
+                picture=data_uri(cut),
+                cluster=listed(named, self._in_points)[0],
+            )
+            if len(found) == _SHOWN:
+                break
+        return list(found.values())

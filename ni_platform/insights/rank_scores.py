@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,19 +10,10 @@ from scipy.special import stdtrit
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.words import Word
+from ni_platform.insights.config import SupportConfig
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.phrases import noun_phrases
 from ni_platform.metrics.intervals import COVERAGE
-
-
-@dataclass(frozen=True, kw_only=True)
-class SupportConfig:
-    """What a recommendation must rest on to be shown."""
-
-    contents: int = 10
-    """Contents that have the feature."""
-    tests: int = 5
-    """A/B tests (or contents outside tests) that they are from."""
 
 
 def word_occurrences(
@@ -55,7 +45,8 @@ def phrase_occurrences(
 
 def _means(occurrences: Iterator[tuple[int, str, float]]) -> pd.DataFrame:
     table = pd.DataFrame(list(occurrences), columns=["row", "feature", "contribution"])
-    return table.groupby(["row", "feature"], as_index=False, sort=True)["contribution"].mean()
+    means: pd.DataFrame = table.groupby(["row", "feature"])[["contribution"]].mean()
+    return means.reset_index()
 
 
 def rank_scores(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,40 +12,37 @@ import pandas as pd
 
 from ni_platform.attribution.explain import Explanations
 from ni_platform.data.dataset import Dataset
+from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
-from ni_platform.insights.insights import Insights
+from ni_platform.insights.insights import Insights, ModalityInsights, make_insights
+from ni_platform.insights.report import Subject, insights_report
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
+from ni_platform.models.scorer import Scorer
 from ni_platform.tracking.run_queries import download_artifact, has_artifact
 from ni_platform.tracking.run_record import RunRecord
 
 FOLDER = "insights"
 _ATTRIBUTIONS = f"{FOLDER}/attributions.parquet"
 _SCORES = f"{FOLDER}/scores.parquet"
+_PATCHES = f"{FOLDER}/patches.parquet"
 _SUMMARY = f"{FOLDER}/summary.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModalitySummary:
-    """What a run says of one modality's attributions."""
-
-    method: str
-    """The one that recommendations follow."""
-    trust: Trust
-    all_pairs: dict[str, Agreement]
-    """By method."""
-    control_against_best: dict[str, Agreement]
+REPORT = f"{FOLDER}/report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredInsights:
     """A run's insights, read back."""
 
-    modalities: dict[str, ModalitySummary]
+    modalities: dict[str, ModalityInsights]
     scores: pd.DataFrame
     """Rank scores: kind (word, phrase, attribute), domain (null: all together), feature, score,
     low, high, contents, tests, and how often the direction held in past tests: agreed (share),
     of (pairs), agreed_tests."""
+    patches: pd.DataFrame | None
+    """Recommended patches of pictures: direction (positive, negative), content_id, box (left, top,
+    right, bottom in pixels), contribution, cluster, and the cluster's score, low, high, contents,
+    tests, agreed, of, agreed_tests; None where no pictures were explained."""
 
     @classmethod
     def load(cls, run_id: str) -> StoredInsights | None:
@@ -60,10 +57,30 @@ class StoredInsights:
         return cls(
             modalities={name: _modality(values) for name, values in summary.items()},
             scores=pd.read_parquet(download_artifact(run_id, _SCORES)),
+            patches=pd.read_parquet(download_artifact(run_id, _PATCHES))
+            if has_artifact(run_id, _PATCHES)
+            else None,
         )
 
 
-def record_insights(record: RunRecord, insights: Insights, dataset: Dataset) -> None:
+def explain_and_record(
+    record: RunRecord,
+    scorer: Scorer,
+    dataset: Dataset,
+    parts: pd.DataFrame,
+    config: InsightsConfig,
+    on_event: Callable[[str], None] = lambda event: None,
+) -> Insights:
+    """Make insights (see `make_insights`) and record them."""
+    insights = make_insights(scorer, dataset, parts, config, on_event)
+    on_event("writing the report of insights")
+    record_insights(record, insights, dataset, config)
+    return insights
+
+
+def record_insights(
+    record: RunRecord, insights: Insights, dataset: Dataset, config: InsightsConfig
+) -> None:
     """Log metrics `insight/MODALITY/METHOD` and the artifacts of the folder `insights`.
 
     The metric is the insight correlation over all pairs of held-out arms, with `_low`, `_high` and
@@ -83,7 +100,11 @@ def record_insights(record: RunRecord, insights: Insights, dataset: Dataset) -> 
         attribution_table(insights.explanations, dataset, insights.rows), _ATTRIBUTIONS
     )
     record.log_table(score_table(insights.scores), _SCORES)
-    record.log_json(_summary(insights), _SUMMARY)
+    if insights.patches is not None:
+        record.log_table(patch_table(insights, dataset), _PATCHES)
+    record.log_json({name: asdict(found) for name, found in insights.modalities.items()}, _SUMMARY)
+    subject = Subject(run_name=record.run_name, run_id=record.run_id, dataset=dataset)
+    record.log_text(insights_report(subject, insights, config), REPORT)
 
 
 def attribution_table(
@@ -129,6 +150,28 @@ def score_table(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def patch_table(insights: Insights, dataset: Dataset) -> pd.DataFrame:
+    """The recommended patches, each with what its cluster rests on; see `StoredInsights`."""
+    found = insights.patches
+    assert found is not None  # asked by who knows  # noqa: S101
+    ids = dataset.content_id.astype(str).to_numpy()[insights.rows]
+    table = pd.DataFrame(
+        [
+            {
+                "direction": direction,
+                "content_id": ids[patch.row],
+                "box": list(patch.box),
+                "contribution": patch.contribution,
+                "cluster": patch.cluster,
+            }
+            for direction, patches in (("positive", found.positive), ("negative", found.negative))
+            for patch in patches
+        ],
+        columns=["direction", "content_id", "box", "contribution", "cluster"],
+    )
+    return table.merge(found.clusters, on="cluster", how="left")
+
+
 def _figures(name: str, agreed: Agreement) -> dict[str, float]:
     return {
         name: agreed.correlation.value,
@@ -141,25 +184,11 @@ def _figures(name: str, agreed: Agreement) -> dict[str, float]:
     }
 
 
-def _summary(insights: Insights) -> dict[str, Any]:
-    return {
-        name: {
-            "method": found.method,
-            "trust": asdict(found.trust),
-            "all_pairs": {method: asdict(each) for method, each in found.all_pairs.items()},
-            "control_against_best": {
-                method: asdict(each) for method, each in found.control_against_best.items()
-            },
-        }
-        for name, found in insights.modalities.items()
-    }
-
-
-def _modality(values: dict[str, Any]) -> ModalitySummary:
+def _modality(values: dict[str, Any]) -> ModalityInsights:
     def agreements(found: dict[str, Any]) -> dict[str, Agreement]:
         return {method: _agreement(each) for method, each in found.items()}
 
-    return ModalitySummary(
+    return ModalityInsights(
         method=values["method"],
         trust=Trust(**values["trust"]),
         all_pairs=agreements(values["all_pairs"]),

@@ -261,6 +261,11 @@ class RunRecord:
         with self._artifact_file(path) as file:
             file.write_text(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
+    def log_text(self, text: str, path: str) -> None:
+        """Store a text, such as an HTML page, as the artifact `path`."""
+        with self._artifact_file(path) as file:
+            file.write_text(text)
+
     @contextmanager
     def _artifact_file(self, path: str) -> Iterator[Path]:
         """Give a place to write the artifact to, and store it once it is whole."""

@@ -9,8 +9,9 @@ import pytest
 import torch
 from pictured import M2FN, NI, write_pictured
 
+from ni_platform.attribution.config import AttributionConfig
 from ni_platform.attribution.contents import Contents
-from ni_platform.attribution.explain import AttributionConfig, features_of
+from ni_platform.attribution.explain import features_of
 from ni_platform.attribution.features import Features
 from ni_platform.data.dataset import Dataset
 from ni_platform.models.scorer import Scorer, build_scorer
@@ -33,6 +34,7 @@ CASES = [
 
 @pytest.fixture(scope="session")
 def pictured(tmp_path_factory) -> Dataset:
+    """Contents of every modality, some of them missing."""
     return write_pictured(tmp_path_factory.mktemp("attribution") / "pictured")
 
 
@@ -52,6 +54,7 @@ def scorers(pictured) -> dict[str, Scorer]:
 
 @pytest.fixture(scope="session")
 def contents(scorers, pictured) -> dict[str, Contents]:
+    """The contents of `ROWS` under each network."""
     return {name: Contents(s, pictured.inputs(ROWS)) for name, s in scorers.items()}
 
 

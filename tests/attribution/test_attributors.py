@@ -8,20 +8,23 @@ import numpy as np
 import pytest
 
 from ni_platform.attribution.attribution import Attribution
-from ni_platform.attribution.explain import AttributionConfig
+from ni_platform.attribution.config import AttributionConfig
+from ni_platform.attribution.explain import attributors, features_of
 from ni_platform.attribution.features import counts, without_anything
 
-ATTRIBUTORS = AttributionConfig(grid=3).attributors()
+ATTRIBUTORS = attributors(AttributionConfig(grid=3))
 
 
 @pytest.fixture(params=ATTRIBUTORS, ids=lambda method: method.name)
 def attributor(request, features):
+    """A method that explains the modality."""
     if features.modality not in request.param.modalities:
         pytest.skip(f"{request.param.name} does not explain {features.modality}")
     return request.param
 
 
 def everything(features, rows) -> np.ndarray:
+    """Every feature present."""
     return np.ones((len(rows), int(counts(features).max())), dtype=bool)
 
 
@@ -56,7 +59,6 @@ def test_each_content_has_a_number_per_feature(attributor, features):
 def test_a_content_is_explained_alike_in_any_company(attributor, features):
     """Order and neighbours in the batch do not matter, and asking twice gives the same."""
     from ni_platform.attribution.contents import Contents
-    from ni_platform.attribution.explain import features_of
 
     contents = features.contents
     reversed_ = Contents(contents.scorer, contents.frame.iloc[::-1])
@@ -87,6 +89,7 @@ def test_shapley_values_are_exact_where_all_coalitions_are_asked(features):
 
 
 def test_shapley_values_sum_to_what_the_features_add(features):
+    """Efficiency: nothing is left unexplained."""
     shap = next(method for method in ATTRIBUTORS if method.name == "kernel_shap")
     baselines = without_anything(features)
     for row, raw in enumerate(shap.attribute(features)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -91,6 +92,7 @@ def test_cells_are_square_as_far_as_possible(contents):
 
 
 def test_without_a_column_its_cell_is_null(contents):
+    """A content without an attribute is one with a null cell."""
     explained = contents["neural_insights"]
     columns = attribute_columns(explained)
     assert columns.names[0] == ["day", "price"]
@@ -108,10 +110,8 @@ def test_a_domain_has_its_tokens(contents):
     """`site1` is one token; without it the domain is missing."""
     explained = contents["neural_insights"]
     tokens = domain_tokens(explained)
-    assert tokens.names == [
-        [] if cell is None else [cell] for cell in explained.frame["domain"].where(
-            explained.frame["domain"].notna(), None)
-    ]  # fmt: skip
+    cells = explained.frame["domain"]
+    assert tokens.names == [[] if pd.isna(cell) else [cell] for cell in cells]
     cells = explained.frame.assign(domain=None)
     got = tokens.rates(np.arange(len(cells)), np.zeros((len(cells), 1), dtype=bool))
     np.testing.assert_allclose(got, explained.scorer.predict(cells), rtol=1e-6)

@@ -8,8 +8,9 @@ import torch
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.cells import Cells
+from ni_platform.attribution.config import METHODS, AttributionConfig
 from ni_platform.attribution.consensus import consensus, resized
-from ni_platform.attribution.explain import METHODS, AttributionConfig, explain
+from ni_platform.attribution.explain import explain
 from ni_platform.attribution.grad_cam import GradCam, layers
 from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import coalitions, solve
@@ -54,7 +55,7 @@ def test_sampled_shapley_values_of_a_linear_game_are_exact_and_of_another_close(
     np.testing.assert_allclose(solve(drawn, worth, own.sum() + pair.sum()), expected, atol=1e-9)
     cubic = worth + 3 * z[:, 0] * z[:, 1] * z[:, 2]
     expected[:3] += 1
-    np.testing.assert_allclose(solve(drawn, cubic, own.sum() + pair.sum() + 3), expected, atol=0.1)
+    np.testing.assert_allclose(solve(drawn, cubic, own.sum() + pair.sum() + 3), expected, atol=0.2)
 
 
 @pytest.mark.parametrize("network", ["neural_insights", "m2fn"])
@@ -117,11 +118,13 @@ def test_grad_cam_reads_every_step_of_m2fn(contents, layer):
     [("low_levle.0", "no layer 'low_levle.0'.*low_level.0"), ("output", "gives no map")],
 )
 def test_a_layer_that_cannot_be_read_is_one_message(contents, layer, words):
+    """A mistyped layer names near ones; one without a map is refused."""
     with pytest.raises(ConfigError, match=words):
         GradCam(layer=layer).attribute(Cells(contents["m2fn"], grid=3))
 
 
 def of(*raw: float) -> Attribution:
+    """An attribution with these raw contributions."""
     return Attribution(np.array(raw), 0.3, 0.1)
 
 
@@ -148,6 +151,7 @@ def test_the_consensus_grows_with_most_methods():
 
 
 def test_methods_without_any_spread_have_a_consensus():
+    """No division by zero: every feature gets the methods' mean."""
     found = consensus({"a": [of(0.0, 0.0)], "b": [of(1.0, 1.0)]})
     np.testing.assert_allclose(found.attributions[0].raw, [0.5, 0.5])
 
@@ -196,5 +200,6 @@ def test_explaining_a_table_gives_every_method_for_every_modality(scorers, pictu
     ],
 )
 def test_a_config_that_cannot_be_is_one_message(values, words):
+    """Rule, value and remedy."""
     with pytest.raises(ConfigError, match=words):
         AttributionConfig(**values)

@@ -18,7 +18,8 @@ from ni_platform.dashboard.protection import Protection
 from ni_platform.dashboard.studio import Studio
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.correlation import Agreement
-from ni_platform.insights.record import ModalitySummary, StoredInsights
+from ni_platform.insights.insights import ModalityInsights
+from ni_platform.insights.record import StoredInsights
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.scorer import Scorer, build_scorer
@@ -72,7 +73,7 @@ def insights() -> StoredInsights:
         pairs=120, tests=60,
     )  # fmt: skip
     trust = Trust(score=34.0, correlation=0.2, direction=0.2, transfer=None, sanity=0.9, tests=60)
-    summary = ModalitySummary(
+    summary = ModalityInsights(
         method="feature_ablation", trust=trust, all_pairs={"feature_ablation": agreed},
         control_against_best={},
     )  # fmt: skip
@@ -82,6 +83,7 @@ def insights() -> StoredInsights:
     return StoredInsights(
         modalities={"text": summary, "image": dataclasses.replace(summary, trust=unsure)},
         scores=pd.DataFrame(SCORES, columns=columns),
+        patches=None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 
 import numpy as np
@@ -209,8 +210,6 @@ def test_cells_cover_a_picture_once():
 
 def test_signs_are_told_apart_without_colour():
     """Positive areas are full, negative ones striped."""
-    import base64
-
     contributions = np.array([[1.0, -1.0]])
     both = [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
@@ -270,27 +269,27 @@ def test_recommendations_have_support_and_are_of_the_domain_where_it_has_any(ins
     assert everywhere.best[0].held == 9
 
 
-def test_patches_are_of_the_domain_and_each_picture_once(pictured):
-    """Contents without a picture, or that the dataset lacks, have none."""
-    domain = str(pictured.domain.iloc[0])
-    maps = {"c0": [1.0, -3.0, 0, 0], "c1": [0, 0, 9.0, 0], "c4": [5.0, 0, 0, 0], "gone": [7.0] * 4}
-    table = pd.DataFrame(
-        {
-            "content_id": list(maps),
-            "shape": [[2, 2]] * 4,
-            "contributions": [np.array(values) for values in maps.values()],
-        }
-    )
+def test_patches_are_one_of_each_cluster_with_what_it_rests_on(pictured):
+    """Cut out of the picture; contents without one, or that the dataset lacks, have none."""
+    columns = ["direction", "content_id", "box", "cluster", "score", "low", "high", "contents",
+               "tests", "agreed", "of", "agreed_tests"]  # fmt: skip
+    rest = (0.01, 0.002, 0.018, 12, 9, 0.75, 8, 5)
+    rows = [
+        ("positive", "gone", [0, 0, 8, 8], 1, *rest),
+        ("positive", "c4", [0, 0, 8, 8], 1, *rest),
+        ("positive", "c1", [3, 5, 11, 15], 1, *rest),
+        ("positive", "c2", [0, 0, 8, 8], 1, *rest),
+        ("negative", "c3", [0, 0, 8, 8], 7, *rest),
+    ]
 
-    best, worst, where = Patches(table, pictured).top(domain)
+    patches = Patches(pd.DataFrame(rows, columns=columns), pictured)
 
-    assert where == domain
-    assert best[-1].content_id == "c0"
-    assert (best[-1].cell.row, best[-1].cell.column, best[-1].cell.contribution) == (0, 0, 1.0)
-    assert (worst[0].cell.row, worst[0].cell.column, worst[0].cell.contribution) == (0, 1, -3.0)
-    everywhere = Patches(table, pictured).top("elsewhere")
-    assert {patch.content_id for patch in everywhere[0]} == {"c0", "c1"}
-    assert everywhere[2] is None
+    assert [patch.content_id for patch in patches.best] == ["c1"]
+    assert [patch.content_id for patch in patches.worst] == ["c3"]
+    assert (patches.best[0].cluster.held, patches.best[0].cluster.of) == (6, 8)
+    cut = Image.open(io.BytesIO(base64.b64decode(patches.best[0].picture.partition(",")[2])))
+    whole = Image.open(pictured.image_uri.iloc[1])
+    assert cut.tobytes() == whole.crop((3, 5, 11, 15)).tobytes()
 
 
 def test_what_was_never_compared_has_no_agreement(insights):

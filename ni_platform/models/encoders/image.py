@@ -20,6 +20,7 @@ from ni_platform.models.encoders.pretrained import (
     pixel_normalization,
     restore_backbone,
 )
+from ni_platform.models.encoders.tiling import can_tile, is_large, location_sum, tiles_of
 from ni_platform.models.inputs import ImageInput
 from ni_platform.models.normalization import convert_batch_norm, has_batch_norm
 
@@ -83,8 +84,31 @@ class ImageEncoder(nn.Module):
         return self._encode_nothing()
 
     def _encode(self, image_B3HW: Tensor) -> Tensor:
+        large = len(image_B3HW) > 0 and is_large(*image_B3HW.shape[2:])
+        if large and can_tile(self.network) and not self._has_gradients(image_B3HW):
+            return torch.cat([self._encode_tiles(image_3HW) for image_3HW in image_B3HW])
         embedding: Tensor = self.network(self.normalize(image_B3HW))
         return embedding
+
+    def _has_gradients(self, image_B3HW: Tensor) -> bool:
+        """Whether a backward pass may follow: it would hold on to the maps of all tiles at once.
+
+        `attribution.tiles` takes gradients of one tile after the other.
+        """
+        wanted = (image_B3HW, *self.network.parameters())
+        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in wanted)
+
+    def _encode_tiles(self, image_3HW: Tensor) -> Tensor:
+        """[1, width] as the untiled network gives it, but for rounding."""
+        network, locations = self.network, 0
+        assert isinstance(network, PreactivationResNet)  # can_tile  # noqa: S101
+        total_1C = image_3HW.new_zeros(1, self.width, dtype=torch.float64)
+        for tile in tiles_of(network, *image_3HW.shape[1:]):
+            pixels_13hw = tile.crop(image_3HW).unsqueeze(0)
+            features_1Chw = tile.cut(network.features(self.normalize(pixels_13hw)))
+            total_1C += location_sum(features_1Chw)
+            locations += features_1Chw.shape[2] * features_1Chw.shape[3]
+        return (total_1C / locations).to(features_1Chw.dtype)
 
     def _encode_nothing(self) -> Tensor:
         """[0, width] that still depends on every weight, so that workers stay in step."""

@@ -1,0 +1,114 @@
+"""From a network to a run's insights, and back from the run."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from pictured import NI, write_pictured
+
+from ni_platform.attribution.config import AttributionConfig
+from ni_platform.insights.config import InsightsConfig, SupportConfig
+from ni_platform.insights.insights import make_insights, shuffled_scorer
+from ni_platform.insights.record import REPORT, StoredInsights, explain_and_record
+from ni_platform.models.scorer import build_scorer
+from ni_platform.tracking.run_queries import download_artifact
+from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import connect
+
+CONFIG = InsightsConfig(
+    attribution=AttributionConfig(grid=2, samples=8, steps=2),
+    replicates=20,
+    permutations=19,
+    support=SupportConfig(contents=2, tests=2),
+)
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    """A dataset, an untrained network, and parts of which tests 0 to 7 are held out."""
+    dataset = write_pictured(tmp_path_factory.mktemp("insights") / "pictured")
+    scorer = build_scorer(NI, dataset, np.arange(40), seed=0)
+    test = dataset.ab_test.str[1:].astype(int)
+    part = np.select([test < 6, test < 8, test < 12], ["in_domain", "out_of_domain", "validation"],
+                     "train")  # fmt: skip
+    return dataset, scorer, pd.DataFrame({"row": np.arange(len(dataset)), "part": part})
+
+
+def test_held_out_tests_are_explained_first_and_whole(subject):
+    """Of 70 contents in tests of three, 38 are asked for: 12 held-out tests, no part of another."""
+    dataset, scorer, parts = subject
+    config = dataclasses.replace(CONFIG, contents=38, sanity=False)
+    methods = dataclasses.replace(CONFIG.attribution, methods=("feature_ablation",))
+    config = dataclasses.replace(config, attribution=methods)
+    found = make_insights(scorer, dataset, parts, config)
+    assert len(found.rows) == 36
+    assert set(found.parts) == {"in_domain", "out_of_domain", "validation"}
+    assert dataset.ab_test.iloc[found.rows].value_counts().eq(3).all()
+
+
+def test_only_held_out_pairs_are_judged(subject):
+    """Eight held-out tests; in each modality those pairs that differ in it."""
+    dataset, scorer, parts = subject
+    found = make_insights(scorer, dataset, parts, dataclasses.replace(CONFIG, sanity=False))
+    assert set(found.modalities) == {"image", "text", "domain", "attributes"}
+    for modality in found.modalities.values():
+        for agreed in modality.all_pairs.values():
+            assert 0 < agreed.tests <= 8
+            assert agreed.pairs <= 24
+        assert modality.control_against_best == {}
+        assert modality.trust.score is None  # eight tests are too few
+    assert set(found.scores) == {"word", "phrase", "attribute"}
+
+
+def test_a_run_carries_its_insights(subject, tmp_path, monkeypatch):
+    """Metrics by modality and method, the report, and everything read back as it was."""
+    monkeypatch.setenv("NI_HOME", str(tmp_path))
+    dataset, scorer, parts = subject
+    said: list[str] = []
+    with RunRecord.start("insights", run_name="<b>run</b>") as record:
+        insights = explain_and_record(record, scorer, dataset, parts, CONFIG, said.append)
+    metrics = connect().get_run(record.run_id).data.metrics
+    for name, modality in insights.modalities.items():
+        for method, agreed in modality.all_pairs.items():
+            if np.isfinite(agreed.correlation.value):
+                assert metrics[f"insight/{name}/{method}"] == agreed.correlation.value
+                assert metrics[f"insight/{name}/{method}_p"] == agreed.p_value
+    stored = StoredInsights.load(record.run_id)
+    assert stored is not None
+    assert repr(stored.modalities) == repr(insights.modalities)
+    assert len(stored.scores) == sum(len(table) for table in insights.scores.values())
+    page = download_artifact(record.run_id, REPORT).read_text()
+    assert "&lt;b&gt;run&lt;/b&gt;" in page
+    assert "<b>run" not in page
+    assert "not enough evidence" in page
+    assert "http" not in page.replace("http-equiv", "")  # nothing is loaded from elsewhere
+    table = pd.read_parquet(download_artifact(record.run_id, "insights/attributions.parquet"))
+    first = table[(table["modality"] == "text") & (table["method"] == "kernel_shap")].iloc[0]
+    assert first["contributions"].sum() == pytest.approx(first["prediction"] - first["baseline"])
+    assert said[0].startswith("explained 64 of 70")
+    assert isinstance(connect(), MlflowClient)
+
+
+def test_a_run_without_insights_has_none(tmp_path, monkeypatch):
+    """Absent, not an error."""
+    monkeypatch.setenv("NI_HOME", str(tmp_path))
+    with RunRecord.start("insights") as record:
+        pass
+    assert StoredInsights.load(record.run_id) is None
+
+
+def test_shuffling_keeps_each_weights_numbers_and_leaves_the_network_alone(subject):
+    """What was learned is gone, sizes are not."""
+    _, scorer, _ = subject
+    before = {name: w.detach().clone() for name, w in scorer.model.named_parameters()}
+    shuffled = dict(shuffled_scorer(scorer, 0).model.named_parameters())
+    moved = 0
+    for name, weight in scorer.model.named_parameters():
+        assert weight.equal(before[name])
+        assert shuffled[name].flatten().sort().values.equal(weight.flatten().sort().values)
+        moved += not shuffled[name].equal(weight)
+    assert moved > 20
