@@ -63,7 +63,8 @@ class Patches:
             if patch["cluster"] in found or row is None or uris is None or uris.iloc[row] is None:
                 continue
             try:
-                cut = decode(uris.iloc[row]).crop(tuple(int(edge) for edge in patch["box"]))
+                left, top, right, bottom = (int(edge) for edge in patch["box"])
+                cut = decode(uris.iloc[row]).crop((left, top, right, bottom))
             except ImageError:
                 continue
             cut.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
