@@ -66,13 +66,17 @@ def attributed_difference(
     only_first: np.ndarray,
     only_second: np.ndarray,
 ) -> float:
-    """What `second` has alone contributes, less what `first` has alone: P_j C_j - P_i C_i."""
+    """What `second` has alone contributes, less what `first` has alone: P_j C_j - P_i C_i.
+
+    Raw contributions are compared. Those that sum to the prediction of a network of several
+    modalities hold what the other modalities contribute as well, and would be credited with it.
+    """
     return _inside(second, only_second) - _inside(first, only_first)
 
 
 def _inside(attribution: Attribution, mask: np.ndarray) -> float:
     """Sum of the contributions inside a mask; a map's mask is resized to it (Algorithm 4, iv)."""
-    values = attribution.values
+    values = attribution.raw
     if values.ndim == 2 and mask.shape != values.shape:
         # Sums over areas, divided by the area: the share of each cell that is masked.
         mask = resized(mask, values.shape) * (values.size / mask.size)
