@@ -1,0 +1,155 @@
+"""Explanations a second: ours beside Captum's own, of the same network, masks and threads.
+
+    python -m tests.benchmarks.explanations DATA --contents 32
+
+An untrained network of every modality (`neural_insights.quickstart`) explains contents of DATA.
+Captum is called as its manual says, one content at a time, on vectors that say which features are
+present; its forward function builds the contents and runs the whole network. It is timed with one
+perturbation at a time, its default, and with batches of 8, 32 and 128, of which the fastest counts.
+Each way's evaluations of the network and the largest difference of the results are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from captum.attr import FeatureAblation as CaptumFeatureAblation
+from captum.attr import KernelShap as CaptumKernelShap
+
+from experiments.neural_insights import quickstart
+from ni_platform.attribution.cells import Cells
+from ni_platform.attribution.contents import Contents
+from ni_platform.attribution.feature_ablation import FeatureAblation
+from ni_platform.attribution.features import Features, counts
+from ni_platform.attribution.kernel_shap import Coalitions, KernelShap, coalitions
+from ni_platform.attribution.words import Words
+from ni_platform.data.dataset import Dataset
+from ni_platform.models.scorer import build_scorer
+
+SAMPLES = 128
+BATCHES = (8, 32, 128)
+
+
+class Forward:
+    """The whole network on contents with some features switched off, as a user would write it."""
+
+    def __init__(self, features: Features) -> None:
+        self.features, self.row, self.evaluations = features, 0, 0
+
+    def __call__(self, present: torch.Tensor) -> torch.Tensor:
+        self.evaluations += len(present)
+        contents, kept = self.features.contents, present.bool().numpy()
+        inputs = contents.scorer.inputs.encode(contents.frame.iloc[[self.row] * len(kept)])
+        changed = {}
+        if isinstance(self.features, Words):
+            texts = [self.features._slots[self.row][0].without(row) for row in kept]
+            ids = [np.frombuffer(text, dtype=np.int64) for text in texts]
+            tokens = torch.zeros(len(ids), max(1, *(len(row) for row in ids)), dtype=torch.int64)
+            mask = torch.zeros_like(tokens)
+            for place, row in enumerate(ids):
+                tokens[place, : len(row)] = torch.from_numpy(row.copy())
+                mask[place, : len(row)] = 1
+            changed = {
+                "tokens_BT": tokens,
+                "token_mask_BT": mask,
+                "text_present_B": mask.any(1),
+            }
+        elif isinstance(self.features, Cells):
+            labels = self.features._labels[tuple(inputs.image_B3HW.shape[2:])]
+            shown = torch.from_numpy(kept)[:, labels].unsqueeze(1)
+            pixels = inputs.image_B3HW.float()
+            changed = {"image_B3HW": torch.where(shown, pixels, self.features.baseline)}
+        with torch.no_grad():
+            logits = contents.network(type(inputs)(**{**vars(inputs), **changed}))
+        return torch.sigmoid(logits.double())
+
+
+class SameMasks(CaptumKernelShap):
+    """Captum's Kernel SHAP on coalitions that are given."""
+
+    def __init__(self, forward: Forward, drawn: Coalitions) -> None:
+        super().__init__(forward)
+        self.drawn = drawn
+        self.perturb_func = self.masks
+        self.similarity_func = self.weight
+
+    def masks(self, original: torch.Tensor, **about: object):
+        features = original.shape[1]
+        self.position = -2
+        yield torch.ones(1, features)
+        yield torch.zeros(1, features)
+        for row in self.drawn.present:
+            yield torch.tensor(row, dtype=torch.float32).unsqueeze(0)
+
+    def weight(self, _: object, __: object, sample: torch.Tensor, **about: object) -> torch.Tensor:
+        self.position += 1
+        if self.position <= 0:  # all and none
+            return torch.tensor([self.inf_weight])
+        return torch.tensor([self.drawn.weights[self.position - 1]])
+
+
+def captum(features: Features, method: str, batch: int) -> tuple[list[np.ndarray], int]:
+    """Every content by Captum; results and evaluations."""
+    forward, found = Forward(features), []
+    for row, size in enumerate(counts(features)):
+        forward.row = row
+        whole = torch.ones(1, int(size))
+        if method == "feature_ablation":
+            way: Callable = CaptumFeatureAblation(forward).attribute
+            values = way(whole, perturbations_per_eval=batch)
+        else:
+            drawn = coalitions(int(size), SAMPLES, 0)
+            values = SameMasks(forward, drawn).attribute(
+                whole, n_samples=len(drawn.weights) + 2, perturbations_per_eval=batch
+            )
+        found.append(values[0].numpy())
+    return found, forward.evaluations
+
+
+def timed(work: Callable) -> tuple[float, object]:
+    """Seconds, and what it gave."""
+    then = time.perf_counter()
+    result = work()
+    return time.perf_counter() - then, result
+
+
+def main(data: str, number: int) -> None:
+    """Compare."""
+    dataset = Dataset.open(data)
+    model = quickstart().model
+    scorer = build_scorer(model, dataset, np.arange(min(200, len(dataset))), 0)
+    frame = dataset.inputs(np.arange(len(dataset)))
+    whole = frame[frame[list(scorer.schema.text)].notna().all(axis=1)]
+    whole = whole[whole[scorer.schema.image].notna()].iloc[:number]
+    for kind in (Words, Cells):
+        for method in (FeatureAblation(), KernelShap(samples=SAMPLES)):
+            contents = Contents(scorer, whole)
+            features = Words(contents) if kind is Words else Cells(contents, grid=8)
+            ours, values = timed(lambda m=method, f=features: m.attribute(f))
+            seconds = {}
+            for batch in (1, *BATCHES):
+                seconds[batch], (theirs, asked) = timed(
+                    lambda m=method, f=features, b=batch: captum(f, m.name, b)
+                )
+            best = min(BATCHES, key=lambda batch: seconds[batch])
+            away = max(np.abs(a.ravel() - b.ravel()).max() for a, b in zip(values, theirs))
+            print(
+                f"{kind.__name__:6} {method.name:17} ours {number / ours:7.1f} a second, "
+                f"{features.evaluations} evaluations; Captum by one {number / seconds[1]:6.1f} "
+                f"({seconds[1] / ours:.1f} times as long), by {best} {number / seconds[best]:6.1f} "
+                f"({seconds[best] / ours:.1f} times), {asked} evaluations; differ by {away:.1e} of "
+                f"{max(np.abs(v).max() for v in values):.1e}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data")
+    parser.add_argument("--contents", type=int, default=32)
+    given = parser.parse_args()
+    main(given.data, given.contents)
