@@ -189,7 +189,7 @@ def scorer_with(pictured, **image: object) -> Scorer:
 
 def test_a_large_picture_of_a_network_without_tiles_is_one_message(pictured, frame, monkeypatch):
     """At native size; at a fixed size the same network is explained as ever."""
-    monkeypatch.setattr(tiling, "LARGE", 1000)
+    monkeypatch.setattr("ni_platform.attribution.cells._LARGEST_WHOLE", 1000)
     native = scorer_with(pictured, architecture="efficientnet_lite0", input=ImageInput(size=None))
     contents = Contents(native, frame)
     with pytest.raises(ConfigError, match=r"96 x 64 pixels.*beyond 1,000.*image\.input\.size"):

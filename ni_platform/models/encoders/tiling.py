@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
 
-LARGE = 2_000_000
-"""Pixels of a picture above which it is taken tile by tile."""
+LARGE = 500_000
+"""Pixels of a picture above which it is taken tile by tile: untiled, gradients need 3 KB each."""
 SIDE = 512
 """Side in pixels of what a tile contributes; it reads `ReceptiveField.before` and `after` more."""
 
