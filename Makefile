@@ -16,9 +16,7 @@ demo: $(INSTALLED)  ## planted data, checks, staged training, evaluation, promot
 	$(BIN)/ni demo
 
 test: $(INSTALLED)  ## every test but the slow ones
-	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/tuning
-	# Each of these starts Ray, servers or both: a process of its own for every file.
-	for file in tests/tuning/test_*.py; do $(BIN)/pytest -m "not slow" $$file || [ $$? -eq 5 ] || exit 1; done
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(INSTALLED)  ## whole sweeps on a real cluster and in S3, killed and resumed
 	$(BIN)/pytest -m slow tests/tuning

@@ -164,6 +164,6 @@ def demo() -> ExperimentConfig:
         quickstart(),
         name="neural_insights.demo",
         insights=InsightsConfig(
-            contents=200, attribution=AttributionConfig(samples=64, steps=16, grid=6)
+            contents=120, attribution=AttributionConfig(samples=48, steps=8, grid=5)
         ),
     )

@@ -47,3 +47,11 @@ class ClusterError(NiError):
 
 class PromotionRefusedError(NiError):
     """A promotion gate did not pass."""
+
+
+class ContentError(NiError):
+    """A content, an edit or an upload of the dashboard that cannot be used as it is."""
+
+
+class TooLargeError(ContentError):
+    """An upload or a request that has more bytes than are read."""

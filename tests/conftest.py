@@ -26,6 +26,9 @@ _STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 for variable in _STORES:
     os.environ.pop(variable, None)
 
+_DEFINITIONS = ("experiments.", "tune_spaces.", "data_checks.")
+_ROOT = str(Path(__file__).parents[1])
+
 
 @pytest.fixture(autouse=True)
 def forget_the_tracking_store() -> Iterator[None]:
@@ -36,6 +39,18 @@ def forget_the_tracking_store() -> Iterator[None]:
         mlflow.set_registry_uri(None)
         for variable in _STORES:  # set_registry_uri(None) leaves its own
             os.environ.pop(variable, None)
+
+
+@pytest.fixture(autouse=True)
+def forget_the_users_project() -> Iterator[None]:
+    """Definitions of a project that a test worked in are no part of the next test's."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.startswith(_DEFINITIONS) and file and not file.startswith(_ROOT):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": "Write a predicted success rate for each content of a dataset.",
     "explain": "Write what each word, region and attribute contributes to a model's predictions.",
     "insights": "What a model has learned, as advice, tested against what happened in A/B tests.",
+    "dashboard": "Open a model as a marketer's page: predictions, why, what to change.",
     "promote": "Register a run's model and make it champion if every gate passes.",
     "rollback": "Bring the previous champion of a registered model back.",
     "ui": "Open the MLflow UI on the recorded runs.",

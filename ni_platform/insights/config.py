@@ -19,6 +19,30 @@ class SupportConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatchConfig:
+    """How patches are cut out and clustered."""
+
+    share: float = 0.25
+    """Side of a patch, as a share of the square root of the picture's area."""
+    per_picture: int = 3
+    """K: most patches with positive contributions of a picture, and most with negative ones."""
+    overlap: float = 0.1
+    """Intersection over union with a better patch beyond which a window is suppressed."""
+    clusters: int = 20
+    """Most clusters that are tried."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ConfigError(f"share must be in (0, 1], but is {self.share}")
+        if not 0 <= self.overlap < 1:
+            raise ConfigError(f"overlap must be in [0, 1), but is {self.overlap}")
+        for name in ("per_picture", "clusters"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, but is {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class InsightsConfig:
     """How a model is explained, and how its explanations are judged."""
 
@@ -34,6 +58,7 @@ class InsightsConfig:
     sanity: bool = True
     """Explain a network with shuffled weights as well, for the trust score."""
     support: SupportConfig = field(default_factory=SupportConfig)
+    patches: PatchConfig = field(default_factory=PatchConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.config import PCA
 from ni_platform.attribution.explain import Explanations, ModalityExplained, explain
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.images import decode
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import (
     Agreement,
@@ -27,6 +30,12 @@ from ni_platform.insights.differences import (
     location_difference,
 )
 from ni_platform.insights.pairs import Arms
+from ni_platform.insights.patches import (
+    PatchInsights,
+    PictureOf,
+    patch_embeddings,
+    patch_insights,
+)
 from ni_platform.insights.rank_scores import (
     phrase_occurrences,
     rank_scores,
@@ -69,6 +78,8 @@ class Insights:
     modalities: dict[str, ModalityInsights]
     scores: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Kind (word, phrase, attribute) -> rank scores with their support; see `rank_scores`."""
+    patches: PatchInsights | None = None
+    """What is recommended of pictures, if they are explained; `Patch.row` counts in `rows`."""
 
 
 def make_insights(
@@ -113,7 +124,48 @@ def make_insights(
         explanations=explanations,
         modalities=found,
         scores=_scores(explanations, found, dataset, rows, arms, held_out),
+        patches=_patches(scorer, explanations, found, dataset, rows, arms, held_out, config),
     )
+
+
+def picture_of(dataset: Dataset, rows: np.ndarray) -> PictureOf:
+    """What reads the picture of a content by its position in `rows`."""
+
+    def read(position: int) -> Image.Image:
+        cells = dataset.inputs([int(rows[position])])
+        return decode(cells[dataset.manifest.columns.image].iloc[0])
+
+    return read
+
+
+def _patches(
+    scorer: Scorer,
+    explanations: Explanations,
+    judged: Mapping[str, ModalityInsights],
+    dataset: Dataset,
+    rows: np.ndarray,
+    arms: Arms,
+    held_out: np.ndarray,
+    config: InsightsConfig,
+) -> PatchInsights | None:
+    if "image" not in judged:
+        return None
+    return patch_insights(
+        explanations.modalities["image"].by_method[judged["image"].method],
+        picture_of(dataset, rows),
+        partial(patch_embeddings, scorer),
+        arms,
+        _clusters(arms),
+        held_out,
+        config.support,
+        config.patches,
+    )
+
+
+def _clusters(arms: Arms) -> np.ndarray:
+    """The A/B test of each content, int64 [N]; one outside of tests stands for itself."""
+    own = arms.test.max(initial=0) + 1 + np.arange(len(arms.test))
+    return np.where(arms.test >= 0, arms.test, own)
 
 
 def _chosen(dataset: Dataset, parts: pd.DataFrame, config: InsightsConfig) -> pd.DataFrame:
@@ -302,10 +354,7 @@ def _scores(
 ) -> dict[str, pd.DataFrame]:
     """Rank scores of words, phrases and attribute levels, over all domains and within each."""
     found = {}
-    # A content outside A/B tests stands for itself.
-    clusters = np.where(
-        arms.test >= 0, arms.test, arms.test.max(initial=0) + 1 + np.arange(len(rows))
-    )
+    clusters = _clusters(arms)
     domain = dataset.domain
     domains = None if domain is None else domain.to_numpy(dtype=object)[rows]
     occurrences = {}

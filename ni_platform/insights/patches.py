@@ -19,10 +19,9 @@ from torch import Tensor
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.data.batch import Inputs
-from ni_platform.errors import ConfigError
+from ni_platform.insights.config import PatchConfig, SupportConfig
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.rank_scores import (
-    SupportConfig,
     rank_scores,
     supported,
     top_and_bottom,
@@ -44,30 +43,6 @@ PictureOf = Callable[[int], Picture]
 """The picture of a content, by its position among those explained; read when it is asked for."""
 Embed = Callable[[Sequence[Image.Image]], np.ndarray]
 """Embeddings [P, width] of P patches."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatchConfig:
-    """How patches are cut out and clustered."""
-
-    share: float = 0.25
-    """Side of a patch, as a share of the square root of the picture's area."""
-    per_picture: int = 3
-    """K: most patches with positive contributions of a picture, and most with negative ones."""
-    overlap: float = 0.1
-    """Intersection over union with a better patch beyond which a window is suppressed."""
-    clusters: int = 20
-    """Most clusters that are tried."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ConfigError(f"share must be in (0, 1], but is {self.share}")
-        if not 0 <= self.overlap < 1:
-            raise ConfigError(f"overlap must be in [0, 1), but is {self.overlap}")
-        for name in ("per_picture", "clusters"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, but is {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

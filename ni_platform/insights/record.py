@@ -25,6 +25,7 @@ from ni_platform.tracking.run_record import RunRecord
 FOLDER = "insights"
 _ATTRIBUTIONS = f"{FOLDER}/attributions.parquet"
 _SCORES = f"{FOLDER}/scores.parquet"
+_PATCHES = f"{FOLDER}/patches.parquet"
 _SUMMARY = f"{FOLDER}/summary.json"
 REPORT = f"{FOLDER}/report.html"
 
@@ -38,6 +39,10 @@ class StoredInsights:
     """Rank scores: kind (word, phrase, attribute), domain (null: all together), feature, score,
     low, high, contents, tests, and how often the direction held in past tests: agreed (share),
     of (pairs), agreed_tests."""
+    patches: pd.DataFrame | None
+    """Recommended patches of pictures: direction (positive, negative), content_id, box (left, top,
+    right, bottom in pixels), contribution, cluster, and the cluster's score, low, high, contents,
+    tests, agreed, of, agreed_tests; None where no pictures were explained."""
 
     @classmethod
     def load(cls, run_id: str) -> StoredInsights | None:
@@ -52,6 +57,9 @@ class StoredInsights:
         return cls(
             modalities={name: _modality(values) for name, values in summary.items()},
             scores=pd.read_parquet(download_artifact(run_id, _SCORES)),
+            patches=pd.read_parquet(download_artifact(run_id, _PATCHES))
+            if has_artifact(run_id, _PATCHES)
+            else None,
         )
 
 
@@ -92,6 +100,8 @@ def record_insights(
         attribution_table(insights.explanations, dataset, insights.rows), _ATTRIBUTIONS
     )
     record.log_table(score_table(insights.scores), _SCORES)
+    if insights.patches is not None:
+        record.log_table(patch_table(insights, dataset), _PATCHES)
     record.log_json({name: asdict(found) for name, found in insights.modalities.items()}, _SUMMARY)
     subject = Subject(run_name=record.run_name, run_id=record.run_id, dataset=dataset)
     record.log_text(insights_report(subject, insights, config), REPORT)
@@ -138,6 +148,28 @@ def score_table(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame({"kind": [], "domain": [], "feature": [], "score": []})
     return pd.concat(tables, ignore_index=True)
+
+
+def patch_table(insights: Insights, dataset: Dataset) -> pd.DataFrame:
+    """The recommended patches, each with what its cluster rests on; see `StoredInsights`."""
+    found = insights.patches
+    assert found is not None  # asked by who knows  # noqa: S101
+    ids = dataset.content_id.astype(str).to_numpy()[insights.rows]
+    table = pd.DataFrame(
+        [
+            {
+                "direction": direction,
+                "content_id": ids[patch.row],
+                "box": list(patch.box),
+                "contribution": patch.contribution,
+                "cluster": patch.cluster,
+            }
+            for direction, patches in (("positive", found.positive), ("negative", found.negative))
+            for patch in patches
+        ],
+        columns=["direction", "content_id", "box", "contribution", "cluster"],
+    )
+    return table.merge(found.clusters, on="cluster", how="left")
 
 
 def _figures(name: str, agreed: Agreement) -> dict[str, float]:

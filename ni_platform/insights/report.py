@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.images import decode
 from ni_platform.html_page import page, picture, table
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
-from ni_platform.insights.insights import Insights, ModalityInsights
+from ni_platform.insights.insights import Insights, ModalityInsights, picture_of
+from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
+from ni_platform.insights.patches import as_image
 from ni_platform.insights.rank_scores import supported, top_and_bottom
 from ni_platform.insights.saliency import coloured_words, overlay, png
 
@@ -67,6 +68,7 @@ def insights_report(subject: Subject, insights: Insights, config: InsightsConfig
         ),
         *(_agreements(name, found) for name, found in insights.modalities.items()),
         *(_recommendations(kind, insights, config) for kind in KINDS if kind in insights.scores),
+        _patches(subject, insights, config),
         _examples(subject, insights),
         _definitions(config),
     ]
@@ -189,10 +191,7 @@ def _recommendations(kind: str, insights: Insights, config: InsightsConfig) -> s
     scores = supported(every, config.support)
     together = scores[scores["domain"].isna()]
     heading = f"<h2>{KINDS[kind]}</h2>"
-    rule = (
-        f"Shown are those in at least {config.support.contents} contents of at least "
-        f"{config.support.tests} A/B tests whose interval leaves out 0."
-    )
+    rule = _rule(config)
     if together.empty:
         return f'{heading}<p class="note">None rests on enough. {rule}</p>'
     parts = [heading, f'<p class="note">{rule}</p>', _best_and_worst(together)]
@@ -201,6 +200,13 @@ def _recommendations(kind: str, insights: Insights, config: InsightsConfig) -> s
             f"<details><summary>{escape(str(domain))}</summary>{_best_and_worst(own)}</details>"
         )
     return "".join(parts)
+
+
+def _rule(config: InsightsConfig) -> str:
+    return (
+        f"Shown are those in at least {config.support.contents} contents of at least "
+        f"{config.support.tests} A/B tests whose interval leaves out 0."
+    )
 
 
 def _best_and_worst(scores: pd.DataFrame) -> str:
@@ -232,6 +238,20 @@ def _score_rows(scores: pd.DataFrame) -> str:
     return table(heads, rows, _figure)
 
 
+def _patches(subject: Subject, insights: Insights, config: InsightsConfig) -> str:
+    found = insights.patches
+    if found is None:
+        return ""
+    rule = _rule(config)
+    drawn = _drawn(
+        patch_figure(found, picture_of(subject.dataset, insights.rows)),
+        patch_alt_text(found),
+        "Patches of pictures, sampled equally from the clusters that raise and lower the predicted "
+        f"rate most. {rule}",
+    )
+    return f"<h2>Patches of pictures</h2>{drawn}"
+
+
 def _examples(subject: Subject, insights: Insights) -> str:
     predictions = insights.explanations.predictions
     if not len(predictions):
@@ -252,9 +272,9 @@ def _example(subject: Subject, insights: Insights, place: int) -> str:
     if "image" in explained:
         attribution = explained["image"].by_method[insights.modalities["image"].method][place]
         if attribution.raw.size:
-            cell = dataset.inputs([row])[dataset.manifest.columns.image].iloc[0]
-            name = escape(str(dataset.content_id.iloc[row]))
-            left = picture(png(overlay(decode(cell), attribution.raw)), f"picture of {name}")
+            shown = as_image(picture_of(dataset, insights.rows)(place))
+            name = f"picture of {dataset.content_id.iloc[row]}"
+            left = picture(png(overlay(shown, attribution.raw)), name)
     right = []
     if "text" in explained:
         attribution = explained["text"].by_method[insights.modalities["text"].method][place]

@@ -14,11 +14,11 @@ from scipy.stats import t as student
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.errors import ConfigError
+from ni_platform.insights.config import PatchConfig, SupportConfig
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
 from ni_platform.insights.patches import (
     Patch,
-    PatchConfig,
     PatchInsights,
     cluster,
     elbow,
@@ -28,7 +28,6 @@ from ni_platform.insights.patches import (
     sampled,
     top_windows,
 )
-from ni_platform.insights.rank_scores import SupportConfig
 from ni_platform.models.scorer import build_scorer
 
 TESTS = 20

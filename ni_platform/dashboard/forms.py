@@ -1,0 +1,126 @@
+"""What the page sends, checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+
+from ni_platform.dashboard.draft import MAX_TEXT, Draft
+from ni_platform.dashboard.what_if import Edit, PaintedCell, TextEdit
+from ni_platform.errors import ContentError, TooLargeError
+
+MAX_REQUEST = 2 * 2**20
+"""Bytes of a request that is not an upload."""
+
+_Text = Annotated[str, Field(max_length=MAX_TEXT)]
+_Short = Annotated[str, Field(max_length=1000)]
+Form = TypeVar("Form", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class DraftForm(_Strict):
+    """A content as the page holds it."""
+
+    row: int | None = Field(default=None, ge=0)
+    domain: _Short = ""
+    texts: dict[_Short, _Text] = {}
+    attributes: dict[_Short, _Short] = {}
+    picture: _Short | None = None
+
+    def draft(self) -> Draft:
+        """As the studio takes it."""
+        return Draft(
+            row=self.row,
+            domain=self.domain,
+            texts=self.texts,
+            attributes=self.attributes,
+            picture=self.picture,
+        )
+
+
+class ScoreForm(_Strict):
+    """A content to score."""
+
+    draft: DraftForm
+
+
+class ExplainForm(_Strict):
+    """A modality to explain."""
+
+    draft: DraftForm
+    modality: _Short
+
+
+class TextForm(_Strict):
+    """A phrase to replace or drop."""
+
+    kind: Literal["text"]
+    column: _Short
+    phrase: _Short
+    replacement: _Short = ""
+
+    def edit(self) -> Edit:
+        """As the studio takes it."""
+        return TextEdit(column=self.column, phrase=self.phrase, replacement=self.replacement)
+
+
+class CellForm(_Strict):
+    """A region to paint over."""
+
+    kind: Literal["cell"]
+    row: int
+    column: int
+
+    def edit(self) -> Edit:
+        """As the studio takes it."""
+        return PaintedCell(row=self.row, column=self.column)
+
+
+class WhatIfForm(_Strict):
+    """An edit of a content."""
+
+    draft: DraftForm
+    edit: Annotated[TextForm | CellForm, Field(discriminator="kind")]
+
+
+async def body(request: Request, limit: int, message: str) -> bytes:
+    """The whole body, read no further than `limit` bytes.
+
+    Raises:
+        TooLargeError: there is more of it.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise TooLargeError(message)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise TooLargeError(message)
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def read_form(kind: type[Form], request: Request) -> Form:
+    """A request's JSON.
+
+    Raises:
+        ContentError: it is not what the page sends.
+        TooLargeError: it is too long.
+    """
+    sent = await body(
+        request, MAX_REQUEST, f"A request has at most {MAX_REQUEST:,} bytes: shorten the texts."
+    )
+    try:
+        return kind.model_validate_json(sent)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the request"
+        raise ContentError(
+            f"{where[:120]} does not fit ({first['msg']}): correct it, or reload the page."
+        ) from error

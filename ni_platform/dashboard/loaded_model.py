@@ -1,0 +1,104 @@
+"""A loaded regressor that scores one content at a time, quickly after the first."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ni_platform.errors import ConfigError
+from ni_platform.models.m2fn.network import M2FN
+from ni_platform.models.outputs import rates
+from ni_platform.models.regressor import load_regressor
+from ni_platform.models.scorer import Scorer
+from ni_platform.tracking.model_source import resolve_model
+
+_PICTURES = 16
+"""Encoded pictures that are kept: those of the contents that one is working on."""
+
+
+class LoadedModel:
+    """A `Scorer`, and the embeddings of the last pictures, so that a typed text costs a text.
+
+    Not for several threads at once: the dashboard asks it from one.
+    """
+
+    def __init__(self, scorer: Scorer, name: str) -> None:
+        """Hold the scorer; `name` is the URI it came from."""
+        self.scorer = scorer
+        self.name = name
+        self._pictures: OrderedDict[str, Tensor] = OrderedDict()
+        scorer.model.eval()
+
+    @classmethod
+    def load(cls, uri: str) -> LoadedModel:
+        """Load a model by run id, model URI or folder.
+
+        Raises:
+            ConfigError: it is a model of a table, which has no attributions.
+            TrackingError: there is no such model.
+        """
+        regressor = load_regressor(resolve_model(uri))
+        if not isinstance(regressor, Scorer):
+            raise ConfigError(
+                f"The dashboard explains networks, but {uri} is a model of a table of features, "
+                "which has no attributions: name a model of neural_insights or m2fn."
+            )
+        return cls(regressor, uri)
+
+    def copy_of_scorer(self) -> Scorer:
+        """A scorer of its own for explanations, whose hooks must not see other predictions."""
+        return Scorer(self.scorer.config, copy.deepcopy(self.scorer.model), self.scorer.inputs)
+
+    def rate(self, frame: pd.DataFrame, picture_key: str | None) -> float:
+        """Predicted success rate of the one row of `frame`, in (0, 1).
+
+        Args:
+            frame: as `InputEncoder.encode` takes it.
+            picture_key: what the picture is known by; its embedding is kept under it. None: the
+                picture is encoded for this once.
+
+        Raises:
+            ImageError: the picture cannot be decoded.
+        """
+        scorer, column = self.scorer, self.scorer.schema.image
+        cached = column is not None and picture_key is not None and not self._image_reads_others
+        with torch.inference_mode():
+            if not (cached and column is not None and picture_key is not None):
+                inputs = scorer.inputs.encode(frame).to(scorer.device)
+            else:
+                # Without the cell nothing is decoded; the embedding stands for it.
+                rest = frame.assign(**{column: pd.Series([None], dtype=object)})
+                encoded = {"image": self._embedding(frame, picture_key)}
+                inputs = replace(
+                    scorer.inputs.encode(rest).to(scorer.device),
+                    image_B3HW=None,
+                    image_present_B=None,
+                    encoded=encoded,
+                )
+            rate_B, _ = rates(scorer.model(inputs), scorer.buckets)
+        return float(rate_B[0])
+
+    def rates_of(self, frame: pd.DataFrame, progress: Any = None) -> np.ndarray:
+        """Predicted success rates, float64 [N]."""
+        return self.scorer.predict(frame, progress=progress)
+
+    @property
+    def _image_reads_others(self) -> bool:
+        network = self.scorer.model
+        return isinstance(network, M2FN) and len(network.low_level) > 0
+
+    def _embedding(self, frame: pd.DataFrame, key: str) -> Tensor:
+        if key not in self._pictures:
+            inputs = self.scorer.inputs.encode(frame).to(self.scorer.device)
+            self._pictures[key] = self.scorer.model.encode("image", inputs)
+            while len(self._pictures) > _PICTURES:
+                self._pictures.popitem(last=False)
+        self._pictures.move_to_end(key)
+        return self._pictures[key]

@@ -1,0 +1,92 @@
+"""From the names of a model and a dataset to a studio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ni_platform.dashboard.advice import in_points
+from ni_platform.dashboard.loaded_model import LoadedModel
+from ni_platform.dashboard.past import PastContents, domain_labels
+from ni_platform.dashboard.patches import Patches
+from ni_platform.dashboard.studio import Studio
+from ni_platform.data.dataset import Dataset
+from ni_platform.errors import ConfigError, TrackingError
+from ni_platform.insights.record import StoredInsights
+from ni_platform.tracking.model_source import run_of_model
+from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
+
+PAST = 5000
+"""Most past contents that are scored at the start."""
+
+
+def open_studio(
+    uri: str,
+    data: str,
+    *,
+    ensemble: Sequence[str] = (),
+    on_scored: Callable[[int, int], None] = lambda scored, total: None,
+) -> Studio:
+    """Load a model and its insights, and score past contents.
+
+    Args:
+        uri: model, as `resolve_model` takes it.
+        data: dataset folder.
+        ensemble: further models of the same kind, for intervals of predicted changes.
+        on_scored: told how many past contents were scored just now, and how many there are.
+
+    Raises:
+        ConfigError: a model that cannot be explained.
+        DatasetError: a dataset that cannot be read, or that lacks a column the model reads.
+        TrackingError: there is no such model.
+    """
+    model = LoadedModel.load(uri)
+    dataset = Dataset.open(data)
+    run = run_of_model(uri)
+    insights = None if run is None else StoredInsights.load(run)
+    rows = _sample(len(dataset))
+    frame = dataset.inputs(rows)
+    past = PastContents(
+        rows=rows,
+        predictions=model.rates_of(frame, progress=lambda done: on_scored(done, len(rows))),
+        rates=dataset.success_rate[rows],
+        domains=domain_labels(dataset)[rows],
+        learned=None if run is None else _learned(run, dataset, rows),
+    )
+    others = [_like(model, LoadedModel.load(other)) for other in ensemble]
+    patches = None
+    if insights is not None and insights.patches is not None:
+        patches = Patches(insights.patches, dataset, in_points=in_points(insights, "image"))
+    return Studio(model, dataset, past, insights=insights, patches=patches, ensemble=others)
+
+
+def _sample(count: int) -> np.ndarray:
+    """At most `PAST` rows, sorted, drawn at random where there are more."""
+    if count <= PAST:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, PAST, replace=False))
+
+
+def _like(model: LoadedModel, other: LoadedModel) -> LoadedModel:
+    """The other model, if it reads no more than the first, whose columns contents have."""
+    missing = set(other.scorer.schema.columns) - set(model.scorer.schema.columns)
+    if missing:
+        raise ConfigError(
+            f"Models of an ensemble read what {model.name} reads, but {other.name} also reads "
+            f"{', '.join(sorted(missing))}: name models of the same inputs."
+        )
+    return other
+
+
+def _learned(run: str, dataset: Dataset, rows: np.ndarray) -> np.ndarray | None:
+    """Which rows the run's model learned from; None where another dataset makes that unknown."""
+    try:
+        evaluation = RunEvaluation.load(run)
+    except TrackingError:  # a run without a split of its own, such as a sweep's trial
+        return None
+    if evaluation.run.tags.get("ni.dataset_fingerprint") != dataset.fingerprint():
+        return None
+    parts = evaluation.splits.assign(content_id=evaluation.splits["content_id"].astype(str))
+    part = dataset.content_id.astype(str).map(parts.set_index("content_id")["part"])
+    return part.isin(LEARNED).to_numpy()[rows]

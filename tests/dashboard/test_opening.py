@@ -1,0 +1,71 @@
+"""A recorded run with insights, opened as the dashboard does."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ni_platform.attribution.config import AttributionConfig
+from ni_platform.dashboard.opening import open_studio
+from ni_platform.errors import ConfigError
+from ni_platform.insights.config import InsightsConfig
+from ni_platform.insights.insights import make_insights
+from ni_platform.insights.record import record_insights
+from ni_platform.models.scorer import Scorer
+from ni_platform.tracking.run_evaluation import PREDICTIONS, SPLITS
+from ni_platform.tracking.run_record import RunRecord
+
+
+@pytest.fixture
+def run(tmp_path, empty_database, monkeypatch, pictured, model_folder) -> str:
+    """Id of a run with the model, its insights, and a split whose first 40 contents are learned."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.setenv("NI_HOME", str(tmp_path))
+    ids = pictured.content_id.astype(str)
+    parts = np.where(np.arange(70) < 40, "train", "in_domain")
+    splits = pd.DataFrame({"content_id": ids, "content_key": ids, "part": parts})
+    test = splits.assign(
+        ab_test=pictured.ab_test, group=0, impressions=1, clicks=0, success_rate=0.0, prediction=0.1
+    )
+    config = InsightsConfig(
+        attribution=AttributionConfig(methods=("feature_ablation",)),
+        contents=30, replicates=20, permutations=0, sanity=False,
+    )  # fmt: skip
+    tags = {"ni.dataset_fingerprint": pictured.fingerprint()}
+    with RunRecord.start("dashboard", run_name="small", parameters={}, tags=tags) as record:
+        record.log_table(splits, SPLITS)
+        record.log_table(test, PREDICTIONS)
+        record.log_model(model_folder, pictured.inputs([0, 1]))
+        chosen = pd.DataFrame({"row": np.arange(70), "part": parts})
+        insights = make_insights(Scorer.load(model_folder), pictured, chosen, config)
+        record_insights(record, insights, pictured, config)
+    return record.run_id
+
+
+def test_a_run_brings_its_insights_patches_and_what_it_learned_from(run, pictured):
+    """Intervals then rest on contents that the model did not learn from."""
+    told = []
+
+    studio = open_studio(run, pictured.root, on_scored=lambda done, total: told.append(done))
+
+    assert sum(told) == 70
+    assert studio.past.learned.tolist() == [row < 40 for row in range(70)]
+    assert studio.score(studio.draft(0)).interval.unseen
+    assert set(studio.insights.modalities) == {"image", "text", "domain", "attributes"}
+    assert studio.patches.best == []  # so few contents support none
+    assert studio.explain(studio.draft(0), "text").method == "feature ablation"
+
+
+def test_models_of_an_ensemble_read_the_same(model_folder, pictured, tmp_path):
+    """One that reads a column more is refused at once."""
+    scorer = Scorer.load(model_folder)
+    narrow = Scorer.load(model_folder)
+    narrow.inputs.schema = dataclasses.replace(scorer.schema, text=("title",))
+    narrow.save(tmp_path / "narrow")
+
+    with pytest.raises(ConfigError, match="subtitle"):
+        open_studio(str(tmp_path / "narrow"), pictured.root, ensemble=[model_folder])
