@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from ni_platform.models.m2fn.network import M2FN
 
 _PIXELS_AT_ONCE = 2_000_000
 """Pixels that are encoded together, beyond a first picture."""
+_LARGEST_WHOLE = 2_000_000
+"""Pixels of the largest picture of native size that a network without tiles is asked about."""
 _HEADS_AT_ONCE = 1024
 """Predictions from embeddings of large pictures that are made together."""
 
@@ -77,15 +80,14 @@ class Cells:
         return lambda embedding_1C: self.contents.rates(chosen, "image", encoded=embedding_1C)
 
     def _takes_tiles(self, side: tuple[int, ...]) -> bool:
-        if not tiling.is_large(*side):
-            return False
         if _can_tile(self.contents):
-            return True
-        if self.contents.scorer.inputs.image.size is None:
+            return tiling.is_large(*side)
+        native = self.contents.scorer.inputs.image.size is None
+        if native and prod(side) > _LARGEST_WHOLE:
             raise ConfigError(
                 f"a picture of {side[1]} x {side[0]} pixels is too large to be explained at its "
-                f"native size by this image network: beyond {tiling.LARGE:,} pixels only Table 3's "
-                "can go tile by tile. Train with model.image.architecture table3, or set "
+                f"native size by this image network: beyond {_LARGEST_WHOLE:,} pixels only "
+                "Table 3's goes, tile by tile. Train with model.image.architecture table3, or set "
                 "model.image.input.size, for instance to 512"
             )
         return False

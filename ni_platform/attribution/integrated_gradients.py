@@ -13,8 +13,8 @@ from ni_platform.attribution import tiles
 from ni_platform.attribution.cells import Cells
 from ni_platform.attribution.features import Features, counts
 
-_PIXELS_AT_ONCE = 2_000_000
-"""Pixels that gradients are taken of together, beyond a first picture: about 1 KB each."""
+_PIXELS_AT_ONCE = 500_000
+"""Pixels that gradients are taken of together, beyond a first picture: about 3 KB each."""
 
 
 class IntegratedGradients:

@@ -53,7 +53,9 @@ class TiledPicture:
         )
         with torch.inference_mode():
             for tile in self._tiles:
-                found[:, tile.owned[0], tile.owned[1]] = self._features(tile, self._crop(tile))[0]
+                found[:, tile.owned[0], tile.owned[1]] = self._features(
+                    tile, tile.crop(self._image_3HW)
+                )[0]
         return found
 
     def embeddings(self, present: np.ndarray) -> Tensor:
@@ -77,7 +79,7 @@ class TiledPicture:
         total_1C = torch.zeros(1, self._encoder.width, dtype=torch.float64)
         with torch.inference_mode():
             for tile in self._tiles:
-                features = self._features(tile, self._towards(self._crop(tile), share))
+                features = self._features(tile, self._towards(tile.crop(self._image_3HW), share))
                 total_1C += location_sum(features).cpu()
         mean_1C = total_1C / (self.map_shape[0] * self.map_shape[1])
         return mean_1C.to(self._image_3HW.device, torch.float32)
@@ -101,7 +103,7 @@ class TiledPicture:
             :, :, None, None
         ]
         for tile in self._tiles:
-            crop_13hw = self._crop(tile)
+            crop_13hw = tile.crop(self._image_3HW)
             with torch.enable_grad():
                 point = self._towards(crop_13hw, share).requires_grad_()
                 features = self._features(tile, point)
@@ -110,9 +112,6 @@ class TiledPicture:
                 )
             way = crop_13hw - self._encoder.mean_311
             yield tile.pixels, (found * way)[0].sum(0)
-
-    def _crop(self, tile: Tile) -> Tensor:
-        return tile.crop(self._image_3HW).unsqueeze(0).float()
 
     def _towards(self, crop_13hw: Tensor, share: float) -> Tensor:
         mean_311 = self._encoder.mean_311
@@ -138,7 +137,7 @@ class TiledPicture:
             there = torch.zeros(int(inside.max()) + 1, dtype=torch.bool)
             there[torch.from_numpy(inside)] = torch.from_numpy(kept)
             kept_hw = there.to(down.device)[down[:, None] * self._across + across]
-            crop_13hw = self._crop(tile)
+            crop_13hw = tile.crop(self._image_3HW)
             with torch.inference_mode():
                 masked = torch.where(kept_hw, crop_13hw, self._encoder.mean_311)
                 found = location_sum(self._features(tile, masked))[0]

@@ -26,9 +26,10 @@ from ni_platform.models.encoders.tiling import ReceptiveField, tiles_of
 from ni_platform.models.inputs import ImageInput
 from ni_platform.models.scorer import Scorer, build_scorer
 
-SIZES = [(96, 128), (131, 77), (40, 203), (129, 121)]
+SIZES = [(64, 96), (83, 57), (24, 107)]
 """Height and width: multiples of the tiles' side and not, odd ones, thinner than a tile."""
-SIDES = [32, 40, 64]
+SIDES = [32, 40]
+METHODS = [GradCam(), IntegratedGradients(steps=3), FeatureAblation(), KernelShap(samples=16)]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,13 @@ def frame(tmp_path_factory, pictured) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def untiled(scorers, frame) -> Cells:
     """Cells of pictures that are taken at once."""
-    return Cells(Contents(scorers["neural_insights"], frame), grid=5)
+    return Cells(Contents(scorers["neural_insights"], frame), grid=3)
+
+
+@pytest.fixture(scope="module")
+def whole(untiled) -> dict[str, list[np.ndarray]]:
+    """Attributions of pictures that are taken at once."""
+    return {method.name: method.attribute(untiled) for method in METHODS}
 
 
 @pytest.fixture(params=SIDES)
@@ -56,8 +63,10 @@ def tiled(request, scorers, frame, monkeypatch) -> Cells:
     """Cells of the same pictures in tiles of a side."""
     monkeypatch.setattr(tiling, "LARGE", 1000)
     monkeypatch.setattr(tiling, "SIDE", request.param)
-    cells = Cells(Contents(scorers["neural_insights"], frame), grid=5)
-    assert [cells.tiled(row) is not None for row in range(5)] == [True] * 4 + [False]
+    cells = Cells(Contents(scorers["neural_insights"], frame), grid=3)
+    assert [cells.tiled(row) is not None for row in range(len(cells.shapes))] == [True] * len(
+        SIZES
+    ) + [False]
     return cells
 
 
@@ -97,7 +106,7 @@ def test_every_location_belongs_to_one_tile(monkeypatch):
 
 def test_predictions_and_maps_are_those_of_the_whole_picture(untiled, tiled):
     """Embeddings of the network itself, and its last map put together."""
-    assert (untiled.tiled(0), untiled.contents.predictions.shape) == (None, (5,))
+    assert (untiled.tiled(0), untiled.contents.predictions.shape) == (None, (len(SIZES) + 1,))
     np.testing.assert_allclose(tiled.contents.predictions, untiled.contents.predictions, rtol=1e-5)
     scored = tiled.contents.scorer.predict(tiled.contents.frame)
     np.testing.assert_allclose(scored, untiled.contents.predictions, rtol=1e-5)
@@ -109,23 +118,23 @@ def test_predictions_and_maps_are_those_of_the_whole_picture(untiled, tiled):
 def test_maps_put_together_are_the_whole_map(untiled, tiled):
     """Without rounding to half precision."""
     encoder = untiled.contents.network.encoders["image"]
-    for row in range(4):
+    for row in range(len(SIZES)):
         pixels = untiled.pixels[row].unsqueeze(0)
         with torch.no_grad():
             expected = encoder.network.features(encoder.normalize(pixels))[0]
         torch.testing.assert_close(tiled.tiled(row).feature_map(), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "method",
-    [GradCam(), IntegratedGradients(steps=3), FeatureAblation(), KernelShap(samples=40)],
-    ids=lambda method: method.name,
-)
-def test_attributions_are_those_of_the_whole_picture(untiled, tiled, method):
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_attributions_are_those_of_the_whole_picture(whole, tiled, method):
     """Every method; a content without a picture has none."""
-    for found, expected in zip(method.attribute(tiled), method.attribute(untiled)):
+    for found, expected in zip(method.attribute(tiled), whole[method.name]):
         assert found.shape == expected.shape
         assert_close(found, expected)
+
+
+def test_without_any_cell_pictures_are_alike_however_they_are_taken(untiled, tiled):
+    """The baseline of every method."""
     np.testing.assert_allclose(without_anything(tiled), without_anything(untiled), rtol=1e-5)
 
 
@@ -139,7 +148,7 @@ def test_a_smaller_margin_gives_another_result(tiled, monkeypatch, before, after
     """So the margin is needed: without a location, or a pixel, of it the map is another one."""
     whole = tiled.tiled(1).feature_map()
     monkeypatch.setattr(ReceptiveField, "of", lambda network: ReceptiveField(8, before, after))
-    less = Cells(tiled.contents, grid=5).tiled(1).feature_map()
+    less = Cells(tiled.contents, grid=3).tiled(1).feature_map()
     assert less.shape == whole.shape
     assert (less - whole).abs().max() > 1e-3 * whole.abs().max()
 
@@ -157,7 +166,7 @@ def test_only_tiles_that_a_masked_cell_touches_are_computed_again(tiled, monkeyp
     monkeypatch.setattr(PreactivationResNet, "features", counted)
     present = ~np.eye(cells, dtype=bool)
     picture.embeddings(np.concatenate([present, np.ones((1, cells), dtype=bool)]))
-    tiles = tiles_of(picture._network, 96, 128)
+    tiles = tiles_of(picture._network, *SIZES[0])
     combinations = sum(1 + len(picture._cells_of(tile)) for tile in tiles)
     assert len(asked) <= combinations < cells * len(tiles)
     asked.clear()
@@ -180,10 +189,10 @@ def scorer_with(pictured, **image: object) -> Scorer:
 
 def test_a_large_picture_of_a_network_without_tiles_is_one_message(pictured, frame, monkeypatch):
     """At native size; at a fixed size the same network is explained as ever."""
-    monkeypatch.setattr(tiling, "LARGE", 1000)
+    monkeypatch.setattr("ni_platform.attribution.cells._LARGEST_WHOLE", 1000)
     native = scorer_with(pictured, architecture="efficientnet_lite0", input=ImageInput(size=None))
     contents = Contents(native, frame)
-    with pytest.raises(ConfigError, match=r"128 x 96 pixels.*beyond 1,000.*image\.input\.size"):
+    with pytest.raises(ConfigError, match=r"96 x 64 pixels.*beyond 1,000.*image\.input\.size"):
         Cells(contents, grid=3)
     fixed = scorer_with(pictured, architecture="efficientnet_lite0", input=ImageInput(size=64))
     assert Cells(Contents(fixed, frame), grid=3).tiled(0) is None
@@ -199,13 +208,13 @@ def test_m2fn_reads_pictures_of_one_size_and_is_never_tiled(scorers, pictured, m
 
 def test_table_3_at_a_large_fixed_size_is_tiled(pictured, frame, monkeypatch):
     """And a content without a picture has its placeholder of that size left alone."""
-    scorer = scorer_with(pictured, input=ImageInput(size=96))
-    whole = IntegratedGradients(steps=2).attribute(Cells(Contents(scorer, frame), grid=3))
+    scorer = scorer_with(pictured, input=ImageInput(size=64))
+    untiled = IntegratedGradients(steps=2).attribute(Cells(Contents(scorer, frame), grid=3))
     monkeypatch.setattr(tiling, "LARGE", 1000)
     monkeypatch.setattr(tiling, "SIDE", 40)
     cells = Cells(Contents(scorer, frame), grid=3)
-    assert (cells.tiled(0) is not None, cells.tiled(4)) == (True, None)
-    for found, expected in zip(IntegratedGradients(steps=2).attribute(cells), whole):
+    assert (cells.tiled(0) is not None, cells.tiled(len(SIZES))) == (True, None)
+    for found, expected in zip(IntegratedGradients(steps=2).attribute(cells), untiled):
         assert_close(found, expected)
 
 

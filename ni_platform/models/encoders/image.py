@@ -104,8 +104,7 @@ class ImageEncoder(nn.Module):
         assert isinstance(network, PreactivationResNet)  # can_tile  # noqa: S101
         total_1C = image_3HW.new_zeros(1, self.width, dtype=torch.float64)
         for tile in tiles_of(network, *image_3HW.shape[1:]):
-            pixels_13hw = tile.crop(image_3HW).unsqueeze(0)
-            features_1Chw = tile.cut(network.features(self.normalize(pixels_13hw)))
+            features_1Chw = tile.cut(network.features(self.normalize(tile.crop(image_3HW))))
             total_1C += location_sum(features_1Chw)
             locations += features_1Chw.shape[2] * features_1Chw.shape[3]
         return (total_1C / locations).to(features_1Chw.dtype)

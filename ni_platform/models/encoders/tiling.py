@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
 
-LARGE = 2_000_000
-"""Pixels of a picture above which it is taken tile by tile."""
+LARGE = 500_000
+"""Pixels of a picture above which it is taken tile by tile: untiled, gradients need 3 KB each."""
 SIDE = 512
 """Side in pixels of what a tile contributes; it reads `ReceptiveField.before` and `after` more."""
 
@@ -56,9 +56,11 @@ class Tile:
     inner: tuple[slice, slice]
     """The same locations in the map of `pixels`; those around them lack neighbours."""
 
-    def crop(self, image: Tensor) -> Tensor:
-        """What is read of a picture [..., H, W]."""
-        return image[..., self.pixels[0], self.pixels[1]]
+    def crop(self, image_3HW: Tensor) -> Tensor:
+        """What is read of a picture, as floats [1, 3, h, w], a batch of one."""
+        pixels_13hw = image_3HW[:, self.pixels[0], self.pixels[1]].unsqueeze(0)
+        # The layout that convolutions like: two thirds of the other's time.
+        return pixels_13hw.to(torch.float32, memory_format=torch.channels_last)
 
     def cut(self, features: Tensor) -> Tensor:
         """The tile's own locations of the map [..., h', w'] of what is read."""
