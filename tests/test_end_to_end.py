@@ -99,13 +99,13 @@ def test_a_run_reports_metrics_that_follow_from_its_predictions(run, home):
 
 def test_a_run_is_explained_and_its_insights_stand_in_it(run, home):
     """`ni explain` writes a table; `ni insights` adds metrics and the report to the run."""
-    words = ["--methods=feature_ablation,kernel_shap", "--contents=24"]
+    words = ["--methods=feature_ablation,grad_cam", "--contents=24"]
     table = home / "out/attributions.parquet"
     result = ni("explain", run["run_id"], "--data=data", *words, f"--output={table}", cwd=home)
     assert result.returncode == 0, result.stderr
     found = pd.read_parquet(table)
     assert set(found["modality"]) == {"image", "text", "domain", "attributes"}
-    assert set(found["method"]) == {"feature_ablation", "kernel_shap"}
+    assert set(found["method"]) == {"feature_ablation", "grad_cam"}
     assert found["content_id"].nunique() == 24
 
     result = ni("insights", run["run_id"], "--data=data", *words, "--json", cwd=home)
@@ -114,7 +114,7 @@ def test_a_run_is_explained_and_its_insights_stand_in_it(run, home):
     keys = {
         key for (key,) in _query(home, "SELECT key FROM metrics WHERE run_uuid = ?", run["run_id"])
     }
-    assert {"insight/text/kernel_shap", "insight/image/feature_ablation"} <= keys
+    assert {"insight/text/grad_cam", "insight/image/feature_ablation"} <= keys
     status = _query(home, "SELECT status FROM runs WHERE run_uuid = ?", run["run_id"])
     assert status == [("FINISHED",)]
 

@@ -22,7 +22,7 @@ class AttributionConfig:
     """Cells along a picture's longer side, for methods that perturb."""
     map_side: int = 32
     """Maps of gradients that are finer than this are summed up to it."""
-    samples: int = 256
+    samples: int = 128
     """Coalitions per content of Kernel SHAP."""
     steps: int = 32
     """Points along the path of integrated gradients."""
