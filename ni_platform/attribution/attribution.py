@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,13 +63,3 @@ class Attributor(Protocol):
         Of a picture the map may be of any size; a content without features gets none.
         """
         ...
-
-
-def attributions(
-    raw: Sequence[np.ndarray], predictions: np.ndarray, baselines: np.ndarray
-) -> list[Attribution]:
-    """Put raw contributions beside what they explain."""
-    return [
-        Attribution(np.asarray(values), float(prediction), float(baseline))
-        for values, prediction, baseline in zip(raw, predictions, baselines)
-    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import distinct, in_batches, no_grad_rates
 from ni_platform.models.encoders.domain import domain_counts
+from ni_platform.models.encoders.domain import domain_tokens as tokens_of
 from ni_platform.models.inputs import category
 
 _AT_ONCE = 4096
@@ -106,7 +106,7 @@ def domain_tokens(contents: Contents) -> Named:
     buckets = contents.scorer.inputs.domain_buckets
     names, shares = [], []
     for cell in contents.frame[contents.scorer.schema.domain]:
-        tokens = list(dict.fromkeys(re.findall(r"[^\W_]+", (category(cell) or "").lower())))
+        tokens = list(dict.fromkeys(tokens_of(category(cell) or "")))
         found = np.array([domain_counts(token, buckets) for token in tokens], dtype=np.float64)
         if len(tokens):
             # Tokens that are hashed alike share their counter.

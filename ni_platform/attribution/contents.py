@@ -12,7 +12,7 @@ from torch import Tensor
 from ni_platform.data.batch import Inputs
 from ni_platform.models.m2fn.network import M2FN
 from ni_platform.models.outputs import rates
-from ni_platform.models.scorer import Scorer
+from ni_platform.models.scorer import Network, Scorer
 
 
 class Contents:
@@ -35,7 +35,7 @@ class Contents:
         self._encoded: dict[str, Tensor] = {}
         with torch.no_grad():
             for name in self.modalities:
-                if not (name == "image" and self._image_depends_on_all):
+                if not (name == "image" and image_depends_on_all(self.network)):
                     self._encoded[name] = self.network.encode(name, self.inputs)
             every = torch.arange(len(self.frame), device=scorer.device)
             self.predictions: np.ndarray = _numpy(self._predict(every, "", {}, {}))
@@ -76,7 +76,7 @@ class Contents:
         self, rows: Tensor, changed: str, encoded: dict[str, Tensor], fields: dict[str, Any]
     ) -> Tensor:
         kept = {name: value[rows] for name, value in self._encoded.items() if name != changed}
-        if self._image_depends_on_all and changed != "image":
+        if image_depends_on_all(self.network) and changed != "image":
             fields = fields | self.pictures(rows)
         inputs = Inputs(size=len(rows), encoded=kept | encoded, **fields)
         return rates(self.network(inputs), self.scorer.buckets)[0]
@@ -91,9 +91,10 @@ class Contents:
                     "image_present_B": present_B[rows]}  # fmt: skip
         return {"image_B3HW": pixels[rows], "image_present_B": present_B[rows]}
 
-    @property
-    def _image_depends_on_all(self) -> bool:
-        return isinstance(self.network, M2FN) and len(self.network.low_level) > 0
+
+def image_depends_on_all(network: Network) -> bool:
+    """Whether the picture is encoded with what the other modalities say (M2FN Section 5.1)."""
+    return isinstance(network, M2FN) and len(network.low_level) > 0
 
 
 def _numpy(values: Tensor) -> np.ndarray:

@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ni_platform.attribution.contents import image_depends_on_all
 from ni_platform.errors import ConfigError
-from ni_platform.models.m2fn.network import M2FN
 from ni_platform.models.outputs import rates
 from ni_platform.models.regressor import load_regressor
 from ni_platform.models.scorer import Scorer
@@ -68,7 +68,11 @@ class LoadedModel:
             ImageError: the picture cannot be decoded.
         """
         scorer, column = self.scorer, self.scorer.schema.image
-        cached = column is not None and picture_key is not None and not self._image_reads_others
+        cached = (
+            column is not None
+            and picture_key is not None
+            and not image_depends_on_all(scorer.model)
+        )
         with torch.inference_mode():
             if not (cached and column is not None and picture_key is not None):
                 inputs = scorer.inputs.encode(frame).to(scorer.device)
@@ -88,11 +92,6 @@ class LoadedModel:
     def rates_of(self, frame: pd.DataFrame, progress: Any = None) -> np.ndarray:
         """Predicted success rates, float64 [N]."""
         return self.scorer.predict(frame, progress=progress)
-
-    @property
-    def _image_reads_others(self) -> bool:
-        network = self.scorer.model
-        return isinstance(network, M2FN) and len(network.low_level) > 0
 
     def _embedding(self, frame: pd.DataFrame, key: str) -> Tensor:
         if key not in self._pictures:

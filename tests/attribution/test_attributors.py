@@ -6,6 +6,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.config import AttributionConfig
@@ -37,8 +38,6 @@ def test_with_all_features_a_content_is_what_the_model_predicts(features):
                                rtol=1e-5)  # fmt: skip
     np.testing.assert_allclose(contents.predictions, scored, rtol=1e-5)
     points, _ = features.points(rows[:1])
-    import torch
-
     there = features.rates_at(points, torch.tensor(rows[:1]))
     np.testing.assert_allclose(there.detach().numpy(), scored[rows[:1]], rtol=1e-5)
 

@@ -187,6 +187,7 @@ def test_a_past_content_is_picked_by_clicks(browser):
 
     browser.wait("location.search.includes('content=c12')")
     browser.wait(EXPLAINED)
+    assert "now c12" in browser.text(".pick summary")
 
 
 def test_everything_to_operate_has_a_name_and_is_reached_by_tab(browser):

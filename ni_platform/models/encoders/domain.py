@@ -25,13 +25,18 @@ class DomainEncoderConfig:
             raise ConfigError(f"buckets must be at least 1, but is {self.buckets}.")
 
 
+def domain_tokens(domain: str) -> list[str]:
+    """The runs of letters and digits of a domain, in lower case."""
+    return re.findall(r"[^\W_]+", domain.lower())
+
+
 def domain_counts(domain: str, buckets: int) -> np.ndarray:
     """Counts [buckets] of the hashed tokens of a domain, float32.
 
-    The tokens are the runs of letters and digits, in lower case, so that "DE/homepage" and
+    Tokens (`domain_tokens`) are hashed one by one, so that "DE/homepage" and
     "FR/homepage" share what "homepage" stands for, and an unseen domain what its parts share.
     """
     counts = np.zeros(buckets, dtype=np.float32)
-    for token in re.findall(r"[^\W_]+", domain.lower()):
+    for token in domain_tokens(domain):
         counts[zlib.crc32(token.encode()) % buckets] += 1
     return counts
