@@ -8,12 +8,21 @@ from dataclasses import replace
 from typing import Any
 
 from experiments.neural_insights import full
+from ni_platform.attribution.config import METHODS
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig, Pretraining, fitted_to
+from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.neural_insights import MODALITIES, NeuralInsightsConfig
-from ni_platform.tables.definition import Column, PaperTable, Row
+from ni_platform.tables.definition import CONTROL_BEST, INSIGHT, Column, PaperTable, Row
+
+_LABELS = ("GradCAM", "Integrated Gradients", "Kernel SHAP", "Feature Ablation", "PCA")
+_TABLE_2 = {
+    "text": dict(zip(METHODS, (0.0, 288.0, 109.0, -14.0, 493.0), strict=True)),
+    "image": dict(zip(METHODS, (0.0, 55.0, -18.0, 0.5, 145.0), strict=True)),
+}
+"""Change of rho in percent; the paper prints no name above the third method, Kernel SHAP's."""
 
 
 def table1(dataset: Dataset, base: ExperimentConfig | None = None) -> PaperTable:
@@ -79,6 +88,51 @@ def table1(dataset: Dataset, base: ExperimentConfig | None = None) -> PaperTable
             if label in models
         ),
         notes=tuple(notes),
+    )
+
+
+def table2(dataset: Dataset, base: ExperimentConfig | None = None) -> PaperTable:
+    """NI Table 2: the insight correlation of each attribution method, against GradCAM's."""
+    base = base or full()
+    if isinstance(base.model, TabularConfig):
+        raise ConfigError(f"{base.name} is no network, and only networks can be explained")
+    insights = base.insights or InsightsConfig()
+    every_method = replace(insights.attribution, methods=METHODS)
+    base = replace(base, insights=replace(insights, attribution=every_method))
+    columns: list[Column] = []
+    printed = {}
+    for modality in fitted_to(base, dataset).model.modalities:
+        if modality not in _TABLE_2:
+            continue
+        for end, title in (("", "all pairs"), (CONTROL_BEST, "control against best")):
+            if end and dataset.arm is None:
+                continue
+            metric = f"{INSIGHT}{modality}{end}"
+            columns += [
+                Column(title=f"ρ {modality}, {title}", metric=metric),
+                Column(title=f"Δρ {modality}, {title}", metric=metric, relative_to=_LABELS[0]),
+            ]
+        # The paper compares controls with best treatments only; without controls all pairs do.
+        printed[columns[-1].title] = _TABLE_2[modality]
+    return PaperTable(
+        name="neural_insights.table2",
+        title="Neural Insights, Table 2: results of insights evaluation",
+        columns=tuple(columns),
+        rows_are="method",
+        rows=tuple(
+            Row(
+                label=label,
+                config=base,
+                method=method,
+                paper={title: changes[method] for title, changes in printed.items()},
+            )
+            for method, label in zip(METHODS, _LABELS, strict=True)
+        ),
+        notes=(
+            "ρ: Pearson's correlation of attribution and success rate differences (Eq. 7); Δρ: its "
+            "change in percent of the size of GradCAM's, which says little where GradCAM's "
+            "interval contains 0.",
+        ),
     )
 
 

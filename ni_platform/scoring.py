@@ -33,6 +33,9 @@ from ni_platform.tracking.model_source import resolve_model, run_of_model
 from ni_platform.tracking.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_record import RunRecord
 
+EXPLAINED_RUN = "ni.explained_run"
+"""Tag of a run of insights on another dataset than the model's own: the run that made the model."""
+
 
 class OnScored(Protocol):
     """Told how many contents were scored just now, and how many there are in all."""
@@ -58,16 +61,7 @@ def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) ->
     trained = run_of_model(uri)
     membership = _unseen(dataset, None if trained is None else RunEvaluation.load(trained))
     config = EvaluationConfig()
-    with RunRecord.start(
-        "evaluations",
-        run_name=f"evaluate {dataset.manifest.name}",
-        parameters={"model": uri},
-        tags={
-            "ni.dataset": dataset.root,
-            "ni.dataset_fingerprint": dataset.fingerprint(),
-            "ni.evaluated_run": trained,
-        },
-    ) as record:
+    with _own_run("evaluations", uri, dataset, {"ni.evaluated_run": trained}) as record:
         rows = membership["row"].to_numpy()
         table = outcome_table(dataset, membership.drop(columns="row"), rows)
         predictions, deviations = _score(scorer, dataset, rows, on_scored)
@@ -196,17 +190,24 @@ def explain_model(
     unseen = _unseen(dataset, trained)
     parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": "train"})
     parts.loc[unseen["row"], "part"] = "in_domain"
-    with RunRecord.start(
-        "insights",
-        run_name=f"insights {dataset.manifest.name}",
+    with _own_run("insights", uri, dataset, {EXPLAINED_RUN: trained_id}) as record:
+        return record.run_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
+
+
+def _own_run(
+    experiment: str, uri: str, dataset: Dataset, model_run: dict[str, str | None]
+) -> RunRecord:
+    """Start a run of what is done with a model on a dataset."""
+    return RunRecord.start(
+        experiment,
+        run_name=f"{experiment} {dataset.manifest.name}",
         parameters={"model": uri},
         tags={
             "ni.dataset": dataset.root,
             "ni.dataset_fingerprint": dataset.fingerprint(),
-            "ni.explained_run": trained_id,
+            **model_run,
         },
-    ) as record:
-        return record.run_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
+    )
 
 
 def network_of(uri: str) -> Scorer:
@@ -214,6 +215,7 @@ def network_of(uri: str) -> Scorer:
 
     Raises:
         ConfigError: It is a tabular one.
+        TrackingError: There is no such model.
 
     """
     model = load_regressor(resolve_model(uri))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ni_platform.attribution.contents import Contents
-from ni_platform.attribution.features import distinct, in_batches, no_grad_rates
+from ni_platform.attribution.features import distinct, in_batches, no_grad_rates, pixels_at_once
 from ni_platform.attribution.tiles import Rate, TiledPicture
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
@@ -19,10 +20,10 @@ from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.m2fn.network import M2FN
 
-_PIXELS_AT_ONCE = 2_000_000
-"""Pixels that are encoded together, beyond a first picture."""
 _LARGEST_WHOLE = 2_000_000
 """Pixels of the largest picture of native size that a network without tiles is asked about."""
+_LOCAL_SHARE = 0.6
+"""Beyond this share of a picture, reading only what a cell changes costs more than it saves."""
 _HEADS_AT_ONCE = 1024
 """Predictions from embeddings of large pictures that are made together."""
 
@@ -32,7 +33,8 @@ class Cells:
 
     That is zero after standardisation, the zero vector of NI Section 4.2's ablation. A content
     without a picture has no cells. Pictures beyond `tiling.LARGE` pixels are read tile by tile,
-    with the same result.
+    with the same result; where the network's last map reads locally, one cell less is computed from
+    the part of the map that reads it.
     """
 
     modality: str = "image"
@@ -58,6 +60,7 @@ class Cells:
             for row in range(len(contents))
             if has[row] and self._takes_tiles(sides[row])
         }
+        self._local = self._local_pictures(has)
         whole = {side for row, side in enumerate(sides) if row not in self._tiled}
         self._labels = {
             side: _labels(side, _grid(side, grid)).to(contents.device) for side in whole
@@ -92,31 +95,58 @@ class Cells:
             )
         return False
 
+    def _local_pictures(self, has: np.ndarray) -> dict[int, TiledPicture]:
+        """Pictures of which one cell less makes the network read only a part again."""
+        if not _can_tile(self.contents):
+            return {}
+        pictures = {
+            row: _tiled_picture(self.contents, row, self.shapes[row])
+            for row in range(len(self.contents))
+            if has[row] and row not in self._tiled
+        }
+        return {row: own for row, own in pictures.items() if own.share_without() <= _LOCAL_SHARE}
+
     def rates(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
         """As `Features.rates`; equal coalitions of one picture are computed once."""
         first, which = distinct(rows, present, self._sizes)
         rows, present = rows[first], present[first]
         found = np.empty(len(rows))
+        absent = self._sizes[rows] - self._used(rows, present).sum(1)
+        local = (absent == 1) & np.isin(rows, list(self._local))
         large = np.isin(rows, list(self._tiled))
-        for row in np.unique(rows[large]):
-            chosen = np.flatnonzero(rows == row)
-            found[chosen] = self._tiled_rates(int(row), present[chosen])
-        rest = np.flatnonzero(~large)
+        for chosen, embeddings in (
+            (local, self._local_embeddings), (large, self._tiled_embeddings),
+        ):  # fmt: skip
+            for row in np.unique(rows[chosen]):
+                places = np.flatnonzero(chosen & (rows == row))
+                found[places] = self._rates_of_embeddings(
+                    int(row), embeddings(int(row), present[places, : self._sizes[row]])
+                )
+        rest = np.flatnonzero(~large & ~local)
         for group in _of_equal_size([self.pixels[row].shape for row in rows[rest]]):
             group = rest[group]
             side = tuple(self.pixels[rows[group[0]]].shape[1:])
-            at_once = max(1, _PIXELS_AT_ONCE // (side[0] * side[1]))
+            at_once = max(1, pixels_at_once(self.contents.device) // (side[0] * side[1]))
             for part in in_batches(len(group), at_once):
                 chosen = group[part]
                 found[chosen] = self._masked_rates(rows[chosen], present[chosen], side)
         self.evaluations += len(rows)
         return found[which]
 
-    def _tiled_rates(self, row: int, present: np.ndarray) -> np.ndarray:
-        embedding_PC = self._tiled[row].embeddings(present[:, : self._sizes[row]])
+    def _used(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
+        """`present` without the columns beyond a content's cells."""
+        return present & (np.arange(present.shape[1]) < self._sizes[rows][:, None])
+
+    def _tiled_embeddings(self, row: int, present: np.ndarray) -> Tensor:
+        return self._tiled[row].embeddings(present)
+
+    def _local_embeddings(self, row: int, present: np.ndarray) -> Tensor:
+        return self._local[row].embeddings_without(present.argmin(1))
+
+    def _rates_of_embeddings(self, row: int, embedding_PC: Tensor) -> np.ndarray:
         found = []
-        for part in in_batches(len(present), _HEADS_AT_ONCE):
-            same = np.full(len(present[part]), row)
+        for part in in_batches(len(embedding_PC), _HEADS_AT_ONCE):
+            same = np.full(len(embedding_PC[part]), row)
             found.append(no_grad_rates(self.contents, same, "image", encoded=embedding_PC[part]))
         return np.concatenate(found)
 
@@ -127,14 +157,19 @@ class Cells:
         width = min(cells, present.shape[1])
         kept[:, :width] = torch.as_tensor(present[:, :width], device=self.contents.device)
         here = torch.as_tensor(self.contents.has("image")[rows], device=self.contents.device)
-        pixels = torch.stack([self.pixels[row] for row in rows]).float()
+        pixels = self._stacked(rows)
         masked = torch.where(kept[:, labels_HW].unsqueeze(1), pixels, self.baseline)
         return no_grad_rates(self.contents, rows, "image", image_B3HW=masked, image_present_B=here)
 
     def points(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Pixels [B, 3, H, W] as floats, and the mean colour, of pictures of one size."""
-        pixels = torch.stack([self.pixels[row] for row in rows]).float()
+        pixels = self._stacked(rows)
         return pixels, self.baseline.expand_as(pixels)
+
+    def _stacked(self, rows: Iterable[int]) -> Tensor:
+        """Pixels [B, 3, H, W] as floats, in the layout that convolutions like."""
+        pixels = torch.stack([self.pixels[row] for row in rows])
+        return pixels.to(torch.float32, memory_format=torch.channels_last)
 
     def rates_at(self, points: Tensor, rows: Tensor) -> Tensor:
         """As `Features.rates_at`."""
@@ -146,10 +181,12 @@ class Cells:
         return list(contributions.detach().double().sum(1).cpu().numpy())
 
 
-def feature_maps(contents: Contents) -> list[Tensor | None]:
+def feature_maps(contents: Contents, side: int) -> list[Tensor | None]:
     """The image network's last map [C, H', W'] of each picture, half precision, on the CPU.
 
-    Of M2FN the one without fusion, which depends on the picture alone. None without a picture.
+    Of M2FN the one without fusion, which depends on the picture alone. None without a picture. A
+    map with more than `side` locations along a side is averaged down to that: so neither the maps
+    that are kept nor the comparison of their locations grows with the pictures.
 
     Raises:
         ConfigError: the image network has no map.
@@ -169,7 +206,7 @@ def feature_maps(contents: Contents) -> list[Tensor | None]:
             for row in np.flatnonzero(has).tolist():
                 if _can_tile(contents) and tiling.is_large(*_side(contents, row)):
                     # The hook would see the map of each tile, with its margin.
-                    found[row] = _tiled_picture(contents, row, (1, 1)).feature_map().half().cpu()
+                    found[row] = _kept(_tiled_picture(contents, row, (1, 1)).feature_map(), side)
                     continue
                 chosen = torch.tensor([row], device=contents.device)
                 inputs = Inputs(size=1, **contents.pictures(chosen))
@@ -181,11 +218,18 @@ def feature_maps(contents: Contents) -> list[Tensor | None]:
                         "the image network gives a sequence, not a map, so locations of two "
                         "pictures cannot be compared; leave image out"
                     )
-                found[row] = last[0].half().cpu()
+                found[row] = _kept(last[0], side)
     finally:
         if hook is not None:
             hook.remove()
     return found
+
+
+def _kept(map_CHW: Tensor, side: int) -> Tensor:
+    height, width = map_CHW.shape[1:]
+    scale = min(1.0, side / max(height, width))
+    size = (max(1, round(scale * height)), max(1, round(scale * width)))
+    return functional.adaptive_avg_pool2d(map_CHW, size).half().cpu()
 
 
 def _side(contents: Contents, row: int) -> tuple[int, int]:

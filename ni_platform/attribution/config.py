@@ -11,6 +11,9 @@ PCA = "pca"
 """The consensus of the other methods."""
 METHODS = ("grad_cam", "integrated_gradients", "kernel_shap", "feature_ablation", PCA)
 """In the order of NI Table 2."""
+RATE_CHANGES = ("integrated_gradients", "kernel_shap", "feature_ablation")
+"""Those whose contributions are changes of the success rate. GradCAM's have a unit of their own,
+and so has what PCA makes of all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,8 @@ class AttributionConfig:
     grid: int = 8
     """Cells along a picture's longer side, for methods that perturb."""
     map_side: int = 32
-    """Maps of gradients that are finer than this are summed up to it."""
+    """Most cells along a side of a recorded map: finer maps of contributions are summed up to it,
+    finer feature maps averaged."""
     samples: int = 128
     """Coalitions per content of Kernel SHAP."""
     steps: int = 32

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ from ni_platform.attribution.attribution import Attribution, Attributor
 from ni_platform.attribution.cells import Cells, feature_maps
 from ni_platform.attribution.columns import Named, attribute_columns, domain_tokens
 from ni_platform.attribution.config import PCA, AttributionConfig
-from ni_platform.attribution.consensus import consensus, resized
+from ni_platform.attribution.consensus import PrincipalComponent, resized
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.feature_ablation import FeatureAblation
 from ni_platform.attribution.features import Features, without_anything
@@ -25,6 +25,9 @@ from ni_platform.errors import ConfigError
 from ni_platform.models.scorer import Scorer
 
 _CONTENTS_AT_ONCE = 64
+_PIXELS_AT_ONCE = 16_000_000
+"""Pixels of pictures of native size that are held together, beyond a first picture; a map of
+contributions in pixels takes 8 bytes for each."""
 
 
 @dataclass
@@ -35,13 +38,12 @@ class ModalityExplained:
     words: list[list[Word]] = field(default_factory=list)
     """Of texts, the features of each content."""
     maps: list[Tensor | None] = field(default_factory=list)
-    """Of pictures, the image network's last map [C, H', W'] of each content."""
+    """Of pictures, the image network's last map [C, H', W'] of each content, where it was asked
+    for."""
     names: list[list[str]] = field(default_factory=list)
     """Of the domain and attributes, the features of each content."""
-    shares_of_variance: float | None = None
-    """How much of the methods' variance the PCA's first component explains."""
-    loadings: dict[str, float] = field(default_factory=dict)
-    """Each method's weight in the PCA."""
+    component: PrincipalComponent | None = None
+    """What PCA makes of the methods."""
     evaluations: int = 0
     """How often the network was asked."""
 
@@ -61,6 +63,8 @@ def explain(
     config: AttributionConfig,
     *,
     modalities: tuple[str, ...] | None = None,
+    components: Mapping[str, PrincipalComponent] | None = None,
+    with_maps: bool = False,
     progress: Callable[[int], None] = lambda contents: None,
 ) -> Explanations:
     """Explain what a network predicts for the rows of `frame`.
@@ -73,6 +77,8 @@ def explain(
         frame: as `InputEncoder.encode` takes it.
         config: how.
         modalities: what is explained; all that the network reads if None.
+        components: of modalities, what PCA made of other contents; found in these contents if None.
+        with_maps: keep feature maps, which tell what distinguishes two pictures.
         progress: called with the number of contents of each group when it is done.
 
     Raises:
@@ -87,20 +93,31 @@ def explain(
             )
     found = {name: ModalityExplained() for name in chosen}
     predictions = [np.empty(0)]
-    for start in range(0, len(frame), _CONTENTS_AT_ONCE):
-        contents = Contents(scorer, frame.iloc[start : start + _CONTENTS_AT_ONCE])
+    for group in _groups(scorer, frame):
+        contents = Contents(scorer, group)
         predictions.append(contents.predictions)
         for name, explained in found.items():
-            _explain(features_of(contents, name, config), config, explained)
+            _explain(features_of(contents, name, config), config, explained, with_maps)
         progress(len(contents))
     if PCA in config.methods:
-        for explained in found.values():
+        for name, explained in found.items():
             if len(explained.by_method) > 1:
-                combined = consensus(explained.by_method)
-                explained.by_method[PCA] = combined.attributions
-                explained.loadings = combined.loadings
-                explained.shares_of_variance = combined.explained_variance
+                known = (components or {}).get(name)
+                explained.component = known or PrincipalComponent.of(explained.by_method)
+                explained.by_method[PCA] = explained.component.combine(explained.by_method)
     return Explanations(np.concatenate(predictions), found)
+
+
+def _groups(scorer: Scorer, frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Parts of `frame` that are explained together: few contents, and few pixels."""
+    start, pixels = 0, 0
+    for end, size in enumerate(scorer.inputs.native_pixels(frame)):
+        if end > start and (end - start == _CONTENTS_AT_ONCE or pixels + size > _PIXELS_AT_ONCE):
+            yield frame.iloc[start:end]
+            start, pixels = end, 0
+        pixels += size
+    if start < len(frame):
+        yield frame.iloc[start:]
 
 
 def features_of(contents: Contents, modality: str, config: AttributionConfig) -> Features:
@@ -112,12 +129,15 @@ def features_of(contents: Contents, modality: str, config: AttributionConfig) ->
     return domain_tokens(contents) if modality == "domain" else attribute_columns(contents)
 
 
-def _explain(features: Features, config: AttributionConfig, explained: ModalityExplained) -> None:
+def _explain(
+    features: Features, config: AttributionConfig, explained: ModalityExplained, with_maps: bool
+) -> None:
     baselines = without_anything(features)
     if isinstance(features, Words):
         explained.words += features.words
     elif isinstance(features, Cells):
-        explained.maps += feature_maps(features.contents)
+        if with_maps:
+            explained.maps += feature_maps(features.contents, config.map_side)
     elif isinstance(features, Named):
         explained.names += features.names
     for method in attributors(config):

@@ -81,6 +81,15 @@ def in_batches(count: int, at_once: int) -> list[slice]:
     return [slice(start, start + at_once) for start in range(0, count, at_once)]
 
 
+def pixels_at_once(device: torch.device) -> int:
+    """Pixels of pictures that an image network is fast with together, beyond a first picture.
+
+    On a CPU the maps of more overflow its caches: half the speed at 20 times as many
+    (`tests/benchmarks/RESULTS.md`). A GPU wants to be filled; gradients need 3 KB a pixel there.
+    """
+    return 110_000 if device.type == "cpu" else 500_000
+
+
 def no_grad_rates(
     contents: Contents, rows: np.ndarray, modality: str, **changed: Any
 ) -> np.ndarray:

@@ -8,14 +8,22 @@ after the other. What grows with the picture are its own pixels and a map of con
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ni_platform.attribution.features import in_batches, pixels_at_once
 from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
-from ni_platform.models.encoders.tiling import Tile, location_sum, map_size, tiles_of
+from ni_platform.models.encoders.tiling import (
+    Tile,
+    dependent_on,
+    location_sum,
+    map_size,
+    tiles_of,
+)
 
 Rate = Callable[[Tensor], Tensor]
 """From a picture's embedding [1, C] to the success rate [1], differentiable."""
@@ -73,6 +81,73 @@ class TiledPicture:
             total_PC += np.stack(sums)[which.ravel()]
         mean_PC = torch.from_numpy(total_PC / (self.map_shape[0] * self.map_shape[1]))
         return mean_PC.to(self._image_3HW.device, torch.float32)
+
+    def embeddings_without(self, cells: np.ndarray) -> Tensor:
+        """Embeddings [P, C] of the picture without one cell each, int64 [P].
+
+        Only the part of the map that reads the cell is computed again.
+        """
+        whole_CHW = self.feature_map()
+        total_C = location_sum(whole_CHW.unsqueeze(0))[0]
+        found_PC = total_C.repeat(len(cells), 1)
+        for places, tiles in self._alike(cells):
+            for part in in_batches(len(places), self._at_once(tiles[0])):
+                masked = [
+                    self._without(int(cells[place]), tile)
+                    for place, tile in zip(places[part], tiles[part])
+                ]
+                with torch.inference_mode():
+                    again = location_sum(self._features(tiles[0], torch.cat(masked)))
+                before = [whole_CHW[:, tile.owned[0], tile.owned[1]] for tile in tiles[part]]
+                found_PC[places[part]] += again - location_sum(torch.stack(before))
+        mean_PC = found_PC / (self.map_shape[0] * self.map_shape[1])
+        return mean_PC.to(self._image_3HW.device, torch.float32)
+
+    def share_without(self) -> float:
+        """Pixels that one cell less makes the network read again, as a share of the picture."""
+        down, across = (cells.max() // 2 for cells in self._cells)
+        tile = self._reading(int(down * self._across + across))
+        height, width = (pixels.stop - pixels.start for pixels in tile.pixels)
+        return height * width / (self.shape[0] * self.shape[1])
+
+    def _alike(self, cells: np.ndarray) -> Iterator[tuple[np.ndarray, list[Tile]]]:
+        """Places in `cells` whose tiles have one shape, with these tiles."""
+        groups: dict[Any, tuple[list[int], list[Tile]]] = {}
+        for place, cell in enumerate(cells.tolist()):
+            tile = self._reading(cell)
+            size = tuple(pixels.stop - pixels.start for pixels in tile.pixels)
+            key = (size, *((own.start, own.stop) for own in tile.inner))
+            places, tiles = groups.setdefault(key, ([], []))
+            places.append(place)
+            tiles.append(tile)
+        for places, tiles in groups.values():
+            yield np.array(places), tiles
+
+    def _at_once(self, tile: Tile) -> int:
+        height, width = (pixels.stop - pixels.start for pixels in tile.pixels)
+        return max(1, pixels_at_once(self._image_3HW.device) // (height * width))
+
+    def _reading(self, cell: int) -> Tile:
+        """The locations that read a cell."""
+        return dependent_on(self._network, *self.shape, *self._pixels_of(cell))
+
+    def _pixels_of(self, cell: int) -> tuple[slice, slice]:
+        """Rows and columns of a cell's pixels."""
+        spans = []
+        for cells, number in zip(self._cells, divmod(cell, self._across)):
+            inside = torch.nonzero(cells == number).flatten().tolist()
+            spans.append(slice(inside[0], inside[-1] + 1))
+        return spans[0], spans[1]
+
+    def _without(self, cell: int, tile: Tile) -> Tensor:
+        """What a tile reads [1, 3, h, w], a cell of it in the mean colour."""
+        crop_13hw = tile.crop(self._image_3HW)
+        rows, columns = (
+            slice(max(0, own.start - read.start), own.stop - read.start)
+            for own, read in zip(self._pixels_of(cell), tile.pixels)
+        )
+        crop_13hw[:, :, rows, columns] = self._encoder.mean_311
+        return crop_13hw
 
     def embedding_towards(self, share: float) -> Tensor:
         """Embedding [1, C] of the picture at a share of the way from the mean colour to itself."""

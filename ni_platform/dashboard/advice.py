@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ni_platform.dashboard.explaining import IN_POINTS
 from ni_platform.insights.config import SupportConfig
 from ni_platform.insights.rank_scores import supported, top_and_bottom
 from ni_platform.insights.record import StoredInsights
@@ -98,7 +97,7 @@ def past_of(insights: StoredInsights | None, feature: str) -> Recommendation | N
 def in_points(insights: StoredInsights, modality: str) -> bool:
     """Whether the method that insights prefer for a modality gives changes of the success rate."""
     summary = insights.modalities.get(modality)
-    return summary is None or summary.method in IN_POINTS
+    return summary is None or summary.in_points
 
 
 def listed(rows: pd.DataFrame, in_points: bool) -> list[Recommendation]:

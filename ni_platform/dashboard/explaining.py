@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,18 +10,17 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ni_platform.attribution.config import METHODS, PCA, AttributionConfig
+from ni_platform.attribution.config import PCA, RATE_CHANGES, AttributionConfig
+from ni_platform.attribution.consensus import PrincipalComponent
 from ni_platform.attribution.explain import explain
 from ni_platform.attribution.words import Word
 from ni_platform.dashboard.pictures import GRID, Cell, overlays, strongest
+from ni_platform.insights.record import StoredInsights
 from ni_platform.models.inputs import category
 from ni_platform.models.scorer import Scorer
 
 _DEFAULT = {"image": "feature_ablation"}
 """Where no insights say which method agrees best with outcomes; else Kernel SHAP."""
-IN_POINTS = ("integrated_gradients", "kernel_shap", "feature_ablation")
-"""Methods whose contributions are changes of the success rate. GradCAM's have a unit of their
-own, and so has what PCA makes of all."""
 _KEPT = 256
 _STRENGTHS = 4
 _FAINTEST = 0.08
@@ -87,10 +85,18 @@ class Explainer:
     Not for several threads at once: hooks of one explanation must not see another's network.
     """
 
-    def __init__(self, scorer: Scorer, preferred: Mapping[str, str]) -> None:
-        """Take the network and the method that insights prefer, by modality."""
+    def __init__(self, scorer: Scorer, insights: StoredInsights | None) -> None:
+        """Take the network, and the insights whose methods and settings are followed."""
         self._scorer = scorer
-        self._preferred = preferred
+        self._config = AttributionConfig(grid=GRID)
+        self._preferred: dict[str, str] = {}
+        self._components: dict[str, PrincipalComponent] = {}
+        if insights is not None:
+            self._config = insights.config.attribution
+            for name, found in insights.modalities.items():
+                self._preferred[name] = found.method
+                if found.component is not None:
+                    self._components[name] = found.component
         self._kept: OrderedDict[tuple[str, str], Explained] = OrderedDict()
 
     @property
@@ -123,14 +129,17 @@ class Explainer:
         self, modality: str, frame: pd.DataFrame, picture: Image.Image | None
     ) -> Explained:
         method = self._preferred.get(modality, _DEFAULT.get(modality, "kernel_shap"))
-        methods = METHODS if method == PCA else (method,)
-        config = AttributionConfig(methods=methods, grid=GRID)
-        found = explain(self._scorer, frame, config, modalities=(modality,)).modalities[modality]
+        config = self._config
+        if method != PCA:
+            config = replace(config, methods=(method,))
+        found = explain(
+            self._scorer, frame, config, modalities=(modality,), components=self._components
+        ).modalities[modality]
         attribution = found.by_method[method][0]
         explained = Explained(
             modality=modality,
             method=_SAID[method],
-            in_points=method in IN_POINTS,
+            in_points=method in RATE_CHANGES,
             prediction=attribution.prediction,
             baseline=attribution.baseline,
         )

@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from ni_platform.attribution.contents import image_depends_on_all
-from ni_platform.errors import ConfigError
 from ni_platform.models.outputs import rates
-from ni_platform.models.regressor import load_regressor
 from ni_platform.models.scorer import Scorer
-from ni_platform.tracking.model_source import resolve_model
+from ni_platform.scoring import network_of
 
 _PICTURES = 16
 """Encoded pictures that are kept: those of the contents that one is working on."""
@@ -38,19 +36,8 @@ class LoadedModel:
 
     @classmethod
     def load(cls, uri: str) -> LoadedModel:
-        """Load a model by run id, model URI or folder.
-
-        Raises:
-            ConfigError: it is a model of a table, which has no attributions.
-            TrackingError: there is no such model.
-        """
-        regressor = load_regressor(resolve_model(uri))
-        if not isinstance(regressor, Scorer):
-            raise ConfigError(
-                f"The dashboard explains networks, but {uri} is a model of a table of features, "
-                "which has no attributions: name a model of neural_insights or m2fn."
-            )
-        return cls(regressor, uri)
+        """Load a model by run id, model URI or folder; raises what `network_of` does."""
+        return cls(network_of(uri), uri)
 
     def copy_of_scorer(self) -> Scorer:
         """A scorer of its own for explanations, whose hooks must not see other predictions."""

@@ -14,8 +14,10 @@ from ni_platform.dashboard.studio import Studio
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.insights.record import StoredInsights
+from ni_platform.scoring import EXPLAINED_RUN
 from ni_platform.tracking.model_source import run_of_model
 from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
+from ni_platform.tracking.run_queries import find_runs
 
 PAST = 5000
 """Most past contents that are scored at the start."""
@@ -44,7 +46,7 @@ def open_studio(
     model = LoadedModel.load(uri)
     dataset = Dataset.open(data)
     run = run_of_model(uri)
-    insights = None if run is None else StoredInsights.load(run)
+    insights = None if run is None else _insights(run, dataset)
     rows = _sample(len(dataset))
     frame = dataset.inputs(rows)
     past = PastContents(
@@ -59,6 +61,16 @@ def open_studio(
     if insights is not None and insights.patches is not None:
         patches = Patches(insights.patches, dataset, in_points=in_points(insights, "image"))
     return Studio(model, dataset, past, insights=insights, patches=patches, ensemble=others)
+
+
+def _insights(run: str, dataset: Dataset) -> StoredInsights | None:
+    """The run's insights on this dataset, else on the one that it was trained on."""
+    here = find_runs({EXPLAINED_RUN: run, "ni.dataset_fingerprint": dataset.fingerprint()})
+    for run_id in [*(found.run_id for found in here if found.status == "FINISHED"), run]:
+        insights = StoredInsights.load(run_id)
+        if insights is not None:
+            return insights
+    return None
 
 
 def _sample(count: int) -> np.ndarray:

@@ -73,10 +73,7 @@ class Studio:
         self.ensemble = (model, *ensemble)
         self.uploads = Uploads()
         self.schema = model.scorer.schema
-        preferred = (
-            {} if insights is None else {m: s.method for m, s in insights.modalities.items()}
-        )
-        self.explainer = Explainer(model.copy_of_scorer(), preferred)
+        self.explainer = Explainer(model.copy_of_scorer(), insights)
         self._predicted = dict(zip(past.rows.tolist(), past.predictions.tolist()))
         self._ids = dataset.content_id.astype(str)
         self._domains = domain_labels(dataset)

@@ -78,6 +78,12 @@ def probe(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageP
     return ImageProbe(width=width, height=height, sha256=digest, problem=None)
 
 
+def pixel_count(source: bytes | str | Path) -> int:
+    """Width times height by the picture's header; `ImageError` where it cannot be read."""
+    with _explained(_named(source)), Image.open(io.BytesIO(read_encoded(source))) as image:
+        return image.width * image.height
+
+
 def read_encoded(source: bytes | str | Path) -> bytes:
     """Bytes of a picture as they are stored; `ImageError` where they cannot be read."""
     if isinstance(source, bytes):

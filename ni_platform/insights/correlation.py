@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from ni_platform.insights.pairs import Arms
 from ni_platform.metrics.intervals import Draws, Estimate, Resampling, ratio
@@ -90,18 +91,53 @@ def agreement(
         )
     codes = np.unique(arms.test[arms.first[chosen]], return_inverse=True)[1].astype(np.int64)
     resampling = Resampling.of(codes, replicates=replicates, seed=seed)
-    ones = np.ones(len(chosen))
-    rho = _pearson(*resampling.sums(ones, d_c, d_y, d_c * d_c, d_y * d_y, d_c * d_y))
+    rho = _correlation(resampling, d_c, d_y, np.ones(len(chosen)))
     decided = (d_y > 0).astype(np.float64)
     hits = decided * (1 + np.sign(d_c)) / 2
     won, of = resampling.sums(hits, decided)
     return Agreement(
-        correlation=resampling.draws(rho, support=ones).estimate(),
-        p_value=_p_value(arms, difference, choose, float(rho[0]), permutations, seed),
+        correlation=rho.estimate(),
+        p_value=_p_value(arms, difference, choose, rho.value, permutations, seed),
         pairwise=Draws(ratio(won, of), int(codes.max()) + 1).estimate(),
         pairs=len(chosen),
         tests=int(codes.max()) + 1,
     )
+
+
+def mean_correlation(
+    trainings: Sequence[pd.DataFrame], *, replicates: int = 1000, seed: int = 0
+) -> Draws:
+    """Mean of rho over several trainings, on the same draws of A/B tests for all of them.
+
+    Args:
+        trainings: the compared pairs of each: ab_test, attribution_difference and
+            rate_difference of the second content against the first (see `pair_table`).
+        replicates: bootstrap replicates of whole A/B tests.
+        seed: what they follow from.
+    """
+    pairs = pd.concat(trainings, ignore_index=True)
+    of = np.repeat(np.arange(len(trainings)), [len(own) for own in trainings])
+    if not len(pairs):
+        return Draws(np.full(1 + replicates, np.nan), 0)
+    codes = np.unique(pairs["ab_test"].to_numpy(str), return_inverse=True)[1].astype(np.int64)
+    resampling = Resampling.of(codes, replicates=replicates, seed=seed)
+    improvement = pairs["rate_difference"].to_numpy(np.float64)
+    d_c = np.sign(improvement) * pairs["attribution_difference"].to_numpy(np.float64)
+    draws = [
+        _correlation(resampling, d_c, np.abs(improvement), (of == training).astype(np.float64))
+        for training in range(len(trainings))
+    ]
+    values = np.mean([draw.values for draw in draws], axis=0)
+    return Draws(values, min(draw.clusters for draw in draws))
+
+
+def _correlation(
+    resampling: Resampling, d_c: np.ndarray, d_y: np.ndarray, counted: np.ndarray
+) -> Draws:
+    """Rho of the pairs that are `counted` (0 or 1 [P]), on the data and on each replicate."""
+    x, y = counted * d_c, counted * d_y
+    rho = _pearson(*resampling.sums(counted, x, y, x * x, y * y, x * y))
+    return resampling.draws(rho, support=counted)
 
 
 def _surrogates(

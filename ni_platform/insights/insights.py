@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from ni_platform.attribution.attribution import Attribution
-from ni_platform.attribution.config import PCA
+from ni_platform.attribution.config import PCA, RATE_CHANGES
+from ni_platform.attribution.consensus import PrincipalComponent
 from ni_platform.attribution.explain import Explanations, ModalityExplained, explain
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import decode
@@ -64,6 +65,16 @@ class ModalityInsights:
     """The method that recommendations follow: of highest correlation on validation tests."""
     trust: Trust
     """How far that method has earned it."""
+    component: PrincipalComponent | None = None
+    """What PCA made of the methods, so that a content that comes later is explained alike."""
+
+    @property
+    def in_points(self) -> bool:
+        """Whether recommended contributions are changes of the success rate.
+
+        If not, they have a unit of the method's own.
+        """
+        return self.method in RATE_CHANGES
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,10 @@ class Insights:
     """The split's part of each."""
     explanations: Explanations
     modalities: dict[str, ModalityInsights]
+    pairs: pd.DataFrame
+    """The compared pairs of held-out arms: modality, method, first, second (counted in `rows`),
+    ab_test, attribution_difference, rate_difference (second less first) and control_best, whether
+    it is a control against its test's best treatment."""
     scores: dict[str, pd.DataFrame] = field(default_factory=dict)
     """Kind (word, phrase, attribute) -> rank scores with their support; see `rank_scores`."""
     patches: PatchInsights | None = None
@@ -108,21 +123,29 @@ def make_insights(
         on_event(f"explained {done:,} of {len(rows):,} contents")
 
     frame = dataset.inputs(rows)
-    explanations = explain(scorer, frame, config.attribution, progress=progress)
+    explanations = explain(scorer, frame, config.attribution, with_maps=True, progress=progress)
     arms = _arms(dataset, rows)
     held_out = np.isin(part, HELD_OUT)
-    found = {}
+    found, pairs = {}, []
     for name, explained in explanations.modalities.items():
         on_event(f"comparing {name} attributions with what happened")
+        differences = Differences(name, explained, frame, arms, config.similarity)
         found[name] = _judged(
-            name, explained, frame, arms, held_out, part, config,
+            explained, differences, arms, held_out, part, config,
             _shuffled(scorer, dataset, rows[held_out], name, config) if config.sanity else None,
         )  # fmt: skip
+        pairs += [
+            pair_table(arms, differences, attributions, held_out).assign(
+                modality=name, method=method
+            )
+            for method, attributions in explained.by_method.items()
+        ]
     return Insights(
         rows=rows,
         parts=part,
         explanations=explanations,
         modalities=found,
+        pairs=pd.concat(pairs, ignore_index=True),
         scores=_scores(explanations, found, dataset, rows, arms, held_out),
         patches=_patches(scorer, explanations, found, dataset, rows, arms, held_out, config),
     )
@@ -193,17 +216,41 @@ def _arms(dataset: Dataset, rows: np.ndarray) -> Arms:
     return Arms.of(dataset.success_rate[rows], labels(dataset.ab_test), labels(dataset.arm))
 
 
+def pair_table(
+    arms: Arms, differences: Differences, attributions: list[Attribution], counted: np.ndarray
+) -> pd.DataFrame:
+    """The pairs behind a method's insight correlation; see `Insights.pairs`.
+
+    Args:
+        arms: contents, outcomes and the pairs.
+        differences: what distinguishes the contents of each pair.
+        attributions: the method's, of each content.
+        counted: contents whose pairs are compared, bool [N].
+    """
+    inside = differences.differ & counted[arms.first] & counted[arms.second]
+    best = np.zeros(len(inside), dtype=bool)
+    best[control_against_best(arms, inside)(arms.rate)] = True
+    return pd.DataFrame(
+        {
+            "first": arms.first,
+            "second": arms.second,
+            "ab_test": arms.test[arms.first],
+            "attribution_difference": differences.of(attributions),
+            "rate_difference": arms.rate[arms.second] - arms.rate[arms.first],
+            "control_best": best,
+        }
+    )[inside].reset_index(drop=True)
+
+
 def _judged(
-    name: str,
     explained: ModalityExplained,
-    frame: pd.DataFrame,
+    differences: Differences,
     arms: Arms,
     held_out: np.ndarray,
     part: np.ndarray,
     config: InsightsConfig,
     shuffled: Callable[[str], Agreement] | None,
 ) -> ModalityInsights:
-    differences = Differences(name, explained, frame, arms, config.similarity)
     inside = held_out[arms.first] & held_out[arms.second]
     validation = (part[arms.first] == "validation") & (part[arms.second] == "validation")
     unseen = (part[arms.first] == "out_of_domain") & (part[arms.second] == "out_of_domain")
@@ -234,6 +281,7 @@ def _judged(
             judge(method, all_pairs, unseen),
             None if shuffled is None else shuffled(method),
         ),
+        component=explained.component,
     )
 
 
@@ -316,6 +364,7 @@ def _shuffled(
             dataset.inputs(some),
             replace(config.attribution, methods=methods),
             modalities=(name,),
+            with_maps=True,
         ).modalities[name]
         arms = _arms(dataset, some)
         differences = Differences(name, found, dataset.inputs(some), arms, config.similarity)

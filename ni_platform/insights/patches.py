@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ni_platform.attribution.attribution import Attribution
+from ni_platform.attribution.features import pixels_at_once
 from ni_platform.data.batch import Inputs
 from ni_platform.insights.config import PatchConfig, SupportConfig
 from ni_platform.insights.pairs import Arms
@@ -32,8 +33,6 @@ from ni_platform.models.scorer import Scorer
 SHOWN = 10
 """Clusters that patches are sampled from, and patches that are shown, of each direction."""
 
-_PIXELS_AT_ONCE = 2_000_000
-"""Pixels of patches that are embedded together, beyond a first one."""
 _STARTS = 10
 """Random starts of K-means, of which the best counts."""
 
@@ -298,7 +297,7 @@ def patch_embeddings(scorer: Scorer, patches: Sequence[Image.Image]) -> np.ndarr
         ]
     pixels = [torch.from_numpy(np.array(patch)).permute(2, 0, 1) for patch in patches]
     most = max(p.shape[1] * p.shape[2] for p in pixels)
-    at_once = max(1, _PIXELS_AT_ONCE // most)
+    at_once = max(1, pixels_at_once(scorer.device) // most)
     network, found = scorer.model.eval(), []
     with torch.inference_mode():
         for start in range(0, len(pixels), at_once):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ni_platform.attribution.consensus import PrincipalComponent
 from ni_platform.attribution.explain import Explanations
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
@@ -19,6 +20,7 @@ from ni_platform.insights.report import Subject, insights_report
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.scorer import Scorer
+from ni_platform.overrides import from_dict, to_dict
 from ni_platform.tracking.run_queries import download_artifact, has_artifact
 from ni_platform.tracking.run_record import RunRecord
 
@@ -26,7 +28,9 @@ FOLDER = "insights"
 _ATTRIBUTIONS = f"{FOLDER}/attributions.parquet"
 _SCORES = f"{FOLDER}/scores.parquet"
 _PATCHES = f"{FOLDER}/patches.parquet"
+_PAIRS = f"{FOLDER}/pairs.parquet"
 _SUMMARY = f"{FOLDER}/summary.json"
+_CONFIG = f"{FOLDER}/config.json"
 REPORT = f"{FOLDER}/report.html"
 
 
@@ -34,6 +38,8 @@ REPORT = f"{FOLDER}/report.html"
 class StoredInsights:
     """A run's insights, read back."""
 
+    config: InsightsConfig
+    """How they were made."""
     modalities: dict[str, ModalityInsights]
     scores: pd.DataFrame
     """Rank scores: kind (word, phrase, attribute), domain (null: all together), feature, score,
@@ -51,16 +57,27 @@ class StoredInsights:
         Raises:
             TrackingError: there is no such run, or the store does not answer.
         """
-        if not has_artifact(run_id, _SUMMARY):
+        if not has_artifact(run_id, _CONFIG):
             return None
         summary = json.loads(download_artifact(run_id, _SUMMARY).read_text())
         return cls(
+            config=_config(run_id),
             modalities={name: _modality(values) for name, values in summary.items()},
             scores=pd.read_parquet(download_artifact(run_id, _SCORES)),
             patches=pd.read_parquet(download_artifact(run_id, _PATCHES))
             if has_artifact(run_id, _PATCHES)
             else None,
         )
+
+
+def recorded_pairs(run_id: str) -> pd.DataFrame:
+    """The compared pairs behind a run's insight correlations; see `Insights.pairs`."""
+    return pd.read_parquet(download_artifact(run_id, _PAIRS))
+
+
+def has_insights(run_id: str, config: InsightsConfig) -> bool:
+    """Whether a run holds insights that were made just so."""
+    return has_artifact(run_id, _CONFIG) and _config(run_id) == config
 
 
 def explain_and_record(
@@ -100,9 +117,11 @@ def record_insights(
         attribution_table(insights.explanations, dataset, insights.rows), _ATTRIBUTIONS
     )
     record.log_table(score_table(insights.scores), _SCORES)
+    record.log_table(labelled_pairs(insights, dataset), _PAIRS)
     if insights.patches is not None:
         record.log_table(patch_table(insights, dataset), _PATCHES)
     record.log_json({name: asdict(found) for name, found in insights.modalities.items()}, _SUMMARY)
+    record.log_json(to_dict(config), _CONFIG)
     subject = Subject(run_name=record.run_name, run_id=record.run_id, dataset=dataset)
     record.log_text(insights_report(subject, insights, config), REPORT)
 
@@ -140,6 +159,18 @@ def attribution_table(
                     }
                 )
     return pd.DataFrame(table)
+
+
+def labelled_pairs(insights: Insights, dataset: Dataset) -> pd.DataFrame:
+    """`Insights.pairs` with the dataset's own names: content ids and labels of A/B tests."""
+    ids = dataset.content_id.astype(str).to_numpy()[insights.rows]
+    first = insights.pairs["first"].to_numpy(np.int64)
+    ab_test = dataset.ab_test
+    return insights.pairs.assign(
+        first=ids[first],
+        second=ids[insights.pairs["second"].to_numpy(np.int64)],
+        ab_test="" if ab_test is None else ab_test.astype(str).to_numpy()[insights.rows[first]],
+    )
 
 
 def score_table(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -184,6 +215,10 @@ def _figures(name: str, agreed: Agreement) -> dict[str, float]:
     }
 
 
+def _config(run_id: str) -> InsightsConfig:
+    return from_dict(InsightsConfig, json.loads(download_artifact(run_id, _CONFIG).read_text()))
+
+
 def _modality(values: dict[str, Any]) -> ModalityInsights:
     def agreements(found: dict[str, Any]) -> dict[str, Agreement]:
         return {method: _agreement(each) for method, each in found.items()}
@@ -193,6 +228,7 @@ def _modality(values: dict[str, Any]) -> ModalityInsights:
         trust=Trust(**values["trust"]),
         all_pairs=agreements(values["all_pairs"]),
         control_against_best=agreements(values["control_against_best"]),
+        component=PrincipalComponent(**values["component"]) if values["component"] else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,7 @@ def insights_report(subject: Subject, insights: Insights, config: InsightsConfig
         f"<h1>Insights of {escape(subject.run_name)}</h1>",
         f'<p class="note">Run {escape(subject.run_id)} on {escape(dataset.manifest.name)}: '
         f"{len(insights.rows):,} contents explained, {held_out:,} of them held out from "
-        "training. Contributions are changes of the predicted success rate in percentage "
-        "points.</p>",
+        "training.</p>",
         _trust(insights),
         "<h2>Do the explanations agree with what happened?</h2>",
         _agreement_note(),
@@ -194,12 +194,20 @@ def _recommendations(kind: str, insights: Insights, config: InsightsConfig) -> s
     rule = _rule(config)
     if together.empty:
         return f'{heading}<p class="note">None rests on enough. {rule}</p>'
-    parts = [heading, f'<p class="note">{rule}</p>', _best_and_worst(together)]
+    judged = insights.modalities["attributes" if kind == "attribute" else "text"]
+    drawn = partial(_best_and_worst, in_points=judged.in_points)
+    note = f"{_unit(judged)} {rule}"
+    parts = [heading, f'<p class="note">{escape(note)}</p>', drawn(together)]
     for domain, own in scores[scores["domain"].notna()].groupby("domain"):
-        parts.append(
-            f"<details><summary>{escape(str(domain))}</summary>{_best_and_worst(own)}</details>"
-        )
+        parts.append(f"<details><summary>{escape(str(domain))}</summary>{drawn(own)}</details>")
     return "".join(parts)
+
+
+def _unit(judged: ModalityInsights) -> str:
+    method = judged.method.replace("_", " ")
+    if judged.in_points:
+        return f"Changes of the predicted success rate in percentage points, by {method}."
+    return f"Contributions in the unit of {method}, which are no changes of the success rate."
 
 
 def _rule(config: InsightsConfig) -> str:
@@ -209,23 +217,24 @@ def _rule(config: InsightsConfig) -> str:
     )
 
 
-def _best_and_worst(scores: pd.DataFrame) -> str:
-    best, worst = top_and_bottom(scores)
+def _best_and_worst(scores: pd.DataFrame, in_points: bool) -> str:
+    best, worst = (_score_rows(part, in_points) for part in top_and_bottom(scores))
     return (
         '<div class="columns">'
-        f"<div><h3>Raise the predicted rate</h3>{_score_rows(best)}</div>"
-        f"<div><h3>Lower it</h3>{_score_rows(worst)}</div></div>"
+        f"<div><h3>Raise the predicted rate</h3>{best}</div>"
+        f"<div><h3>Lower it</h3>{worst}</div></div>"
     )
 
 
-def _score_rows(scores: pd.DataFrame) -> str:
+def _score_rows(scores: pd.DataFrame, in_points: bool) -> str:
     if scores.empty:
         return '<p class="note">none</p>'
+    scale = 100 if in_points else 1
     rows = [
         [
             row["feature"],
-            float(f"{100 * row['score']:.2g}"),
-            _range(100 * row["low"], 100 * row["high"]),
+            float(f"{scale * row['score']:.2g}"),
+            _range(scale * row["low"], scale * row["high"]),
             row["contents"],
             row["tests"],
             f"{round(row['agreed'] * row['of'])} of {row['of']} pairs, {row['agreed_tests']} tests"
@@ -234,7 +243,14 @@ def _score_rows(scores: pd.DataFrame) -> str:
         ]
         for row in scores.to_dict("records")
     ]
-    heads = ["", "points", "95 %", "contents", "tests", "held in past tests"]
+    heads = [
+        "",
+        "points" if in_points else "score",
+        "95 %",
+        "contents",
+        "tests",
+        "held in past tests",
+    ]
     return table(heads, rows, _figure)
 
 
@@ -242,12 +258,12 @@ def _patches(subject: Subject, insights: Insights, config: InsightsConfig) -> st
     found = insights.patches
     if found is None:
         return ""
-    rule = _rule(config)
+    judged = insights.modalities["image"]
     drawn = _drawn(
-        patch_figure(found, picture_of(subject.dataset, insights.rows)),
-        patch_alt_text(found),
+        patch_figure(found, picture_of(subject.dataset, insights.rows), judged.in_points),
+        patch_alt_text(found, judged.in_points),
         "Patches of pictures, sampled equally from the clusters that raise and lower the predicted "
-        f"rate most. {rule}",
+        f"rate most. {_unit(judged)} {_rule(config)}",
     )
     return f"<h2>Patches of pictures</h2>{drawn}"
 

@@ -197,7 +197,7 @@ def paired_difference(
         _mean_draws(metric, [prediction], outcomes, replicates, seed)
         for prediction in (prediction_a, prediction_b)
     )
-    return (_percent_change(a, b) if percent else _less(a, b)).estimate()
+    return (percent_change(a, b) if percent else _less(a, b)).estimate()
 
 
 def averaged(
@@ -231,7 +231,7 @@ def averaged(
     }
     found = _mean_draws(metric, predictions, outcomes, replicates, seed)
     if reference is not None:
-        found = _percent_change(found, _mean_draws(metric, reference, outcomes, replicates, seed))
+        found = percent_change(found, _mean_draws(metric, reference, outcomes, replicates, seed))
     return found.estimate()
 
 
@@ -278,9 +278,10 @@ def _less(a: Draws, b: Draws) -> Draws:
     return Draws(a.values - b.values, min(a.clusters, b.clusters))
 
 
-def _percent_change(a: Draws, b: Draws) -> Draws:
+def percent_change(a: Draws, b: Draws) -> Draws:
+    """Change of `a` in percent of the size of `b`, draw by draw; positive where `a` is higher."""
     less = _less(a, b)
-    return Draws(100 * ratio(less.values, b.values), less.clusters)
+    return Draws(100 * ratio(less.values, np.abs(b.values)), less.clusters)
 
 
 def metric_family(metric: str) -> MetricFamily:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.images import MAX_PIXELS, decode
+from ni_platform.data.images import MAX_PIXELS, decode, pixel_count
 from ni_platform.data.manifest import nearest
 from ni_platform.data.vectors import stacked
 from ni_platform.errors import ConfigError, DatasetError
@@ -203,6 +203,17 @@ class InputEncoder:
             # Height, width, channels in memory: the channels-last layout that convolutions like.
             image_B3HW = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
         return {"image_B3HW": image_B3HW, "image_present_B": torch.tensor(present)}
+
+    def native_pixels(self, frame: pd.DataFrame) -> list[int]:
+        """Pixels of the picture of each row that is read at its native size; 0 of the others.
+
+        Raises:
+            ImageError: a picture cannot be read.
+        """
+        if self.schema.image is None or self.image.size is not None:
+            return [0] * len(frame)
+        cells = frame[self.schema.image]
+        return [0 if _is_null(cell) else pixel_count(cell) for cell in cells]
 
     def _picture(self, cell: Any, crop: int | None, rng: np.random.Generator | None) -> np.ndarray:
         """uint8 [H, W, 3]; black for a null cell."""

@@ -1,4 +1,4 @@
-"""What a table of a paper is: rows that are experiments, columns that are metrics."""
+"""What a table of a paper is: rows that are experiments or ways to explain one, and metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from ni_platform.definitions import load_function, require_known
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import EXPERIMENTS, TABLES, ExperimentConfig, list_tables
 
+INSIGHT = "insight/"
+CONTROL_BEST = "_control_best"
+"""What metrics of insight correlations start with, and end with if they are not of all pairs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
@@ -17,17 +21,20 @@ class Column:
 
     title: str
     metric: str
-    """`SLICE/METRIC`, as runs record it."""
+    """`SLICE/METRIC`, as runs record it; `insight/MODALITY` or `insight/MODALITY_control_best` is
+    the insight correlation of the row's method."""
     relative_to: str | None = None
     """Label of the row against which the change in percent is given; None: the metric itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One model of a table."""
+    """One model of a table, or one way to explain it."""
 
     label: str
     config: ExperimentConfig
+    method: str | None = None
+    """The attribution method whose insight correlation is shown, where columns are of insights."""
     group: str = ""
     """Rows of one group are compared with one another, such as those of one selection of data."""
     paper: Mapping[str, float] = field(default_factory=dict)
@@ -47,6 +54,7 @@ class PaperTable:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    rows_are: str = "model"
     notes: tuple[str, ...] = ()
     """How it differs from the paper's, beside the data."""
     by_domain: tuple[str, ...] = ()

@@ -70,7 +70,7 @@ def long_table(measured: MeasuredTable) -> pd.DataFrame:
 
 def header(measured: MeasuredTable, columns: Sequence[Column] | None = None) -> list[str]:
     """Return the titles of `columns` (all if None), the paper's figures behind those it has."""
-    titles = ["model"]
+    titles = [measured.table.rows_are]
     for column in columns or measured.columns:
         titles.append(column.title)
         if _in_paper(measured, column):

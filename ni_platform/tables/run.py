@@ -18,12 +18,22 @@ from ni_platform.errors import ConfigError
 from ni_platform.evaluation import OBSERVED_STD, PREDICTED_STD, SLICES
 from ni_platform.experiment import OnEvent, Workers, train
 from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerprint, fitted_to
-from ni_platform.metrics.evaluation import averaged
-from ni_platform.metrics.intervals import Estimate
+from ni_platform.insights.correlation import mean_correlation
+from ni_platform.insights.record import has_insights, recorded_pairs
+from ni_platform.metrics.evaluation import averaged, percent_change
+from ni_platform.metrics.intervals import Draws, Estimate
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.encoders.pretrained import locate
 from ni_platform.models.neural_insights import MODALITIES
-from ni_platform.tables.definition import Column, PaperTable, Row, full_label
+from ni_platform.scoring import explain_model
+from ni_platform.tables.definition import (
+    CONTROL_BEST,
+    INSIGHT,
+    Column,
+    PaperTable,
+    Row,
+    full_label,
+)
 from ni_platform.tables.report import write_report
 from ni_platform.tracking.run_queries import RunSummary, download_artifact, find_runs
 from ni_platform.tracking.run_record import RunRecord
@@ -137,6 +147,10 @@ def run_table(
                     on_event=on_event,
                 ).run_id
             runs.setdefault(label, []).append(run_id)
+            # A reused run may have been explained otherwise, or not at all.
+            if config.insights is not None and not has_insights(run_id, config.insights):
+                on_event(f"explaining run {run_id}")
+                explain_model(run_id, data, config.insights, on_event=on_event)
         on_event("measuring")
         measured = _measured(table, chosen, runs, dataset, tuple(seeds), budget, replicates)
         measured = replace(measured, run_id=record.run_id)
@@ -252,18 +266,27 @@ def _measured(
         label: [pd.read_parquet(download_artifact(run, "predictions/test.parquet")) for run in ids]
         for label, ids in runs.items()
     }
+    pairs = {
+        full_label(row): [
+            table[table["method"] == row.method]
+            for table in map(recorded_pairs, runs[full_label(row)])
+        ]
+        for row in rows
+        if row.method is not None
+    }
     found = []
     for row in rows:
-        own = predictions[full_label(row)]
         figures: dict[str, Estimate] = {}
         spread: dict[str, float] = {}
         for column in table.columns:
+            measured = pairs if column.metric.startswith(INSIGHT) else predictions
+            own = measured[full_label(row)]
             reference = None
             if column.relative_to is not None:
                 other = next(
                     r for r in rows if (r.group, r.label) == (row.group, column.relative_to)
                 )
-                reference = predictions[full_label(other)]
+                reference = measured[full_label(other)]
             estimate = _figure(column, own, reference, replicates)
             if estimate is None:
                 continue
@@ -299,6 +322,8 @@ def _figure(
     replicates: int,
 ) -> Estimate | None:
     """Return the column's figure; None where the slice is empty or the metric not defined."""
+    if column.metric.startswith(INSIGHT):
+        return _insight_correlation(column, own, reference, replicates)
     part, _, metric = column.metric.partition("/")
     predicted, observed = "prediction", "success_rate"
     if metric in _OF_DEVIATIONS:
@@ -326,3 +351,24 @@ def _figure(
         replicates=replicates,
     )
     return estimate if np.isfinite(estimate.value) else None
+
+
+def _insight_correlation(
+    column: Column,
+    own: Sequence[pd.DataFrame],
+    reference: Sequence[pd.DataFrame] | None,
+    replicates: int,
+) -> Estimate | None:
+    """As `_figure`, from the pairs that each run compared; a change is on the same draws."""
+
+    def mean(trainings: Sequence[pd.DataFrame]) -> Draws:
+        modality = column.metric.removeprefix(INSIGHT).removesuffix(CONTROL_BEST)
+        chosen = [table[table["modality"] == modality] for table in trainings]
+        if column.metric.endswith(CONTROL_BEST):
+            chosen = [table[table["control_best"]] for table in chosen]
+        return mean_correlation(chosen, replicates=replicates)
+
+    found = mean(own)
+    if reference is not None:
+        found = percent_change(found, mean(reference))
+    return found.estimate() if np.isfinite(found.value) else None

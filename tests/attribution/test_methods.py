@@ -9,7 +9,7 @@ import torch
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.cells import Cells
 from ni_platform.attribution.config import METHODS, AttributionConfig
-from ni_platform.attribution.consensus import consensus, resized
+from ni_platform.attribution.consensus import PrincipalComponent, resized
 from ni_platform.attribution.explain import explain
 from ni_platform.attribution.grad_cam import GradCam, layers
 from ni_platform.attribution.integrated_gradients import IntegratedGradients
@@ -128,32 +128,42 @@ def of(*raw: float) -> Attribution:
     return Attribution(np.array(raw), 0.3, 0.1)
 
 
+def combined(by_method: dict[str, list[Attribution]]) -> tuple[PrincipalComponent, np.ndarray]:
+    """The component, and all contributions on it in one row."""
+    found = PrincipalComponent.of(by_method)
+    return found, np.concatenate([each.raw for each in found.combine(by_method)])
+
+
 def test_the_consensus_of_two_methods_is_their_mean_after_standardising():
     """Two standardised columns have the principal axes (1, 1) and (1, -1)."""
     a, b = np.array([1.0, 2.0, 3.0, 6.0]), np.array([10.0, 40.0, 20.0, 50.0])
-    found = consensus({"a": [of(*a[:2]), of(*a[2:])], "b": [of(*b[:2]), of(*b[2:])]})
+    by_method = {"a": [of(*a[:2]), of(*a[2:])], "b": [of(*b[:2]), of(*b[2:])]}
+    found, values = combined(by_method)
     z = [(x - x.mean()) / x.std() for x in (a, b)]
     expected = (z[0] + z[1]) / np.std(z[0] + z[1]) * np.mean([a.std(), b.std()])
     expected += np.mean([a.mean(), b.mean()])
-    np.testing.assert_allclose(np.concatenate([x.raw for x in found.attributions]), expected)
+    np.testing.assert_allclose(values, expected)
     assert found.loadings == pytest.approx({"a": 0.5**0.5, "b": 0.5**0.5})
     assert found.explained_variance == pytest.approx((1 + np.corrcoef(a, b)[0, 1]) / 2)
-    assert found.attributions[0].prediction == 0.3
+    # A content that comes later is combined as those were.
+    (alone,) = found.combine({method: each[:1] for method, each in by_method.items()})
+    np.testing.assert_allclose(alone.raw, expected[:2])
+    assert alone.prediction == 0.3
 
 
 def test_the_consensus_grows_with_most_methods():
     """A method that says the opposite gets a negative loading; it does not turn the others."""
     x = [of(1.0, 2.0, 4.0)]
     turned = [of(-1.0, -2.0, -4.1)]
-    found = consensus({"opposite": turned, "a": x, "b": [of(1.0, 2.1, 4.0)]})
+    found, values = combined({"opposite": turned, "a": x, "b": [of(1.0, 2.1, 4.0)]})
     assert found.loadings["opposite"] < 0 < found.loadings["a"]
-    assert (np.diff(found.attributions[0].raw) > 0).all()
+    assert (np.diff(values) > 0).all()
 
 
 def test_methods_without_any_spread_have_a_consensus():
     """No division by zero: every feature gets the methods' mean."""
-    found = consensus({"a": [of(0.0, 0.0)], "b": [of(1.0, 1.0)]})
-    np.testing.assert_allclose(found.attributions[0].raw, [0.5, 0.5])
+    _, values = combined({"a": [of(0.0, 0.0)], "b": [of(1.0, 1.0)]})
+    np.testing.assert_allclose(values, [0.5, 0.5])
 
 
 def test_maps_keep_their_sum_in_another_size():
@@ -181,10 +191,11 @@ def test_explaining_a_table_gives_every_method_for_every_modality(scorers, pictu
         expected = set(METHODS) - ({"grad_cam"} if name in ("domain", "attributes") else set())
         assert set(explained.by_method) == expected
         assert all(len(each) == 70 for each in explained.by_method.values())
-        assert 1 / len(expected) <= explained.shares_of_variance <= 1
+        assert 1 / len(expected) <= explained.component.explained_variance <= 1
     image = found.modalities["image"].by_method
     assert image["integrated_gradients"][0].raw.shape == (4, 3)
     assert image["pca"][0].raw.shape == (2, 1)
+    assert found.modalities["image"].maps == []  # nobody asked for them
     assert [len(words) for words in found.modalities["text"].words] == [
         a.raw.size for a in found.modalities["text"].by_method["pca"]
     ]

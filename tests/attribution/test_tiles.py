@@ -18,6 +18,7 @@ from ni_platform.attribution.features import without_anything
 from ni_platform.attribution.grad_cam import GradCam
 from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import KernelShap
+from ni_platform.attribution.tiles import TiledPicture
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
@@ -110,9 +111,13 @@ def test_predictions_and_maps_are_those_of_the_whole_picture(untiled, tiled):
     np.testing.assert_allclose(tiled.contents.predictions, untiled.contents.predictions, rtol=1e-5)
     scored = tiled.contents.scorer.predict(tiled.contents.frame)
     np.testing.assert_allclose(scored, untiled.contents.predictions, rtol=1e-5)
-    *maps, none = feature_maps(tiled.contents)
+    *maps, none = feature_maps(tiled.contents, 32)
     assert none is None
     assert [found.shape for found in maps] == [(32, -(-h // 8), -(-w // 8)) for h, w in SIZES]
+    # 64 x 96 pixels are 8 x 12 locations; of at most 6 along a side each is the mean of four.
+    pooled = feature_maps(tiled.contents, 6)[0]
+    expected = maps[0].float().view(32, 4, 2, 6, 2).mean((2, 4))
+    torch.testing.assert_close(pooled.float(), expected, rtol=2e-3, atol=1e-3)
 
 
 def test_maps_put_together_are_the_whole_map(untiled, tiled):
@@ -235,3 +240,37 @@ def test_only_an_encoder_without_gradients_takes_tiles(monkeypatch):
         encoder.eval()(pictures)
     encoder.requires_grad_(False)(pictures)
     assert len(tiled) == 2
+
+
+def test_one_cell_less_is_the_masked_picture_read_again(untiled):
+    """Every cell of pictures of odd sizes, of which less than the whole is read again."""
+    encoder = untiled.contents.network.encoders["image"]
+    for row, (height, width) in enumerate([(200, 211), (131, 260)]):
+        image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
+        cells = (torch.arange(height) * 5 // height, torch.arange(width) * 7 // width)
+        picture = TiledPicture(encoder, image, cells)
+        assert picture.share_without() < 0.6, row
+        found = picture.embeddings_without(np.arange(35))
+        for cell in range(35):
+            down, across = divmod(cell, 7)
+            masked = image.float()
+            masked[:, (cells[0] == down)[:, None] & (cells[1] == across)] = encoder.mean_311[:, 0]
+            with torch.no_grad():
+                whole = encoder.network.features(encoder.normalize(masked.unsqueeze(0)))
+            torch.testing.assert_close(found[cell], whole.mean((2, 3))[0], rtol=1e-4, atol=1e-6)
+
+
+def test_ablation_is_the_same_whether_a_part_is_read_again_or_all(frame, scorers, monkeypatch):
+    """The whole way by Kernel SHAP's path, which has no part to read."""
+    contents = Contents(scorers["neural_insights"], frame)
+    whole = FeatureAblation().attribute(Cells(contents, grid=6))
+    monkeypatch.setattr("ni_platform.attribution.cells._LOCAL_SHARE", 10.0)
+    features = Cells(contents, grid=6)
+    asked = []
+    monkeypatch.setattr(
+        features, "_local_embeddings",
+        lambda row, present, way=features._local_embeddings: asked.append(row) or way(row, present),
+    )  # fmt: skip
+    for one, other in zip(whole, FeatureAblation().attribute(features)):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-7)
+    assert asked == [0, 1, 2]

@@ -17,6 +17,7 @@ from ni_platform.dashboard.opening import open_studio
 from ni_platform.dashboard.protection import Protection
 from ni_platform.dashboard.studio import Studio
 from ni_platform.data.dataset import Dataset
+from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
 from ni_platform.insights.insights import ModalityInsights
 from ni_platform.insights.record import StoredInsights
@@ -81,6 +82,7 @@ def insights() -> StoredInsights:
                "of", "agreed_tests"]  # fmt: skip
     unsure = dataclasses.replace(trust, score=None, tests=4)
     return StoredInsights(
+        config=InsightsConfig(),
         modalities={"text": summary, "image": dataclasses.replace(summary, trust=unsure)},
         scores=pd.DataFrame(SCORES, columns=columns),
         patches=None,

@@ -8,16 +8,26 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from pictured import write_pictured
 
 from ni_platform.attribution.config import AttributionConfig
+from ni_platform.attribution.explain import explain
+from ni_platform.dashboard.explaining import Explainer
 from ni_platform.dashboard.opening import open_studio
 from ni_platform.errors import ConfigError
 from ni_platform.insights.config import InsightsConfig
-from ni_platform.insights.insights import make_insights
-from ni_platform.insights.record import record_insights
+from ni_platform.insights.insights import ModalityInsights, make_insights
+from ni_platform.insights.record import StoredInsights, record_insights
+from ni_platform.insights.trust import Trust
 from ni_platform.models.scorer import Scorer
+from ni_platform.scoring import explain_model
 from ni_platform.tracking.run_evaluation import PREDICTIONS, SPLITS
 from ni_platform.tracking.run_record import RunRecord
+
+CONFIG = InsightsConfig(
+    attribution=AttributionConfig(methods=("feature_ablation",)),
+    contents=30, replicates=20, permutations=0, sanity=False,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -31,18 +41,14 @@ def run(tmp_path, empty_database, monkeypatch, pictured, model_folder) -> str:
     test = splits.assign(
         ab_test=pictured.ab_test, group=0, impressions=1, clicks=0, success_rate=0.0, prediction=0.1
     )
-    config = InsightsConfig(
-        attribution=AttributionConfig(methods=("feature_ablation",)),
-        contents=30, replicates=20, permutations=0, sanity=False,
-    )  # fmt: skip
     tags = {"ni.dataset_fingerprint": pictured.fingerprint()}
     with RunRecord.start("dashboard", run_name="small", parameters={}, tags=tags) as record:
         record.log_table(splits, SPLITS)
         record.log_table(test, PREDICTIONS)
         record.log_model(model_folder, pictured.inputs([0, 1]))
         chosen = pd.DataFrame({"row": np.arange(70), "part": parts})
-        insights = make_insights(Scorer.load(model_folder), pictured, chosen, config)
-        record_insights(record, insights, pictured, config)
+        insights = make_insights(Scorer.load(model_folder), pictured, chosen, CONFIG)
+        record_insights(record, insights, pictured, CONFIG)
     return record.run_id
 
 
@@ -58,6 +64,45 @@ def test_a_run_brings_its_insights_patches_and_what_it_learned_from(run, picture
     assert set(studio.insights.modalities) == {"image", "text", "domain", "attributes"}
     assert studio.patches.best == []  # so few contents support none
     assert studio.explain(studio.draft(0), "text").method == "feature ablation"
+
+
+def test_on_another_dataset_the_insights_made_there_are_shown(run, pictured, tmp_path):
+    """Those of `ni insights` on that dataset are in a run of their own."""
+    other = write_pictured(tmp_path / "other", price=1.0)
+    assert open_studio(run, other.root).insights.config.seed == 0  # of the model's own dataset
+    config = dataclasses.replace(CONFIG, seed=7)
+    explain_model(run, other.root, config)
+
+    assert open_studio(run, other.root).insights.config.seed == 7
+    assert open_studio(run, pictured.root).insights.config.seed == 0
+
+
+def test_the_consensus_of_one_content_is_the_recorded_one(model_folder, pictured, tmp_path):
+    """The page explains content 3 as the insights did, by their component and their settings."""
+    scorer = Scorer.load(model_folder)
+    attribution = AttributionConfig(grid=3, samples=16, steps=3)
+    found = explain(scorer, pictured.inputs(np.arange(12)), attribution).modalities["text"]
+    stored = StoredInsights(
+        config=InsightsConfig(attribution=attribution),
+        modalities={
+            "text": ModalityInsights(
+                all_pairs={}, control_against_best={}, method="pca", component=found.component,
+                trust=Trust(score=None, correlation=0, direction=0, transfer=None, sanity=None,
+                            tests=0),
+            )
+        },
+        scores=pd.DataFrame(),
+        patches=None,
+    )  # fmt: skip
+    page = Explainer(scorer, stored).explain("text", "3", pictured.inputs([3]), None)
+
+    words = [word.text for word in found.words[3]]
+    expected = sorted(zip(words, found.by_method["pca"][3].raw), key=lambda one: -abs(one[1]))
+    assert [word for word, _ in page.features] == [word for word, _ in expected]
+    np.testing.assert_allclose(
+        [value for _, value in page.features], [value for _, value in expected], rtol=1e-3,
+        atol=1e-7,
+    )  # fmt: skip
 
 
 def test_models_of_an_ensemble_read_the_same(model_folder, pictured, tmp_path):

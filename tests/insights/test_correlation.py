@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from ni_platform.attribution.attribution import Attribution
-from ni_platform.insights.correlation import agreement, all_pairs, control_against_best
+from ni_platform.insights.correlation import (
+    agreement,
+    all_pairs,
+    control_against_best,
+    mean_correlation,
+)
 from ni_platform.insights.differences import (
     attributed_difference,
     element_difference,
@@ -154,3 +161,24 @@ def test_without_pairs_nothing_is_claimed():
     assert np.isnan(result.correlation.value)
     assert np.isnan(result.p_value)
     assert (result.pairs, result.tests) == (0, 0)
+
+
+def test_the_mean_over_trainings_is_on_the_same_draws_of_tests():
+    """Of equal trainings it is one training's own; a training's tests may be fewer."""
+    found, difference = simulated(0, tests=30)
+    pairs = pd.DataFrame(
+        {
+            "ab_test": [f"{test:02d}" for test in found.test[found.first]],
+            "attribution_difference": difference,
+            "rate_difference": found.rate[found.second] - found.rate[found.first],
+        }
+    )
+    alone = agreement(found, difference, all_pairs(found, np.ones(len(difference), dtype=bool)))
+    twice = mean_correlation([pairs, pairs]).estimate()
+    assert astuple(twice) == pytest.approx(astuple(alone.correlation))
+    fewer = pairs[pairs["ab_test"] < "20"]
+    d_c = np.sign(fewer["rate_difference"]) * fewer["attribution_difference"]
+    rho = np.corrcoef(d_c, fewer["rate_difference"].abs())[0, 1]
+    mean = mean_correlation([pairs, fewer], replicates=0)
+    assert mean.value == pytest.approx((alone.correlation.value + rho) / 2)
+    assert np.isnan(mean_correlation([pairs[:0]]).value)

@@ -12,7 +12,13 @@ from pictured import NI, write_pictured
 from ni_platform.attribution.config import AttributionConfig
 from ni_platform.insights.config import InsightsConfig, SupportConfig
 from ni_platform.insights.insights import make_insights, shuffled_scorer
-from ni_platform.insights.record import REPORT, StoredInsights, explain_and_record
+from ni_platform.insights.record import (
+    REPORT,
+    StoredInsights,
+    explain_and_record,
+    has_insights,
+    recorded_pairs,
+)
 from ni_platform.models.scorer import build_scorer
 from ni_platform.tracking.run_queries import download_artifact
 from ni_platform.tracking.run_record import RunRecord
@@ -76,6 +82,17 @@ def test_a_run_carries_its_insights(subject, tmp_path, monkeypatch):
             if np.isfinite(agreed.correlation.value):
                 assert metrics[f"insight/{name}/{method}"] == agreed.correlation.value
                 assert metrics[f"insight/{name}/{method}_p"] == agreed.p_value
+    pairs = recorded_pairs(record.run_id)
+    for (name, method), own in pairs.groupby(["modality", "method"]):
+        improvement = own["rate_difference"]
+        rho = np.corrcoef(
+            np.sign(improvement) * own["attribution_difference"], improvement.abs()
+        )[0, 1]  # fmt: skip
+        found = insights.modalities[name].all_pairs[method]
+        assert (len(own), own["ab_test"].nunique()) == (found.pairs, found.tests)
+        assert rho == pytest.approx(found.correlation.value, nan_ok=True)
+    assert has_insights(record.run_id, CONFIG)
+    assert not has_insights(record.run_id, dataclasses.replace(CONFIG, seed=1))
     stored = StoredInsights.load(record.run_id)
     assert stored is not None
     assert repr(stored.modalities) == repr(insights.modalities)

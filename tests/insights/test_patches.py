@@ -213,8 +213,8 @@ def test_what_rests_on_too_little_is_not_shown(pictures):
     assert list(found.clusters["contents"]) == [3, 3]
     assert list(found.clusters["of"]) == [0, 0]  # ties
     assert found.positive == found.negative == []
-    assert "rests on enough" in patch_alt_text(found)
-    patch_figure(found, pictures.__getitem__)
+    assert "rests on enough" in patch_alt_text(found, True)
+    patch_figure(found, pictures.__getitem__, True)
 
 
 def test_without_pictures_there_are_no_clusters(pictures):
@@ -261,7 +261,7 @@ def test_a_tensor_serves_as_a_picture(insights, pictures):
 
 def test_the_figure_shows_two_rows_of_ten(insights, pictures):
     """It is drawn, with an alternative text in words."""
-    figure = patch_figure(insights, pictures.__getitem__)
+    figure = patch_figure(insights, pictures.__getitem__, True)
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 20
     assert shown[0].get_xlabel() == (
@@ -272,7 +272,7 @@ def test_the_figure_shows_two_rows_of_ten(insights, pictures):
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", dpi=30)
     assert drawn.getbuffer().nbytes > 1000
-    assert patch_alt_text(insights) == (
+    assert patch_alt_text(insights, True) == (
         "10 patches of 1 cluster that raises the success rate, by +1.95 percentage points. "
         "10 patches of 1 cluster that lowers the success rate, by -1.95 percentage points."
     )

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +21,6 @@ import psutil
 import pytest
 import requests
 import yaml
-from moto.server import ThreadedMotoServer
 
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import TrackingError
@@ -44,20 +43,16 @@ FAST = [
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[dict[str, str]]:
+def store(s3_server: str) -> dict[str, str]:
     """An S3 endpoint with the bucket `team`, and the credentials that only the server gets."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     credentials = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": s3_server,
         "AWS_ACCESS_KEY_ID": "server-key",
         "AWS_SECRET_ACCESS_KEY": "server-secret",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
     bucket_client(credentials).create_bucket(Bucket="team")
-    yield credentials
-    server.stop()
+    return credentials
 
 
 @pytest.fixture(scope="module")

@@ -96,30 +96,44 @@ def tiles_of(network: PreactivationResNet, height: int, width: int) -> list[Tile
     ]
 
 
+def dependent_on(
+    network: PreactivationResNet, height: int, width: int, rows: slice, columns: slice
+) -> Tile:
+    """The locations of a picture's last map that read some of its pixels, as a tile."""
+    field = ReceptiveField.of(network)
+    spans = []
+    for pixels, length in ((rows, height), (columns, width)):
+        first = max(0, -((field.after - pixels.start) // field.stride))
+        last = min((pixels.stop - 1 + field.before) // field.stride, -(-length // field.stride) - 1)
+        spans.append(_span(first, last, length, field))
+    return Tile(*zip(*spans))
+
+
 def _spans(length: int, field: ReceptiveField) -> list[tuple[slice, slice, slice]]:
-    """Pixels, locations in the whole map and locations in the tile's, along one side.
+    """Along one side, the spans of tiles that share the locations of the last map out."""
+    locations = -(-length // field.stride)
+    at_once = max(1, SIDE // field.stride)
+    return [
+        _span(first, min(first + at_once, locations) - 1, length, field)
+        for first in range(0, locations, at_once)
+    ]
+
+
+def _span(first: int, last: int, length: int, field: ReceptiveField) -> tuple[slice, slice, slice]:
+    """Of locations `first` to `last`: pixels, locations in the whole map and in the tile's.
 
     A picture's own border is padded by the network, as ever: there a tile ends with the picture.
     """
-    stride = field.stride
-    locations = -(-length // stride)
-    at_once = max(1, SIDE // stride)
     # A tile begins on a multiple of the stride, so that strided convolutions read the same pixels.
-    margin = -(-field.before // stride) * stride
-    spans = []
-    for first in range(0, locations, at_once):
-        last = min(first + at_once, locations) - 1
-        start = max(0, first * stride - margin)
-        stop = min(length, last * stride + field.after + 1)
-        skipped = start // stride
-        spans.append(
-            (
-                slice(start, stop),
-                slice(first, last + 1),
-                slice(first - skipped, last + 1 - skipped),
-            )
-        )
-    return spans
+    margin = -(-field.before // field.stride) * field.stride
+    start = max(0, first * field.stride - margin)
+    stop = min(length, last * field.stride + field.after + 1)
+    skipped = start // field.stride
+    return (
+        slice(start, stop),
+        slice(first, last + 1),
+        slice(first - skipped, last + 1 - skipped),
+    )
 
 
 def _convolutions(network: PreactivationResNet) -> list[nn.Conv2d]:

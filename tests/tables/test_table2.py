@@ -1,0 +1,72 @@
+"""NI Table 2 measured for real: one training, a row per attribution method."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from pictured import NI, write_pictured
+
+from ni_platform.attribution.config import METHODS, AttributionConfig
+from ni_platform.errors import ConfigError
+from ni_platform.experiment import train
+from ni_platform.experiment_config import ExperimentConfig, load_experiment
+from ni_platform.insights.config import InsightsConfig
+from ni_platform.tables.definition import load_table
+from ni_platform.tables.report import as_text
+from ni_platform.tables.run import run_table
+from ni_platform.tracking.run_queries import read_run
+from ni_platform.training.config import TrainingConfig
+
+SMALL = ExperimentConfig(
+    name="tests.small",
+    model=NI,
+    training=TrainingConfig(epochs=1, batch_size=32, learning_rate=1e-3),
+    insights=InsightsConfig(
+        attribution=AttributionConfig(grid=2, samples=8, steps=2),
+        replicates=20,
+        permutations=19,
+        sanity=False,
+    ),
+)
+
+
+def test_methods_of_one_training_beside_one_another(tmp_path, monkeypatch):
+    """Correlations are those that the run records, changes are against GradCAM's own."""
+    monkeypatch.setenv("NI_HOME", str(tmp_path / "ni"))
+    dataset = write_pictured(tmp_path / "pictured")
+    # Trained before, without insights: the table explains it, and trains nothing.
+    unexplained = replace(
+        SMALL, insights=None, evaluation=replace(SMALL.evaluation, glm=False)
+    )  # fmt: skip
+    run = train(unexplained, dataset.root).run_id
+    said: list[str] = []
+    table = load_table("neural_insights.table2", dataset, SMALL)
+    measured = run_table(
+        table, dataset.root, replicates=20, on_event=lambda event: said.append(str(event))
+    )
+    assert {own for row in measured.rows for own in row.runs} == {run}
+    assert said.count(f"explaining run {run}") == 1
+    assert [row.row.method for row in measured.rows] == list(METHODS)
+    metrics = read_run(run).metrics
+    for modality in ("text", "image"):
+        column, change = (f"{sign} {modality}, all pairs" for sign in ("ρ", "Δρ"))
+        reference = metrics[f"insight/{modality}/grad_cam"]
+        for row in measured.rows:
+            found = metrics[f"insight/{modality}/{row.row.method}"]
+            assert row.figures[column].value == pytest.approx(found)
+            assert row.figures[change].value == pytest.approx(
+                100 * (found - reference) / abs(reference)
+            )
+    assert measured.rows[1].row.paper == {"Δρ text, all pairs": 288, "Δρ image, all pairs": 55}
+    text = as_text(measured)
+    assert text.splitlines()[2].startswith("method")
+    assert re.search(r"Δρ text, all pairs: order of 4 rows against the paper's", text)
+
+
+def test_a_model_that_cannot_be_explained_is_refused(tmp_path):
+    """Only networks can."""
+    dataset = write_pictured(tmp_path / "pictured")
+    with pytest.raises(ConfigError, match="only networks can be explained"):
+        load_table("neural_insights.table2", dataset, load_experiment("baselines.glm"))
