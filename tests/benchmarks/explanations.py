@@ -1,6 +1,6 @@
 """Explanations a second: ours beside Captum's own, of the same network, masks and threads.
 
-    python -m tests.benchmarks.explanations DATA --contents 32
+    python -m tests.benchmarks.explanations DATA --contents 32 --image-size 96
 
 An untrained network of every modality (`neural_insights.quickstart`) explains contents of DATA.
 Captum is called as its manual says, one content at a time, on vectors that say which features are
@@ -29,6 +29,7 @@ from ni_platform.attribution.kernel_shap import Coalitions, KernelShap, coalitio
 from ni_platform.attribution.words import Words
 from ni_platform.data.dataset import Dataset
 from ni_platform.models.scorer import build_scorer
+from ni_platform.overrides import set_values
 
 SAMPLES = 128
 BATCHES = (8, 32, 128)
@@ -117,10 +118,10 @@ def timed(work: Callable) -> tuple[float, object]:
     return time.perf_counter() - then, result
 
 
-def main(data: str, number: int) -> None:
+def main(data: str, number: int, size: int) -> None:
     """Compare."""
     dataset = Dataset.open(data)
-    model = quickstart().model
+    model = set_values(quickstart(), [f"model.image.input.size={size}"]).model
     scorer = build_scorer(model, dataset, np.arange(min(200, len(dataset))), 0)
     frame = dataset.inputs(np.arange(len(dataset)))
     whole = frame[frame[list(scorer.schema.text)].notna().all(axis=1)]
@@ -151,5 +152,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("data")
     parser.add_argument("--contents", type=int, default=32)
+    parser.add_argument("--image-size", type=int, default=96)
     given = parser.parse_args()
-    main(given.data, given.contents)
+    main(given.data, given.contents, given.image_size)
