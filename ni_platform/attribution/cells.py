@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ni_platform.attribution.contents import Contents
-from ni_platform.attribution.features import distinct, in_batches, no_grad_rates, pixels_at_once
+from ni_platform.attribution.features import PIXELS_AT_ONCE, distinct, in_batches, no_grad_rates
 from ni_platform.attribution.tiles import Rate, TiledPicture
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
@@ -126,7 +126,7 @@ class Cells:
         for group in _of_equal_size([self.pixels[row].shape for row in rows[rest]]):
             group = rest[group]
             side = tuple(self.pixels[rows[group[0]]].shape[1:])
-            at_once = max(1, pixels_at_once(self.contents.device) // (side[0] * side[1]))
+            at_once = max(1, PIXELS_AT_ONCE // (side[0] * side[1]))
             for part in in_batches(len(group), at_once):
                 chosen = group[part]
                 found[chosen] = self._masked_rates(rows[chosen], present[chosen], side)

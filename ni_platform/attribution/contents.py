@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ni_platform.data.batch import Inputs
+from ni_platform.memory import keep_freed_memory
 from ni_platform.models.m2fn.network import M2FN
 from ni_platform.models.outputs import rates
 from ni_platform.models.scorer import Network, Scorer
@@ -28,6 +29,7 @@ class Contents:
         Raises:
             NiError: a cell cannot be read.
         """
+        keep_freed_memory()
         self.scorer = scorer
         self.frame = frame.reset_index(drop=True)
         self.network = scorer.model.eval()

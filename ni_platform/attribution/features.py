@@ -11,6 +11,10 @@ from torch import Tensor
 
 from ni_platform.attribution.contents import Contents
 
+PIXELS_AT_ONCE = 500_000
+"""Pixels of pictures that an image network reads together, beyond a first picture: gradients need
+3 KB each. More is no faster (`tests/benchmarks/RESULTS.md`)."""
+
 
 class Features(Protocol):
     """The features of one modality of some contents.
@@ -79,15 +83,6 @@ def distinct(rows: np.ndarray, present: np.ndarray, sizes: np.ndarray) -> tuple[
 def in_batches(count: int, at_once: int) -> list[slice]:
     """Slices of at most `at_once` that cover `count`."""
     return [slice(start, start + at_once) for start in range(0, count, at_once)]
-
-
-def pixels_at_once(device: torch.device) -> int:
-    """Pixels of pictures that an image network is fast with together, beyond a first picture.
-
-    On a CPU the maps of more overflow its caches: half the speed at 20 times as many
-    (`tests/benchmarks/RESULTS.md`). A GPU wants to be filled; gradients need 3 KB a pixel there.
-    """
-    return 110_000 if device.type == "cpu" else 500_000
 
 
 def no_grad_rates(

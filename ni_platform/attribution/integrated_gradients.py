@@ -11,7 +11,7 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 
 from ni_platform.attribution import tiles
 from ni_platform.attribution.cells import Cells
-from ni_platform.attribution.features import Features, counts, pixels_at_once
+from ni_platform.attribution.features import PIXELS_AT_ONCE, Features, counts
 
 
 class IntegratedGradients:
@@ -60,7 +60,7 @@ def groups(features: Features, at_once: int) -> Iterator[tuple[list[int], int]]:
     """Rows that have features, in groups whose points are of one shape.
 
     With each group comes how many points of that shape the network may see together: `at_once`, of
-    pictures no more than `pixels_at_once` holds. A group has no more rows than that.
+    pictures no more than `PIXELS_AT_ONCE` hold. A group has no more rows than that.
     """
     pictures = getattr(features.contents.inputs, "image_B3HW", None)
     groups_of: dict[tuple[int, ...], list[int]] = {}
@@ -69,8 +69,7 @@ def groups(features: Features, at_once: int) -> Iterator[tuple[list[int], int]]:
         if features.modality == "image" and pictures is not None:
             shape = tuple(pictures[row].shape[1:])
         groups_of.setdefault(shape, []).append(int(row))
-    pixels = pixels_at_once(features.contents.device)
     for shape, rows in groups_of.items():
-        most = max(1, min(at_once, pixels // prod(shape))) if shape else at_once
+        most = max(1, min(at_once, PIXELS_AT_ONCE // prod(shape))) if shape else at_once
         for start in range(0, len(rows), most):
             yield rows[start : start + most], most

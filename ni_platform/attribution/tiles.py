@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ni_platform.attribution.features import in_batches, pixels_at_once
+from ni_platform.attribution.features import PIXELS_AT_ONCE, in_batches
 from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
 from ni_platform.models.encoders.tiling import (
@@ -123,9 +123,10 @@ class TiledPicture:
         for places, tiles in groups.values():
             yield np.array(places), tiles
 
-    def _at_once(self, tile: Tile) -> int:
+    @staticmethod
+    def _at_once(tile: Tile) -> int:
         height, width = (pixels.stop - pixels.start for pixels in tile.pixels)
-        return max(1, pixels_at_once(self._image_3HW.device) // (height * width))
+        return max(1, PIXELS_AT_ONCE // (height * width))
 
     def _reading(self, cell: int) -> Tile:
         """The locations that read a cell."""

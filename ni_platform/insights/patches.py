@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ni_platform.attribution.attribution import Attribution
-from ni_platform.attribution.features import pixels_at_once
+from ni_platform.attribution.features import PIXELS_AT_ONCE
 from ni_platform.data.batch import Inputs
 from ni_platform.insights.config import PatchConfig, SupportConfig
 from ni_platform.insights.pairs import Arms
@@ -297,7 +297,7 @@ def patch_embeddings(scorer: Scorer, patches: Sequence[Image.Image]) -> np.ndarr
         ]
     pixels = [torch.from_numpy(np.array(patch)).permute(2, 0, 1) for patch in patches]
     most = max(p.shape[1] * p.shape[2] for p in pixels)
-    at_once = max(1, pixels_at_once(scorer.device) // most)
+    at_once = max(1, PIXELS_AT_ONCE // most)
     network, found = scorer.model.eval(), []
     with torch.inference_mode():
         for start in range(0, len(pixels), at_once):

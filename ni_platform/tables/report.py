@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 
 from ni_platform.metrics.evaluation import evaluate_by_domain
 from ni_platform.metrics.intervals import Estimate
-from ni_platform.tables.definition import Column, full_label
+from ni_platform.tables.definition import INSIGHT, Column, full_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -226,12 +226,18 @@ def _figure(measured: MeasuredTable) -> Figure:
         if _in_paper(measured, column):
             paper = [row.row.paper.get(column.title, float("nan")) for row in rows]
             axes.plot(paper, places, "x", color=_COLOURS[1], label="paper, its own data")
-        unit = ", %" if column.relative_to else ""
-        axes.set(title=column.title, xlabel=column.metric.partition("/")[2] + unit)
+        metric = column.metric.partition("/")[2]
+        if column.metric.startswith(INSIGHT):
+            metric = "insight correlation"
+        unit = ", change in %" if column.relative_to else ""
+        axes.set(title=column.title, xlabel=metric + unit)
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(places, names)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    # The paper may have figures for some columns only.
+    legend = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels())
+    }
+    figure.legend(list(legend.values()), list(legend), loc="outside lower center", ncols=2)
     figure.suptitle(f"{measured.table.name} on {measured.dataset}")
     return figure
 
