@@ -42,5 +42,5 @@ def test_a_model_of_a_table_is_refused(pictured, tmp_path):
     """It has no attributions."""
     TabularRegressor.fit(TabularConfig(), pictured, np.arange(50)).save(tmp_path / "glm")
 
-    with pytest.raises(ConfigError, match="has no attributions"):
+    with pytest.raises(ConfigError, match="only networks can be explained"):
         LoadedModel.load(str(tmp_path / "glm"))
