@@ -12,7 +12,9 @@ from pictured import M2FN, NI
 from PIL import Image
 
 from ni_platform.attribution.cells import Cells, feature_maps
+from ni_platform.attribution.config import AttributionConfig
 from ni_platform.attribution.contents import Contents
+from ni_platform.attribution.explain import explain
 from ni_platform.attribution.feature_ablation import FeatureAblation
 from ni_platform.attribution.features import without_anything
 from ni_platform.attribution.grad_cam import GradCam
@@ -274,3 +276,20 @@ def test_ablation_is_the_same_whether_a_part_is_read_again_or_all(frame, scorers
     for one, other in zip(whole, FeatureAblation().attribute(features)):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-7)
     assert asked == [0, 1, 2]
+
+
+def test_large_pictures_are_explained_in_small_groups(frame, scorers, monkeypatch):
+    """6,144 and 4,731 pixels are beyond 10,000; the last two and the one without a picture are not.
+
+    Each explanation is the one that all contents together get.
+    """
+    config = AttributionConfig(grid=3, steps=3, methods=("integrated_gradients",), map_side=8)
+    scorer, groups = scorers["neural_insights"], []
+    together = explain(scorer, frame, config, modalities=("image",)).modalities["image"]
+    monkeypatch.setattr("ni_platform.attribution.explain._PIXELS_AT_ONCE", 10_000)
+    found = explain(scorer, frame, config, modalities=("image",), progress=groups.append)
+    assert groups == [1, 3]
+    (one,), (other,) = found.modalities["image"].by_method.values(), together.by_method.values()
+    for mine, theirs in zip(one, other, strict=True):
+        np.testing.assert_allclose(mine.raw, theirs.raw, rtol=1e-4, atol=1e-8)
+    assert max(one[0].raw.shape) == 8  # no map in pixels is kept
