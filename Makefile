@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## planted data, checks, staged training, evaluation, promot
 	$(BIN)/ni demo
 
 test: $(INSTALLED)  ## every test but the slow ones
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(INSTALLED)  ## whole sweeps on a real cluster and in S3, killed and resumed
 	$(BIN)/pytest -m slow tests/tuning

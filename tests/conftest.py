@@ -30,6 +30,15 @@ _DEFINITIONS = ("experiments.", "tune_spaces.", "data_checks.")
 _ROOT = str(Path(__file__).parents[1])
 
 
+_LONGEST = ("test_end_to_end.py", "training/", "tuning/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take minutes, so that no process waits for another at the end."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: not str(item.path.relative_to(here)).startswith(_LONGEST))
+
+
 @pytest.fixture(autouse=True)
 def forget_the_tracking_store() -> Iterator[None]:
     """MLflow exports the store it was told of: the next test's processes must not inherit it."""
