@@ -67,7 +67,8 @@ class PastContents:
             without: dataset row that does not count: the content itself.
 
         Returns:
-            None where fewer than 20 past contents have an outcome.
+            None where fewer than 20 past contents have an outcome, or the prediction lies outside
+            of theirs, so that none was predicted alike.
         """
         usable = np.isfinite(self.rates)
         if without is not None:
@@ -77,6 +78,9 @@ class PastContents:
             usable &= ~self.learned
         found = np.flatnonzero(usable)
         if len(found) < FEWEST:
+            return None
+        past = self.predictions[found]
+        if not past.min() <= prediction <= past.max():
             return None
         distance = np.abs(self.predictions[found] - prediction)
         alike = min(NEIGHBOURS, max(FEWEST, len(found) // 5))

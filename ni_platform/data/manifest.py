@@ -233,7 +233,7 @@ def _expected(item: Any) -> str:
 
 def nearest(name: str, known: list[str]) -> str:
     """`: did you mean ...?` for the closest known name, or nothing where none is close."""
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 

@@ -16,6 +16,8 @@ class SupportConfig:
     """Contents that have the feature."""
     tests: int = 5
     """A/B tests (or contents outside tests) that they are from."""
+    agreement: float = 0.5
+    """Share of the pairs of past A/B tests, where there are any, in which its direction held."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,6 +87,9 @@ class Insights:
     """The split's part of each."""
     explanations: Explanations
     modalities: dict[str, ModalityInsights]
+    ranked_right: tuple[float, int]
+    """Of how many pairs of held-out arms with different rates the model predicts the better one,
+    equal predictions counted half; and of how many pairs."""
     pairs: pd.DataFrame
     """The compared pairs of held-out arms: modality, method, first, second (counted in `rows`),
     ab_test, attribution_difference, rate_difference (second less first) and control_best, whether
@@ -145,6 +148,7 @@ def make_insights(
         parts=part,
         explanations=explanations,
         modalities=found,
+        ranked_right=_ranked_right(explanations.predictions, arms, held_out),
         pairs=pd.concat(pairs, ignore_index=True),
         scores=_scores(explanations, found, dataset, rows, arms, held_out),
         patches=_patches(scorer, explanations, found, dataset, rows, arms, held_out, config),
@@ -214,6 +218,15 @@ def _arms(dataset: Dataset, rows: np.ndarray) -> Arms:
         return None if column is None else column.iloc[rows].reset_index(drop=True)
 
     return Arms.of(dataset.success_rate[rows], labels(dataset.ab_test), labels(dataset.arm))
+
+
+def _ranked_right(predictions: np.ndarray, arms: Arms, held_out: np.ndarray) -> tuple[float, int]:
+    inside = held_out[arms.first] & held_out[arms.second]
+    first, second = arms.first[inside], arms.second[inside]
+    won = np.sign(arms.rate[second] - arms.rate[first])
+    agrees = won * np.sign(predictions[second] - predictions[first])
+    decided = won != 0
+    return float(((1 + agrees[decided]) / 2).sum()), int(decided.sum())
 
 
 def pair_table(

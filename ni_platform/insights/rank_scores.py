@@ -131,9 +131,13 @@ def with_past_agreement(
 
 
 def supported(scores: pd.DataFrame, config: SupportConfig) -> pd.DataFrame:
-    """Those that rest on enough and whose interval does not hold zero."""
+    """Those that rest on enough, whose interval does not hold zero and whose past does not object.
+
+    `scores` are those of `with_past_agreement`; a feature that no past pair bears on stays.
+    """
     enough = (scores["contents"] >= config.contents) & (scores["tests"] >= config.tests)
-    return scores[enough & ((scores["low"] > 0) | (scores["high"] < 0))]
+    contradicted = (scores["of"] > 0) & (scores["agreed"] < config.agreement)
+    return scores[enough & ~contradicted & ((scores["low"] > 0) | (scores["high"] < 0))]
 
 
 def top_and_bottom(scores: pd.DataFrame, count: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:

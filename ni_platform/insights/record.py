@@ -131,8 +131,10 @@ def attribution_table(
 ) -> pd.DataFrame:
     """One row per content, modality and method.
 
-    Columns: content_id, modality, method, prediction, baseline, shape, features (words or names;
-    null of pictures) and contributions, the raw ones, row by row of a picture's map.
+    Columns: content_id, modality, method, prediction, baseline (the prediction without any of the
+    features), gap (what the contributions leave unexplained of the difference of the two), shape,
+    features (words or names; null of pictures) and contributions, the raw ones, row by row of a
+    picture's map.
     """
     ids = dataset.content_id.astype(str).to_numpy()[rows]
     table = []
@@ -153,6 +155,7 @@ def attribution_table(
                         "method": method,
                         "prediction": found.prediction,
                         "baseline": found.baseline,
+                        "gap": found.gap,
                         "shape": list(found.raw.shape),
                         "features": features,
                         "contributions": found.raw.ravel(),

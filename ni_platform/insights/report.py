@@ -57,6 +57,7 @@ def insights_report(subject: Subject, insights: Insights, config: InsightsConfig
         f'<p class="note">Run {escape(subject.run_id)} on {escape(dataset.manifest.name)}: '
         f"{len(insights.rows):,} contents explained, {held_out:,} of them held out from "
         "training.</p>",
+        _ranking(insights),
         _trust(insights),
         "<h2>Do the explanations agree with what happened?</h2>",
         _agreement_note(),
@@ -66,7 +67,7 @@ def insights_report(subject: Subject, insights: Insights, config: InsightsConfig
             "Insight correlation: 0 is chance. Filled: every pair of arms; hollow: each control "
             "against its best treatment.",
         ),
-        *(_agreements(name, found) for name, found in insights.modalities.items()),
+        *(_agreements(name, found, config) for name, found in insights.modalities.items()),
         *(_recommendations(kind, insights, config) for kind in KINDS if kind in insights.scores),
         _patches(subject, insights, config),
         _examples(subject, insights),
@@ -116,6 +117,21 @@ def _drawn(figure: Figure, alt: str, caption: str) -> str:
     return picture(out.getvalue(), alt, caption)
 
 
+def _ranking(insights: Insights) -> str:
+    """How well the model ranks what is explained: explanations are no better than it."""
+    right, pairs = insights.ranked_right
+    if not pairs:
+        return ""
+    share = right / pairs
+    warning = ""
+    if share <= 0.5:
+        warning = " <b>That is no better than a coin: do not act on what follows.</b>"
+    return (
+        f'<p class="note">Of {pairs:,} pairs of arms of held-out A/B tests explained here the '
+        f"model ranks {share:.0%} as they came out.{warning}</p>"
+    )
+
+
 def _trust(insights: Insights) -> str:
     boxes = []
     for name, found in insights.modalities.items():
@@ -161,7 +177,14 @@ def _agreement_note() -> str:
     )
 
 
-def _agreements(name: str, found: ModalityInsights) -> str:
+def _agreements(name: str, found: ModalityInsights, config: InsightsConfig) -> str:
+    tests = max(agreed.tests for agreed in found.all_pairs.values())
+    if tests < config.support.tests:
+        return (
+            f'<h3>{escape(name.capitalize())}</h3><p class="note">Not enough evidence: {tests} '
+            f"held-out A/B tests have arms that differ in it, {config.support.tests} are "
+            "needed.</p>"
+        )
     rows = []
     for label, agreements in (
         ("all pairs", found.all_pairs),
@@ -213,7 +236,8 @@ def _unit(judged: ModalityInsights) -> str:
 def _rule(config: InsightsConfig) -> str:
     return (
         f"Shown are those in at least {config.support.contents} contents of at least "
-        f"{config.support.tests} A/B tests whose interval leaves out 0."
+        f"{config.support.tests} A/B tests whose interval leaves out 0 and whose direction held in "
+        f"at least {config.support.agreement:.0%} of the past pairs that bear on it."
     )
 
 
@@ -335,5 +359,6 @@ def _percent(value: float) -> str:
 def _range(low: float, high: float, *, percent: bool = False) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return "–"
-    scale, unit = (100, " %") if percent else (1, "")
-    return f"{scale * low:.2g} to {scale * high:.2g}{unit}"
+    if percent:
+        return f"{100 * low:.0f} to {100 * high:.0f} %"
+    return f"{low:.2g} to {high:.2g}"

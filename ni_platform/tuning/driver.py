@@ -78,7 +78,10 @@ def stop_driver(folder: SweepFolder) -> None:
     elsewhere = driven_elsewhere(folder)
     if elsewhere is None and not is_running(folder):
         folder.read()
-        raise ConfigError(f"the sweep {name!r} is not running; there is nothing to stop")
+        raise ConfigError(
+            f"the sweep {name!r} is not running; there is nothing to stop, and "
+            f"`ni sweep resume {name}` goes on with it"
+        )
     driver = asdict(elsewhere) if elsewhere else json.loads(_driver_lock(folder).read_text())
     if driver["host"] != socket.gethostname():
         raise ConfigError(

@@ -259,7 +259,12 @@ def _follow(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEv
         on_event("stopping: trials under way come to the end of an epoch, and are resumed later")
         ray.get(keeper.stop.remote())
         lanes.wait(SECONDS_TO_STOP)
-        _log_progress(record, ray.get(keeper.progress.remote()))
+        progress = ray.get(keeper.progress.remote())
+        on_event(
+            f"stopped after {progress.ended} of {progress.trials} trials; `ni sweep resume "
+            f"{record.run_name}` goes on"
+        )
+        _log_progress(record, progress)
         raise
     progress = ask_keeper(keeper.progress.remote())
     on_event(progress)

@@ -130,15 +130,17 @@ def test_past_agreement_counts_pairs_of_which_one_has_the_feature():
 
 
 def test_what_rests_on_too_little_is_left_out():
-    """Too few contents, or an interval that holds zero."""
+    """Too few contents, an interval that holds zero, or most past pairs against it."""
     scores = pd.DataFrame(
         {
-            "feature": ["few", "unsure", "up", "down"],
-            "score": [0.5, 0.4, 0.3, -0.2],
-            "low": [0.4, -0.1, 0.2, -0.3],
-            "high": [0.6, 0.9, 0.4, -0.1],
-            "contents": [9, 10, 10, 10],
-            "tests": [5, 5, 5, 5],
+            "feature": ["few", "unsure", "up", "refuted", "down"],
+            "score": [0.5, 0.4, 0.3, 0.25, -0.2],
+            "low": [0.4, -0.1, 0.2, 0.2, -0.3],
+            "high": [0.6, 0.9, 0.4, 0.3, -0.1],
+            "contents": [9, 10, 10, 10, 10],
+            "tests": [5, 5, 5, 5, 5],
+            "agreed": [1.0, 1.0, 0.5, 0.49, np.nan],
+            "of": [4, 4, 4, 100, 0],
         }
     )
     left = supported(scores, SupportConfig())
