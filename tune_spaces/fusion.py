@@ -8,7 +8,7 @@ import optuna
 
 
 def neural_insights(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
-    """Regression MLP, losses and optimizer of the fused stage; the encoders stay as they are."""
+    """Regression MLP, losses and optimizer of the fused stage; those of the encoders stay."""
     depth = trial.suggest_int("depth", 1, 4)
     widths = [trial.suggest_int(f"width_{n}", 64, 1024, step=64) for n in range(1, depth + 1)]
     overrides: dict[str, Any] = {

@@ -94,6 +94,7 @@ def command(
 def print_run(run: Any) -> None:
     """Print a finished run's metrics on the test part and what to do next."""
     from ni_platform.evaluation import HEADLINE
+    from ni_platform.metrics.best_of import LOWER_IS_BETTER
 
     slices = {name: found for name, found in run.metrics.items() if name != "validation"}
     names = [name for name in HEADLINE if any(name in found for found in slices.values())]
@@ -103,12 +104,19 @@ def print_run(run: Any) -> None:
         [(HEADLINE[name], *(_interval(s.get(name)) for s in slices.values())) for name in names],
     )
     changes = [
-        (label, f"{run.changes_versus_glm[key]:+.1f} %")
+        (
+            label,
+            f"{change:+.1f} %",
+            "better" if (change < 0) == (name in LOWER_IS_BETTER) else "worse",
+        )
         for name, label in HEADLINE.items()
-        if (key := f"test/{name}_change_vs_glm") in run.changes_versus_glm
+        if (change := run.changes_versus_glm.get(f"test/{name}_change_vs_glm")) is not None
     ]
     if changes:
-        table("Against a GLM on the same split (NI Table 1)", ("metric", "change"), changes)
+        table("Against a GLM on the same split (NI Table 1)", ("metric", "change", ""), changes)
+    ranked = run.metrics.get("test", {}).get("pairwise_accuracy")
+    if ranked is not None and ranked.value <= 0.5:
+        console.print("The model ranks contents that it has not seen no better than a coin.")
     console.print(f"Run:   {run.run_id}\nModel: {run.model_uri}", highlight=False)
     console.print(
         f"Next:  ni promote {run.run_id} --model NAME\n       ni compare, or ni ui",
