@@ -22,7 +22,9 @@ def command(model: str, data: str, methods: str | None, output: str, contents: i
     """Write what every word, picture region and attribute adds to MODEL's predictions on --data.
 
     One row per content, modality and method: features and their contributions to the predicted
-    success rate, the prediction, and the prediction without any of the features.
+    success rate, the prediction, the prediction without any of the features (baseline), and what
+    the contributions leave unexplained between the two (gap): gradients start from zeroed inputs,
+    not from none, and GradCAM and PCA have units of their own.
     """
     from ni_platform.cli.progress import ScoringProgress
     from ni_platform.scoring import explain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,6 +36,8 @@ class Score:
     place: Place | None
     before: float | None
     """Of an edited content: the prediction for the past content as it was."""
+    beyond: tuple[str, ...]
+    """Attributes of which past contents have nothing alike, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,11 @@ class Studio:
         self.uploads = Uploads()
         self.schema = model.scorer.schema
         self.explainer = Explainer(model.copy_of_scorer(), insights)
+        self._ranges = {
+            name: (float(cells.min()), float(cells.max()))
+            for name, _, _ in self.schema.numeric
+            if name in dataset.contents and (cells := dataset.contents[name].dropna()).size
+        }
         self._predicted = dict(zip(past.rows.tolist(), past.predictions.tolist()))
         self._ids = dataset.content_id.astype(str)
         self._domains = domain_labels(dataset)
@@ -138,7 +145,21 @@ class Studio:
             interval=self.past.interval(rate, without=row),
             place=self.past.place(rate, draft.domain.strip(), without=row),
             before=self.predicted(row) if edited and row is not None else None,
+            beyond=tuple(self._beyond(draft)),
         )
+
+    def _beyond(self, draft: Draft) -> Iterator[str]:
+        levels = dict(self.schema.categorical)
+        for column, text in draft.attributes.items():
+            value = text.strip()
+            if not value:
+                continue
+            if column in levels and value not in levels[column]:
+                yield f"{column} is {value}, which no content that the model learned from has"
+            elif column in self._ranges:
+                low, high = self._ranges[column]
+                if not low <= float(value) <= high:
+                    yield f"{column} is {value}, and past contents have {low:g} to {high:g}"
 
     def explain(self, draft: Draft, modality: str) -> Explained:
         """Contributions of one modality's features; kept by content."""

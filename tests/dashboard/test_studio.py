@@ -108,6 +108,21 @@ def test_what_does_not_fit_is_named(studio, changed, said):
         studio.rate(Draft(**changed))
 
 
+def test_attributes_that_no_past_content_has_are_said(studio, pictured):
+    """A price beyond all prices, and a day that there is not; those of a past content are known."""
+    assert studio.score(studio.draft(0)).beyond == ()
+    price, day = studio.score(Draft(attributes={"price": "-1e6", "day": "zzz"})).beyond
+    assert price.startswith("price is -1e6, and past contents have ")
+    assert f"{pictured.contents['price'].max():g}" in price
+    assert day.startswith("day is zzz, which no content")
+
+
+def test_beyond_all_past_predictions_there_is_no_interval():
+    """None of 100 contents predicted 0 to 1 was predicted 2."""
+    assert past(100).interval(1.0) is not None
+    assert past(100).interval(2.0) is None
+
+
 def test_a_content_of_nothing_is_scored(studio):
     """Every modality may be missing."""
     assert 0 < studio.rate(Draft()) < 1
