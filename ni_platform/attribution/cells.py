@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ni_platform.attribution.assembled import ABLATION_READINGS, AssembledPicture
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import PIXELS_AT_ONCE, distinct, in_batches, no_grad_rates
 from ni_platform.attribution.tiles import Rate, TiledPicture
@@ -22,19 +24,17 @@ from ni_platform.models.m2fn.network import M2FN
 
 _LARGEST_WHOLE = 2_000_000
 """Pixels of the largest picture of native size that a network without tiles is asked about."""
-_LOCAL_SHARE = 0.6
-"""Beyond this share of a picture, reading only what a cell changes costs more than it saves."""
 _HEADS_AT_ONCE = 1024
-"""Predictions from embeddings of large pictures that are made together."""
+"""Predictions from embeddings of one picture that are made together."""
 
 
 class Cells:
     """Features: the cells of a grid. Where a cell is absent, pixels are the encoder's mean colour.
 
     That is zero after standardisation, the zero vector of NI Section 4.2's ablation. A content
-    without a picture has no cells. Pictures beyond `tiling.LARGE` pixels are read tile by tile,
-    with the same result; where the network's last map reads locally, one cell less is computed from
-    the part of the map that reads it.
+    without a picture has no cells. Of Table 3's network, pictures beyond `tiling.LARGE` pixels are
+    read tile by tile, and pictures of which many coalitions are asked are put together from few
+    readings (`assembled`); both give the same result.
     """
 
     modality: str = "image"
@@ -60,7 +60,6 @@ class Cells:
             for row in range(len(contents))
             if has[row] and self._takes_tiles(sides[row])
         }
-        self._local = self._local_pictures(has)
         whole = {side for row, side in enumerate(sides) if row not in self._tiled}
         self._labels = {
             side: _labels(side, _grid(side, grid)).to(contents.device) for side in whole
@@ -95,34 +94,17 @@ class Cells:
             )
         return False
 
-    def _local_pictures(self, has: np.ndarray) -> dict[int, TiledPicture]:
-        """Pictures of which one cell less makes the network read only a part again."""
-        if not _can_tile(self.contents):
-            return {}
-        pictures = {
-            row: _tiled_picture(self.contents, row, self.shapes[row])
-            for row in range(len(self.contents))
-            if has[row] and row not in self._tiled
-        }
-        return {row: own for row, own in pictures.items() if own.share_without() <= _LOCAL_SHARE}
-
     def rates(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
         """As `Features.rates`; equal coalitions of one picture are computed once."""
         first, which = distinct(rows, present, self._sizes)
         rows, present = rows[first], present[first]
         found = np.empty(len(rows))
-        absent = self._sizes[rows] - self._used(rows, present).sum(1)
-        local = (absent == 1) & np.isin(rows, list(self._local))
-        large = np.isin(rows, list(self._tiled))
-        for chosen, embeddings in (
-            (local, self._local_embeddings), (large, self._tiled_embeddings),
-        ):  # fmt: skip
-            for row in np.unique(rows[chosen]):
-                places = np.flatnonzero(chosen & (rows == row))
-                found[places] = self._rates_of_embeddings(
-                    int(row), embeddings(int(row), present[places, : self._sizes[row]])
-                )
-        rest = np.flatnonzero(~large & ~local)
+        by_picture = self._by_picture(rows)
+        for row, picture in by_picture.items():
+            places = np.flatnonzero(rows == row)
+            embedding_PC = picture.embeddings(present[places, : self._sizes[row]])
+            found[places] = self._rates_of_embeddings(row, embedding_PC)
+        rest = np.flatnonzero(~np.isin(rows, list(by_picture)))
         for group in _of_equal_size([self.pixels[row].shape for row in rows[rest]]):
             group = rest[group]
             side = tuple(self.pixels[rows[group[0]]].shape[1:])
@@ -133,15 +115,17 @@ class Cells:
         self.evaluations += len(rows)
         return found[which]
 
-    def _used(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
-        """`present` without the columns beyond a content's cells."""
-        return present & (np.arange(present.shape[1]) < self._sizes[rows][:, None])
-
-    def _tiled_embeddings(self, row: int, present: np.ndarray) -> Tensor:
-        return self._tiled[row].embeddings(present)
-
-    def _local_embeddings(self, row: int, present: np.ndarray) -> Tensor:
-        return self._local[row].embeddings_without(present.argmin(1))
+    def _by_picture(self, rows: np.ndarray) -> dict[int, TiledPicture | AssembledPicture]:
+        """Of the contents `rows` of coalitions, those that are answered one picture at a time."""
+        found: dict[int, TiledPicture | AssembledPicture] = {}
+        for row, coalitions in Counter(rows.tolist()).items():
+            picture: TiledPicture | AssembledPicture | None = None
+            if coalitions > ABLATION_READINGS and _can_tile(self.contents):
+                picture = AssembledPicture.of(*_picture(self.contents, row, self.shapes[row]))
+            picture = picture or self.tiled(row)
+            if picture is not None:
+                found[row] = picture
+        return found
 
     def _rates_of_embeddings(self, row: int, embedding_PC: Tensor) -> np.ndarray:
         found = []
@@ -246,13 +230,19 @@ def _can_tile(contents: Contents) -> bool:
 
 
 def _tiled_picture(contents: Contents, row: int, grid: tuple[int, ...]) -> TiledPicture:
+    return TiledPicture(*_picture(contents, row, grid))
+
+
+def _picture(
+    contents: Contents, row: int, grid: tuple[int, ...]
+) -> tuple[ImageEncoder, Tensor, tuple[Tensor, Tensor]]:
+    """The encoder, a content's pixels, and the cell of each of their rows and columns."""
     encoder, pixels = contents.network.encoders["image"], contents.inputs.image_B3HW
     assert isinstance(encoder, ImageEncoder)  # _can_tile  # noqa: S101
     assert pixels is not None  # as for Cells  # noqa: S101
     height, width = _side(contents, row)
     down, across = _cell_of(height, grid[0]), _cell_of(width, grid[1])
-    device = contents.device
-    return TiledPicture(encoder, pixels[row], (down.to(device), across.to(device)))
+    return encoder, pixels[row], (down.to(contents.device), across.to(contents.device))
 
 
 def _grid(side: tuple[int, ...], cells: int) -> tuple[int, int]:

@@ -8,18 +8,15 @@ after the other. What grows with the picture are its own pixels and a map of con
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ni_platform.attribution.features import PIXELS_AT_ONCE, in_batches
 from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
 from ni_platform.models.encoders.tiling import (
     Tile,
-    dependent_on,
     location_sum,
     map_size,
     tiles_of,
@@ -52,7 +49,6 @@ class TiledPicture:
         self._cells = cells
         self._across = int(cells[1].max()) + 1
         self._tiles = tiles_of(encoder.network, height, width)
-        self._sums: dict[tuple[int, bytes], np.ndarray] = {}
 
     def feature_map(self) -> Tensor:
         """The last map [C, H', W']."""
@@ -67,88 +63,20 @@ class TiledPicture:
         return found
 
     def embeddings(self, present: np.ndarray) -> Tensor:
-        """Embeddings [P, C] of the picture with only the `present` cells, bool [P, cells].
-
-        A tile depends on the cells inside what it reads, so it is computed once for each of their
-        combinations that occurs, now and in later calls: where one cell of the picture is taken
-        away, most tiles are known already.
-        """
-        total_PC = np.zeros((len(present), self._encoder.width))
-        for number, tile in enumerate(self._tiles):
-            inside = self._cells_of(tile)
-            combinations, which = np.unique(present[:, inside], axis=0, return_inverse=True)
-            sums = [self._masked_sum(number, tile, kept, inside) for kept in combinations]
-            total_PC += np.stack(sums)[which.ravel()]
-        mean_PC = torch.from_numpy(total_PC / (self.map_shape[0] * self.map_shape[1]))
-        return mean_PC.to(self._image_3HW.device, torch.float32)
-
-    def embeddings_without(self, cells: np.ndarray) -> Tensor:
-        """Embeddings [P, C] of the picture without one cell each, int64 [P].
-
-        Only the part of the map that reads the cell is computed again.
-        """
-        whole_CHW = self.feature_map()
-        total_C = location_sum(whole_CHW.unsqueeze(0))[0]
-        found_PC = total_C.repeat(len(cells), 1)
-        for places, tiles in self._alike(cells):
-            for part in in_batches(len(places), self._at_once(tiles[0])):
-                masked = [
-                    self._without(int(cells[place]), tile)
-                    for place, tile in zip(places[part], tiles[part])
-                ]
+        """Embeddings [P, C] of the picture with only the `present` cells, bool [P, cells]."""
+        down, across = self._cells
+        found = []
+        for kept in torch.from_numpy(present).to(self._image_3HW.device):
+            total_1C = torch.zeros(1, self._encoder.width, dtype=torch.float64)
+            for tile in self._tiles:
+                rows, columns = down[tile.pixels[0]], across[tile.pixels[1]]
+                kept_hw = kept[rows.unsqueeze(1) * self._across + columns]
                 with torch.inference_mode():
-                    again = location_sum(self._features(tiles[0], torch.cat(masked)))
-                before = [whole_CHW[:, tile.owned[0], tile.owned[1]] for tile in tiles[part]]
-                found_PC[places[part]] += again - location_sum(torch.stack(before))
-        mean_PC = found_PC / (self.map_shape[0] * self.map_shape[1])
-        return mean_PC.to(self._image_3HW.device, torch.float32)
-
-    def share_without(self) -> float:
-        """Pixels that one cell less makes the network read again, as a share of the picture."""
-        down, across = (cells.max() // 2 for cells in self._cells)
-        tile = self._reading(int(down * self._across + across))
-        height, width = (pixels.stop - pixels.start for pixels in tile.pixels)
-        return height * width / (self.shape[0] * self.shape[1])
-
-    def _alike(self, cells: np.ndarray) -> Iterator[tuple[np.ndarray, list[Tile]]]:
-        """Places in `cells` whose tiles have one shape, with these tiles."""
-        groups: dict[Any, tuple[list[int], list[Tile]]] = {}
-        for place, cell in enumerate(cells.tolist()):
-            tile = self._reading(cell)
-            size = tuple(pixels.stop - pixels.start for pixels in tile.pixels)
-            key = (size, *((own.start, own.stop) for own in tile.inner))
-            places, tiles = groups.setdefault(key, ([], []))
-            places.append(place)
-            tiles.append(tile)
-        for places, tiles in groups.values():
-            yield np.array(places), tiles
-
-    @staticmethod
-    def _at_once(tile: Tile) -> int:
-        height, width = (pixels.stop - pixels.start for pixels in tile.pixels)
-        return max(1, PIXELS_AT_ONCE // (height * width))
-
-    def _reading(self, cell: int) -> Tile:
-        """The locations that read a cell."""
-        return dependent_on(self._network, *self.shape, *self._pixels_of(cell))
-
-    def _pixels_of(self, cell: int) -> tuple[slice, slice]:
-        """Rows and columns of a cell's pixels."""
-        spans = []
-        for cells, number in zip(self._cells, divmod(cell, self._across)):
-            inside = torch.nonzero(cells == number).flatten().tolist()
-            spans.append(slice(inside[0], inside[-1] + 1))
-        return spans[0], spans[1]
-
-    def _without(self, cell: int, tile: Tile) -> Tensor:
-        """What a tile reads [1, 3, h, w], a cell of it in the mean colour."""
-        crop_13hw = tile.crop(self._image_3HW)
-        rows, columns = (
-            slice(max(0, own.start - read.start), own.stop - read.start)
-            for own, read in zip(self._pixels_of(cell), tile.pixels)
-        )
-        crop_13hw[:, :, rows, columns] = self._encoder.mean_311
-        return crop_13hw
+                    crop_13hw = tile.crop(self._image_3HW)
+                    masked = torch.where(kept_hw, crop_13hw, self._encoder.mean_311)
+                    total_1C += location_sum(self._features(tile, masked)).cpu()
+            found.append(total_1C / (self.map_shape[0] * self.map_shape[1]))
+        return torch.cat(found).to(self._image_3HW.device, torch.float32)
 
     def embedding_towards(self, share: float) -> Tensor:
         """Embedding [1, C] of the picture at a share of the way from the mean colour to itself."""
@@ -195,30 +123,6 @@ class TiledPicture:
 
     def _features(self, tile: Tile, pixels_13hw: Tensor) -> Tensor:
         return tile.cut(self._network.features(self._encoder.normalize(pixels_13hw)))
-
-    def _cells_of(self, tile: Tile) -> np.ndarray:
-        """Numbers of the cells in what a tile reads."""
-        down, across = (
-            cells[pixels].unique().cpu().numpy() for cells, pixels in zip(self._cells, tile.pixels)
-        )
-        return (down[:, None] * self._across + across).ravel()
-
-    def _masked_sum(
-        self, number: int, tile: Tile, kept: np.ndarray, inside: np.ndarray
-    ) -> np.ndarray:
-        """Sum over the tile's locations [C] where of the cells `inside` only `kept` are there."""
-        key = (number, np.packbits(kept).tobytes())
-        if key not in self._sums:
-            down, across = (cells[pixels] for cells, pixels in zip(self._cells, tile.pixels))
-            there = torch.zeros(int(inside.max()) + 1, dtype=torch.bool)
-            there[torch.from_numpy(inside)] = torch.from_numpy(kept)
-            kept_hw = there.to(down.device)[down[:, None] * self._across + across]
-            crop_13hw = tile.crop(self._image_3HW)
-            with torch.inference_mode():
-                masked = torch.where(kept_hw, crop_13hw, self._encoder.mean_311)
-                found = location_sum(self._features(tile, masked))[0]
-            self._sums[key] = found.cpu().numpy()
-        return self._sums[key]
 
 
 def grad_cam(picture: TiledPicture, rate: Rate) -> np.ndarray:

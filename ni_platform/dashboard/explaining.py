@@ -14,7 +14,7 @@ from ni_platform.attribution.config import PCA, RATE_CHANGES, AttributionConfig
 from ni_platform.attribution.consensus import PrincipalComponent
 from ni_platform.attribution.explain import explain
 from ni_platform.attribution.words import Word
-from ni_platform.dashboard.pictures import GRID, Cell, overlays, strongest
+from ni_platform.dashboard.pictures import GRID, Cell, grid_of, overlays, strongest
 from ni_platform.insights.record import StoredInsights
 from ni_platform.models.inputs import category
 from ni_platform.models.scorer import Scorer
@@ -70,6 +70,8 @@ class Explained:
     positive: str | None = None
     """Of a picture: what raises the prediction, as a transparent picture (data URI)."""
     negative: str | None = None
+    regions: tuple[int, int] = (0, 0)
+    """Rows and columns of regions that a picture is cut into."""
     best: list[Cell] = field(default_factory=list)
     worst: list[Cell] = field(default_factory=list)
 
@@ -159,7 +161,14 @@ class Explainer:
             return explained
         positive, negative = overlays(values, picture.size)
         best, worst = strongest(values, picture)
-        return replace(explained, positive=positive, negative=negative, best=best, worst=worst)
+        return replace(
+            explained,
+            positive=positive,
+            negative=negative,
+            regions=grid_of(picture.size),
+            best=best,
+            worst=worst,
+        )
 
 
 def _level(cell: Any) -> str:

@@ -62,8 +62,8 @@ class InsightsConfig:
     """Bootstrap replicates of whole A/B tests behind each interval."""
     permutations: int = 1000
     """Permutations of outcomes within A/B tests behind each p-value."""
-    sanity: bool = True
-    """Explain a network with shuffled weights as well, for the trust score."""
+    shuffles: int = 5
+    """Networks with shuffled weights that are explained as well, for the trust score."""
     support: SupportConfig = field(default_factory=SupportConfig)
     patches: PatchConfig = field(default_factory=PatchConfig)
     seed: int = 0
@@ -71,6 +71,8 @@ class InsightsConfig:
     def __post_init__(self) -> None:
         if self.contents < 1:
             raise ConfigError(f"contents must be positive, but is {self.contents}")
+        if self.shuffles < 0:
+            raise ConfigError(f"shuffles must not be negative, but is {self.shuffles}")
         if not -1 < self.similarity <= 1:
             raise ConfigError(
                 f"similarity is a cosine above -1 and at most 1, not {self.similarity}"

@@ -51,6 +51,7 @@ HELD_OUT = ("in_domain", "out_of_domain")
 """Parts of the split that attributions are judged on."""
 
 _SANITY_CONTENTS = 300
+"""Most contents that a network with shuffled weights is explained on."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def make_insights(
         differences = Differences(name, explained, frame, arms, config.similarity)
         found[name] = _judged(
             explained, differences, arms, held_out, part, config,
-            _shuffled(scorer, dataset, rows[held_out], name, config) if config.sanity else None,
+            _shuffled(scorer, dataset, rows[held_out], name, config, on_event),
         )  # fmt: skip
         pairs += [
             pair_table(arms, differences, attributions, held_out).assign(
@@ -262,7 +263,7 @@ def _judged(
     held_out: np.ndarray,
     part: np.ndarray,
     config: InsightsConfig,
-    shuffled: Callable[[str], Agreement] | None,
+    shuffled: Callable[[str], list[Agreement]],
 ) -> ModalityInsights:
     inside = held_out[arms.first] & held_out[arms.second]
     validation = (part[arms.first] == "validation") & (part[arms.second] == "validation")
@@ -292,7 +293,7 @@ def _judged(
         trust=trust_score(
             every[method],
             judge(method, all_pairs, unseen),
-            None if shuffled is None else shuffled(method),
+            shuffled(method),
         ),
         component=explained.component,
     )
@@ -365,22 +366,28 @@ def _level(cell: object) -> str:
 
 
 def _shuffled(
-    scorer: Scorer, dataset: Dataset, rows: np.ndarray, name: str, config: InsightsConfig
-) -> Callable[[str], Agreement]:
-    """Agreement of a network of the same shape whose weights are shuffled, by method."""
+    scorer: Scorer,
+    dataset: Dataset,
+    rows: np.ndarray,
+    name: str,
+    config: InsightsConfig,
+    on_event: Callable[[str], None],
+) -> Callable[[str], list[Agreement]]:
+    """Agreement of networks of the same shape whose weights are shuffled, by method."""
+    some = rows[:_SANITY_CONTENTS]
+    frame, arms = dataset.inputs(some), _arms(dataset, some)
 
-    def judge(method: str) -> Agreement:
-        some = rows[:_SANITY_CONTENTS]
+    def judge(method: str, number: int) -> Agreement:
+        on_event(f"explaining {name} with shuffled weights, {number + 1} of {config.shuffles}")
         methods = config.attribution.methods if method == PCA else (method,)
         found = explain(
-            shuffled_scorer(scorer, config.seed),
-            dataset.inputs(some),
+            shuffled_scorer(scorer, config.seed + number),
+            frame,
             replace(config.attribution, methods=methods),
             modalities=(name,),
             with_maps=True,
         ).modalities[name]
-        arms = _arms(dataset, some)
-        differences = Differences(name, found, dataset.inputs(some), arms, config.similarity)
+        differences = Differences(name, found, frame, arms, config.similarity)
         return agreement(
             arms,
             differences.of(found.by_method[method]),
@@ -389,7 +396,7 @@ def _shuffled(
             permutations=0,
         )
 
-    return judge
+    return lambda method: [judge(method, number) for number in range(config.shuffles)]
 
 
 def shuffled_scorer(scorer: Scorer, seed: int) -> Scorer:

@@ -163,7 +163,7 @@ def _trust(insights: Insights) -> str:
         '<p class="note">trust = 100 × sanity × mean(correlation, direction, unseen domains). '
         "Correlation and direction are the lower ends of their 95 % intervals, so few tests lower "
         "them; direction and unseen domains are 2a − 1, where a is how often the arm with the "
-        "higher attribution won; sanity is what a network with shuffled weights does not reach. "
+        "higher attribution won; sanity is what networks with shuffled weights do not reach. "
         "Observed rates are noisy: even perfect explanations stay below 100.</p></details>"
     )
 

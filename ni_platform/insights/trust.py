@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
+from statistics import fmean
 
 from ni_platform.insights.correlation import Agreement
 
@@ -24,7 +27,7 @@ class Trust:
     """Twice the pairwise agreement less one in domains that the model never saw, cut at 0; None
     where there are none with enough tests."""
     sanity: float
-    """1 less the share of the correlation that a network with shuffled weights reaches."""
+    """1 less the share of the correlation that networks with shuffled weights reach."""
     tests: int
     """Held-out A/B tests behind it."""
 
@@ -35,7 +38,7 @@ class Trust:
 
 
 def trust_score(
-    held_out: Agreement, unseen_domains: Agreement | None, shuffled: Agreement | None
+    held_out: Agreement, unseen_domains: Agreement | None, shuffled: Sequence[Agreement]
 ) -> Trust:
     """Score a method's attributions of one modality.
 
@@ -48,9 +51,10 @@ def trust_score(
       attribution difference won; 0 is a coin's.
     - transfer: 2a - 1 in domains that the model was not trained on, at a itself, as they have
       few tests; left out of the mean where there are fewer than `ENOUGH_TESTS` such tests.
-    - sanity: 1 - rho_shuffled / rho, in [0, 1], where rho_shuffled is that of a network of the same
-      shape with shuffled weights (Adebayo et al. 2018): an explanation that does not depend on
-      what was learned earns nothing. 1 where that was not computed.
+    - sanity: 1 - rho_shuffled / rho, in [0, 1], where rho_shuffled is the mean over networks of the
+      same shape with shuffled weights (Adebayo et al. 2018): an explanation that does not depend
+      on what was learned earns nothing. The mean, because one such network reaches much by chance
+      where tests are few. 1 where there are none.
 
     With fewer than `ENOUGH_TESTS` held-out tests there is no score.
 
@@ -63,8 +67,9 @@ def trust_score(
     if unseen_domains is not None and unseen_domains.tests >= ENOUGH_TESTS:
         transfer = _share(2 * unseen_domains.pairwise.value - 1)
     sanity = 1.0
-    if shuffled is not None and rho.value > 0:
-        sanity = 1 - _share(shuffled.correlation.value / rho.value)
+    reached = [one.correlation.value for one in shuffled if isfinite(one.correlation.value)]
+    if reached and rho.value > 0:
+        sanity = 1 - _share(fmean(reached) / rho.value)
     parts = [part for part in (correlation, direction, transfer) if part is not None]
     enough = held_out.tests >= ENOUGH_TESTS
     return Trust(

@@ -20,7 +20,6 @@ from ni_platform.attribution.features import without_anything
 from ni_platform.attribution.grad_cam import GradCam
 from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import KernelShap
-from ni_platform.attribution.tiles import TiledPicture
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
@@ -160,27 +159,6 @@ def test_a_smaller_margin_gives_another_result(tiled, monkeypatch, before, after
     assert (less - whole).abs().max() > 1e-3 * whole.abs().max()
 
 
-def test_only_tiles_that_a_masked_cell_touches_are_computed_again(tiled, monkeypatch):
-    """Each tile once for every combination of the cells that it reads; asking again is free."""
-    picture, cells = tiled.tiled(0), int(np.prod(tiled.shapes[0]))
-    asked = []
-    features = PreactivationResNet.features
-
-    def counted(self: PreactivationResNet, pixels: torch.Tensor) -> torch.Tensor:
-        asked.append(pixels.shape)
-        return features(self, pixels)
-
-    monkeypatch.setattr(PreactivationResNet, "features", counted)
-    present = ~np.eye(cells, dtype=bool)
-    picture.embeddings(np.concatenate([present, np.ones((1, cells), dtype=bool)]))
-    tiles = tiles_of(picture._network, *SIZES[0])
-    combinations = sum(1 + len(picture._cells_of(tile)) for tile in tiles)
-    assert len(asked) <= combinations < cells * len(tiles)
-    asked.clear()
-    picture.embeddings(present[:3])
-    assert not asked
-
-
 def test_gradients_of_other_layers_are_refused_for_large_pictures(tiled):
     """The last map by its own name is read."""
     GradCam(layer="encoders.image.network.last_map").attribute(tiled)
@@ -242,40 +220,6 @@ def test_only_an_encoder_without_gradients_takes_tiles(monkeypatch):
         encoder.eval()(pictures)
     encoder.requires_grad_(False)(pictures)
     assert len(tiled) == 2
-
-
-def test_one_cell_less_is_the_masked_picture_read_again(untiled):
-    """Every cell of pictures of odd sizes, of which less than the whole is read again."""
-    encoder = untiled.contents.network.encoders["image"]
-    for row, (height, width) in enumerate([(200, 211), (131, 260)]):
-        image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8)
-        cells = (torch.arange(height) * 5 // height, torch.arange(width) * 7 // width)
-        picture = TiledPicture(encoder, image, cells)
-        assert picture.share_without() < 0.6, row
-        found = picture.embeddings_without(np.arange(35))
-        for cell in range(35):
-            down, across = divmod(cell, 7)
-            masked = image.float()
-            masked[:, (cells[0] == down)[:, None] & (cells[1] == across)] = encoder.mean_311[:, 0]
-            with torch.no_grad():
-                whole = encoder.network.features(encoder.normalize(masked.unsqueeze(0)))
-            torch.testing.assert_close(found[cell], whole.mean((2, 3))[0], rtol=1e-4, atol=1e-6)
-
-
-def test_ablation_is_the_same_whether_a_part_is_read_again_or_all(frame, scorers, monkeypatch):
-    """The whole way by Kernel SHAP's path, which has no part to read."""
-    contents = Contents(scorers["neural_insights"], frame)
-    whole = FeatureAblation().attribute(Cells(contents, grid=6))
-    monkeypatch.setattr("ni_platform.attribution.cells._LOCAL_SHARE", 10.0)
-    features = Cells(contents, grid=6)
-    asked = []
-    monkeypatch.setattr(
-        features, "_local_embeddings",
-        lambda row, present, way=features._local_embeddings: asked.append(row) or way(row, present),
-    )  # fmt: skip
-    for one, other in zip(whole, FeatureAblation().attribute(features)):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-7)
-    assert asked == [0, 1, 2]
 
 
 def test_large_pictures_are_explained_in_small_groups(frame, scorers, monkeypatch):

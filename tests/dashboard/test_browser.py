@@ -145,6 +145,25 @@ def test_a_patch_is_painted_over_by_its_button(browser):
     assert "painted over" in browser.text("#change")
 
 
+def test_a_click_on_the_picture_paints_the_region_under_it_over(browser):
+    """The second row of as many as there are, and the last column, at its very edge."""
+    rows, columns = (
+        int(browser.evaluate(f"document.querySelector('.stack').dataset.{name}"))
+        for name in ("rows", "columns")
+    )
+    browser.evaluate("document.querySelector('.stack').scrollIntoView()")
+    left, top, width, height = browser.evaluate(
+        "(b => [b.left, b.top, b.width, b.height])"
+        "(document.querySelector('.stack').getBoundingClientRect())"
+    )
+    where = {"x": left + width - 1, "y": top + height * 1.5 / rows}
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
+    browser.wait("document.querySelector('#change .change')")
+
+    assert f"region in row 2, column {columns} painted over" in browser.text("#change")
+
+
 def test_an_upload_is_scored_and_explained(browser, tmp_path):
     """Under a name that is markup, which is shown as it is."""
     evil = tmp_path / "<img src=x onerror=window.hacked=1>.png"

@@ -26,7 +26,7 @@ from ni_platform.tracking.run_record import RunRecord
 
 CONFIG = InsightsConfig(
     attribution=AttributionConfig(methods=("feature_ablation",)),
-    contents=30, replicates=20, permutations=0, sanity=False,
+    contents=30, replicates=20, permutations=0, shuffles=0,
 )  # fmt: skip
 
 

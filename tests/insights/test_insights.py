@@ -28,6 +28,7 @@ CONFIG = InsightsConfig(
     attribution=AttributionConfig(grid=2, samples=8, steps=2),
     replicates=20,
     permutations=19,
+    shuffles=2,
     support=SupportConfig(contents=2, tests=2),
 )
 
@@ -46,7 +47,7 @@ def subject(tmp_path_factory):
 def test_held_out_tests_are_explained_first_and_whole(subject):
     """Of 70 contents in tests of three, 38 are asked for: 12 held-out tests, no part of another."""
     dataset, scorer, parts = subject
-    config = dataclasses.replace(CONFIG, contents=38, sanity=False)
+    config = dataclasses.replace(CONFIG, contents=38, shuffles=0)
     methods = dataclasses.replace(CONFIG.attribution, methods=("feature_ablation",))
     config = dataclasses.replace(config, attribution=methods)
     found = make_insights(scorer, dataset, parts, config)
@@ -58,7 +59,7 @@ def test_held_out_tests_are_explained_first_and_whole(subject):
 def test_only_held_out_pairs_are_judged(subject):
     """Eight held-out tests; in each modality those pairs that differ in it."""
     dataset, scorer, parts = subject
-    found = make_insights(scorer, dataset, parts, dataclasses.replace(CONFIG, sanity=False))
+    found = make_insights(scorer, dataset, parts, dataclasses.replace(CONFIG, shuffles=0))
     assert set(found.modalities) == {"image", "text", "domain", "attributes"}
     for modality in found.modalities.values():
         for agreed in modality.all_pairs.values():

@@ -29,7 +29,7 @@ SMALL = ExperimentConfig(
         contents=60,
         replicates=20,
         permutations=19,
-        sanity=False,
+        shuffles=0,
     ),
 )
 

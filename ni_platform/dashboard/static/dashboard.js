@@ -136,6 +136,14 @@ async function predictEdit(edit) {
   }
 }
 
+function paintOver(row, column) {
+  const cells = document.getElementById("edit-cell");
+  cells.elements.row.value = row;
+  cells.elements.column.value = column;
+  cells.requestSubmit();
+  document.getElementById("heading-change").scrollIntoView();
+}
+
 form.addEventListener("input", (event) => {
   if (event.target.dataset.role) changed();
 });
@@ -175,16 +183,21 @@ document.getElementById("edit-cell")?.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("click", (event) => {
+  const stack = event.target.closest(".stack");
+  if (stack) {
+    const box = stack.getBoundingClientRect();
+    const at = (share, count) => Math.min(Math.floor(share * count) + 1, Number(count));
+    return paintOver(
+      at((event.clientY - box.top) / box.height, stack.dataset.rows),
+      at((event.clientX - box.left) / box.width, stack.dataset.columns),
+    );
+  }
   const button = event.target.closest("button");
   if (!button) return;
   const { paintRow, paintColumn, phrase, replacement, apply, text } = button.dataset;
   const edit = document.getElementById("edit-text");
   if (paintRow) {
-    const cells = document.getElementById("edit-cell");
-    cells.elements.row.value = paintRow;
-    cells.elements.column.value = paintColumn;
-    cells.requestSubmit();
-    document.getElementById("heading-change").scrollIntoView();
+    paintOver(paintRow, paintColumn);
   } else if (replacement !== undefined && edit) {
     edit.elements.replacement.value = replacement;
     edit.elements.phrase.focus();

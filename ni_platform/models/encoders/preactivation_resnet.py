@@ -47,9 +47,17 @@ class PreactivationResNet(nn.Module):
 
     def features(self, x_B3HW: Tensor) -> Tensor:
         """Feature map before the global average."""
-        x = self.blocks(self.relu(self.stem(x_B3HW)))
-        features: Tensor = self.last_map(self.relu(self.norm(x)))
-        return features
+        return self.later_map(self.early_map(x_B3HW, 0), 0)
+
+    def early_map(self, x_B3HW: Tensor, blocks: int) -> Tensor:
+        """Map after the stem and the first `blocks` residual blocks."""
+        found: Tensor = self.blocks[:blocks](self.relu(self.stem(x_B3HW)))
+        return found
+
+    def later_map(self, x_BCHW: Tensor, blocks: int) -> Tensor:
+        """Feature map from the one after the first `blocks` residual blocks."""
+        found: Tensor = self.last_map(self.relu(self.norm(self.blocks[blocks:](x_BCHW))))
+        return found
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """Embed [B, 3, H, W] as [B, 32]."""

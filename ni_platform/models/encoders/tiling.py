@@ -32,10 +32,13 @@ class ReceptiveField:
     after: int
 
     @classmethod
-    def of(cls, network: PreactivationResNet) -> ReceptiveField:
-        """Follow the network's 3x3 convolutions; shortcuts read less than the blocks they skip."""
+    def of(cls, network: PreactivationResNet, blocks: int | None = None) -> ReceptiveField:
+        """Follow the network's 3x3 convolutions; shortcuts read less than the blocks they skip.
+
+        With `blocks`, of the map after the first few residual blocks.
+        """
         stride, before, after = 1, 0, 0
-        for convolution in _convolutions(network):
+        for convolution in _convolutions(network)[: None if blocks is None else 1 + 2 * blocks]:
             padding = convolution.padding[0]
             assert isinstance(padding, int)  # a number, not "same"  # noqa: S101
             reach = (convolution.kernel_size[0] - 1) * convolution.dilation[0]
@@ -94,19 +97,6 @@ def tiles_of(network: PreactivationResNet, height: int, width: int) -> list[Tile
         for down in _spans(height, field)
         for across in _spans(width, field)
     ]
-
-
-def dependent_on(
-    network: PreactivationResNet, height: int, width: int, rows: slice, columns: slice
-) -> Tile:
-    """The locations of a picture's last map that read some of its pixels, as a tile."""
-    field = ReceptiveField.of(network)
-    spans = []
-    for pixels, length in ((rows, height), (columns, width)):
-        first = max(0, -((field.after - pixels.start) // field.stride))
-        last = min((pixels.stop - 1 + field.before) // field.stride, -(-length // field.stride) - 1)
-        spans.append(_span(first, last, length, field))
-    return Tile(*zip(*spans))
 
 
 def _spans(length: int, field: ReceptiveField) -> list[tuple[slice, slice, slice]]:

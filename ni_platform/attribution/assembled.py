@@ -1,0 +1,167 @@
+"""One picture without some cells of a grid, as often as one likes, from at most 16 readings of it.
+
+A location of an early map of NI Table 3's network reads few pixels. As long as these lie in two
+rows and two columns of cells at most, there are no more than 16 things that it can see, however
+many cells the picture has: each of the four cells is there or not. The four differ in whether
+their row and column are even or odd, so the picture is read with the cells of each of these
+classes present or absent, 16 readings that hold everything any location can see. The map of the
+picture without any cells is put together from them, and only the small maps behind it are computed
+anew. Nothing is approximated.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ni_platform.attribution.features import PIXELS_AT_ONCE, in_batches
+from ni_platform.models.encoders.image import ImageEncoder
+from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
+from ni_platform.models.encoders.tiling import (
+    ReceptiveField,
+    Tile,
+    is_large,
+    location_sum,
+    tiles_of,
+)
+
+ABLATION_READINGS = 5
+"""The whole picture, and without the cells of each class: all that one cell less needs."""
+_READINGS = 16
+"""Every combination of the classes."""
+_LOCATIONS = PIXELS_AT_ONCE // 4
+"""Of the largest map that is put together at once: 16 of them take 256 MB."""
+
+
+class AssembledPicture:
+    """A picture of H x W pixels, the cells of a grid over it, and the network that reads it."""
+
+    def __init__(
+        self, encoder: ImageEncoder, image_3HW: Tensor, cells: tuple[Tensor, Tensor], blocks: int
+    ) -> None:
+        """Look what each location of the map after `blocks` residual blocks reads.
+
+        Args:
+            encoder: in evaluation mode; `tiling.can_tile` holds of its network.
+            image_3HW: uint8 RGB.
+            cells: the row of cells that each row of pixels is in, int64 [H], and the column of
+                cells of each column of pixels [W].
+            blocks: a location of the map after them reads two rows and columns of cells at most.
+        """
+        assert isinstance(encoder.network, PreactivationResNet)  # noqa: S101
+        self._encoder, self._network, self._blocks = encoder, encoder.network, blocks
+        self._image_3HW = image_3HW
+        self._cells = cells
+        field = ReceptiveField.of(encoder.network, blocks)
+        self._rows_2h, self._columns_2w = (_even_and_odd(side, field) for side in cells)
+        self._map_shape = self._rows_2h.shape[1], self._columns_2w.shape[1]
+
+    @classmethod
+    def of(
+        cls, encoder: ImageEncoder, image_3HW: Tensor, cells: tuple[Tensor, Tensor]
+    ) -> AssembledPicture | None:
+        """With the latest map that the cells allow; None where they are too small for any.
+
+        Also None where that map, not being the last one, is too large to be kept 16 times.
+        Arguments as of the constructor.
+        """
+        assert isinstance(encoder.network, PreactivationResNet)  # noqa: S101
+        blocks = _blocks_that_fit(encoder.network, cells)
+        return cls(encoder, image_3HW, cells, blocks) if blocks > 0 else None
+
+    def embeddings(self, present: np.ndarray) -> Tensor:
+        """Embeddings [P, C] of the picture with only the `present` cells, bool [P, cells]."""
+        down, across = (int(side.max()) + 1 for side in self._cells)
+        kept_Prc = torch.as_tensor(present, device=self._image_3HW.device).view(-1, down, across)
+        with torch.inference_mode():
+            sums = [self._sums(tile, kept_Prc) for tile in self._tiles()]
+            total_PC = torch.stack([total_PC for total_PC, _ in sums]).sum(0)
+            return (total_PC / sum(locations for _, locations in sums)).float()
+
+    def _tiles(self) -> list[Tile]:
+        """Parts of the map that are put together one after the other.
+
+        Where it is the last one, only its sum is asked for, so it goes tile by tile and pictures
+        may have any size.
+        """
+        if self._blocks == len(self._network.blocks):
+            return tiles_of(self._network, *self._image_3HW.shape[1:])
+        whole = (slice(0, self._map_shape[0]), slice(0, self._map_shape[1]))
+        pixels = tuple(slice(0, len(side)) for side in self._cells)
+        return [Tile((pixels[0], pixels[1]), owned=whole, inner=whole)]
+
+    def _sums(self, tile: Tile, kept_Prc: Tensor) -> tuple[Tensor, int]:
+        """Sums [P, C] over the locations of the last map that a tile leads to; and their number."""
+        seen_Phw = self._seen(tile, kept_Prc)
+        readings = seen_Phw.unique()
+        position = torch.zeros(_READINGS, dtype=torch.int64, device=kept_Prc.device)
+        position[readings] = torch.arange(len(readings), device=kept_Prc.device)
+        # One row of channels per location and reading, so that a map is a list of rows.
+        rows_XC = self._read(tile, readings).permute(2, 3, 0, 1).flatten(0, 2).contiguous()
+        height, width = seen_Phw.shape[1:]
+        first_hw = torch.arange(height * width, device=kept_Prc.device).view(height, width)
+        sums, locations = [], 0
+        for part in in_batches(len(kept_Prc), max(1, PIXELS_AT_ONCE // (height * width))):
+            chosen = first_hw * len(readings) + position[seen_Phw[part]]
+            maps_Phwc = rows_XC.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
+            last = self._network.later_map(maps_Phwc.permute(0, 3, 1, 2), self._blocks)
+            sums.append(location_sum(last))
+            locations = last.shape[2] * last.shape[3]
+        return torch.cat(sums), locations
+
+    def _seen(self, tile: Tile, kept_Prc: Tensor) -> Tensor:
+        """Which reading each location of the map that a tile owns sees, int64 [P, h, w]."""
+        total = torch.zeros((), dtype=torch.int64, device=kept_Prc.device)
+        rows_2h, columns_2w = self._rows_2h[:, tile.owned[0]], self._columns_2w[:, tile.owned[1]]
+        for bit, (rows_h, columns_w) in enumerate(product(rows_2h, columns_2w)):
+            total = total + (kept_Prc[:, rows_h][:, :, columns_w].long() << bit)
+        return total
+
+    def _read(self, tile: Tile, readings: Tensor) -> Tensor:
+        """Maps [K, C, h, w] of what a tile reads, with the classes of cells that are bits of K."""
+        down, across = (side[pixels] for side, pixels in zip(self._cells, tile.pixels))
+        class_hw = (down % 2).unsqueeze(1) * 2 + across % 2
+        kept_K1hw = ((readings.view(-1, 1, 1) >> class_hw) % 2).bool().unsqueeze(1)
+        crop_13hw = tile.crop(self._image_3HW)
+        maps = []
+        for part in in_batches(len(readings), max(1, PIXELS_AT_ONCE // class_hw.numel())):
+            masked = torch.where(kept_K1hw[part], crop_13hw, self._encoder.mean_311)
+            early = self._network.early_map(self._encoder.normalize(masked), self._blocks)
+            maps.append(tile.cut(early))
+        return torch.cat(maps)
+
+
+def _blocks_that_fit(network: PreactivationResNet, cells: tuple[Tensor, Tensor]) -> int:
+    """Most blocks after which every location reads two rows and two columns of cells at most."""
+    for blocks in range(len(network.blocks), 0, -1):
+        field = ReceptiveField.of(network, blocks)
+        read = [_first_and_last(side, field) for side in cells]
+        if all(int((last - first).max()) <= 1 for first, last in read):
+            locations = len(read[0][0]) * len(read[1][0])
+            at_once = locations <= _LOCATIONS and not is_large(*map(len, cells))
+            return blocks if at_once or blocks == len(network.blocks) else 0
+    return 0
+
+
+def _first_and_last(cells: Tensor, field: ReceptiveField) -> tuple[Tensor, Tensor]:
+    """Along one side, the first and the last cell that each location reads, int64 [h] each."""
+    centre = torch.arange(0, len(cells), field.stride, device=cells.device)
+    return (
+        cells[(centre - field.before).clamp(min=0)],
+        cells[(centre + field.after).clamp(max=len(cells) - 1)],
+    )
+
+
+def _even_and_odd(cells: Tensor, field: ReceptiveField) -> Tensor:
+    """Along one side, the even and the odd cell that each location reads, int64 [2, h].
+
+    Where it reads but one, a neighbour stands for the other, whatever it is: so without one cell
+    of the picture, no location sees more than one cell missing.
+    """
+    first, last = _first_and_last(cells, field)
+    neighbour = torch.where(first < cells.max(), first + 1, first - 1).clamp(min=0)
+    second = torch.where(first < last, last, neighbour)
+    return torch.stack([torch.where(first % 2 == parity, first, second) for parity in (0, 1)])
