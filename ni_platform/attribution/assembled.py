@@ -76,10 +76,11 @@ class AssembledPicture:
         """Embeddings [P, C] of the picture with only the `present` cells, bool [P, cells]."""
         down, across = (int(side.max()) + 1 for side in self._cells)
         kept_Prc = torch.as_tensor(present, device=self._image_3HW.device).view(-1, down, across)
+        shape = (len(present), self._encoder.width)
+        total_PC = torch.zeros(shape, dtype=torch.float64, device=kept_Prc.device)
         with torch.inference_mode():
-            sums = [self._sums(tile, kept_Prc) for tile in self._tiles()]
-            total_PC = torch.stack([total_PC for total_PC, _ in sums]).sum(0)
-            return (total_PC / sum(locations for _, locations in sums)).float()
+            locations = sum(self._add(tile, kept_Prc, total_PC) for tile in self._tiles())
+        return (total_PC / locations).float()
 
     def _tiles(self) -> list[Tile]:
         """Parts of the map that are put together one after the other.
@@ -93,8 +94,8 @@ class AssembledPicture:
         pixels = tuple(slice(0, len(side)) for side in self._cells)
         return [Tile((pixels[0], pixels[1]), owned=whole, inner=whole)]
 
-    def _sums(self, tile: Tile, kept_Prc: Tensor) -> tuple[Tensor, int]:
-        """Sums [P, C] over the locations of the last map that a tile leads to; and their number."""
+    def _add(self, tile: Tile, kept_Prc: Tensor, total_PC: Tensor) -> int:
+        """Add the locations of the last map that a tile leads to; return their number."""
         seen_Phw = self._seen(tile, kept_Prc)
         readings = seen_Phw.unique()
         position = torch.zeros(_READINGS, dtype=torch.int64, device=kept_Prc.device)
@@ -103,14 +104,14 @@ class AssembledPicture:
         rows_XC = self._read(tile, readings).permute(2, 3, 0, 1).flatten(0, 2).contiguous()
         height, width = seen_Phw.shape[1:]
         first_hw = torch.arange(height * width, device=kept_Prc.device).view(height, width)
-        sums, locations = [], 0
+        locations = 0
         for part in in_batches(len(kept_Prc), max(1, PIXELS_AT_ONCE // (height * width))):
             chosen = first_hw * len(readings) + position[seen_Phw[part]]
             maps_Phwc = rows_XC.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
             last = self._network.later_map(maps_Phwc.permute(0, 3, 1, 2), self._blocks)
-            sums.append(location_sum(last))
+            total_PC[part] += location_sum(last)
             locations = last.shape[2] * last.shape[3]
-        return torch.cat(sums), locations
+        return locations
 
     def _seen(self, tile: Tile, kept_Prc: Tensor) -> Tensor:
         """Which reading each location of the map that a tile owns sees, int64 [P, h, w]."""
