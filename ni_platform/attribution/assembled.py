@@ -75,9 +75,12 @@ class AssembledPicture:
     def embeddings(self, present: np.ndarray) -> Tensor:
         """Embeddings [P, C] of the picture with only the `present` cells, bool [P, cells]."""
         down, across = (int(side.max()) + 1 for side in self._cells)
-        kept_Prc = torch.as_tensor(present, device=self._image_3HW.device).view(-1, down, across)
-        shape = (len(present), self._encoder.width)
-        total_PC = torch.zeros(shape, dtype=torch.float64, device=kept_Prc.device)
+        device = self._image_3HW.device
+        kept_Prc = torch.as_tensor(present, dtype=torch.uint8, device=device)
+        kept_Prc = kept_Prc.view(-1, down, across)
+        total_PC = torch.zeros(
+            (len(present), self._encoder.width), dtype=torch.float64, device=device
+        )
         with torch.inference_mode():
             locations = sum(self._add(tile, kept_Prc, total_PC) for tile in self._tiles())
         return (total_PC / locations).float()
@@ -97,7 +100,7 @@ class AssembledPicture:
     def _add(self, tile: Tile, kept_Prc: Tensor, total_PC: Tensor) -> int:
         """Add the locations of the last map that a tile leads to; return their number."""
         seen_Phw = self._seen(tile, kept_Prc)
-        readings = seen_Phw.unique()
+        readings = torch.bincount(seen_Phw.flatten(), minlength=_READINGS).nonzero().flatten()
         position = torch.zeros(_READINGS, dtype=torch.int64, device=kept_Prc.device)
         position[readings] = torch.arange(len(readings), device=kept_Prc.device)
         # One row of channels per location and reading, so that a map is a list of rows.
@@ -106,7 +109,7 @@ class AssembledPicture:
         first_hw = torch.arange(height * width, device=kept_Prc.device).view(height, width)
         locations = 0
         for part in in_batches(len(kept_Prc), max(1, PIXELS_AT_ONCE // (height * width))):
-            chosen = first_hw * len(readings) + position[seen_Phw[part]]
+            chosen = first_hw * len(readings) + position[seen_Phw[part].long()]
             maps_Phwc = rows_XC.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
             last = self._network.later_map(maps_Phwc.permute(0, 3, 1, 2), self._blocks)
             total_PC[part] += location_sum(last)
@@ -114,11 +117,11 @@ class AssembledPicture:
         return locations
 
     def _seen(self, tile: Tile, kept_Prc: Tensor) -> Tensor:
-        """Which reading each location of the map that a tile owns sees, int64 [P, h, w]."""
-        total = torch.zeros((), dtype=torch.int64, device=kept_Prc.device)
+        """Which reading each location of the map that a tile owns sees, uint8 [P, h, w]."""
+        total = torch.zeros((), dtype=torch.uint8, device=kept_Prc.device)
         rows_2h, columns_2w = self._rows_2h[:, tile.owned[0]], self._columns_2w[:, tile.owned[1]]
         for bit, (rows_h, columns_w) in enumerate(product(rows_2h, columns_2w)):
-            total = total + (kept_Prc[:, rows_h][:, :, columns_w].long() << bit)
+            total = total + (kept_Prc[:, rows_h][:, :, columns_w] << bit)
         return total
 
     def _read(self, tile: Tile, readings: Tensor) -> Tensor:
