@@ -164,6 +164,6 @@ def demo() -> ExperimentConfig:
         quickstart(),
         name="neural_insights.demo",
         insights=InsightsConfig(
-            contents=120, attribution=AttributionConfig(samples=48, steps=8, grid=5)
+            contents=120, attribution=AttributionConfig(samples=48, steps=8, grid=5), shuffles=1
         ),
     )

@@ -62,7 +62,7 @@ class InsightsConfig:
     """Bootstrap replicates of whole A/B tests behind each interval."""
     permutations: int = 1000
     """Permutations of outcomes within A/B tests behind each p-value."""
-    shuffles: int = 5
+    shuffles: int = 3
     """Networks with shuffled weights that are explained as well, for the trust score."""
     support: SupportConfig = field(default_factory=SupportConfig)
     patches: PatchConfig = field(default_factory=PatchConfig)
