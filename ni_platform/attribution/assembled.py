@@ -5,7 +5,7 @@ rows and two columns of cells at most, there are no more than 16 things that it 
 many cells the picture has: each of the four cells is there or not. The four differ in whether
 their row and column are even or odd, so the picture is read with the cells of each of these
 classes present or absent, 16 readings that hold everything any location can see. The map of the
-picture without any cells is put together from them, and only the small maps behind it are computed
+picture without some cells is put together from them, and only the small maps behind it are computed
 anew. Nothing is approximated.
 """
 
@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from ni_platform.attribution.features import PIXELS_AT_ONCE, in_batches
-from ni_platform.models.encoders.image import ImageEncoder
-from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
+from ni_platform.attribution.gridded_picture import GriddedPicture
 from ni_platform.models.encoders.tiling import (
     ReceptiveField,
     Tile,
@@ -37,49 +36,34 @@ _LOCATIONS = PIXELS_AT_ONCE // 4
 
 
 class AssembledPicture:
-    """A picture of H x W pixels, the cells of a grid over it, and the network that reads it."""
+    """A picture put together without some of its cells, for any number of coalitions."""
 
-    def __init__(
-        self, encoder: ImageEncoder, image_3HW: Tensor, cells: tuple[Tensor, Tensor], blocks: int
-    ) -> None:
+    def __init__(self, picture: GriddedPicture, blocks: int) -> None:
         """Look what each location of the map after `blocks` residual blocks reads.
 
-        Args:
-            encoder: in evaluation mode; `tiling.can_tile` holds of its network.
-            image_3HW: uint8 RGB.
-            cells: the row of cells that each row of pixels is in, int64 [H], and the column of
-                cells of each column of pixels [W].
-            blocks: a location of the map after them reads two rows and columns of cells at most.
+        That must be two rows and two columns of cells at most.
         """
-        assert isinstance(encoder.network, PreactivationResNet)  # noqa: S101
-        self._encoder, self._network, self._blocks = encoder, encoder.network, blocks
-        self._image_3HW = image_3HW
-        self._cells = cells
-        field = ReceptiveField.of(encoder.network, blocks)
-        self._rows_2h, self._columns_2w = (_even_and_odd(side, field) for side in cells)
+        self._picture, self._blocks = picture, blocks
+        field = ReceptiveField.of(picture.network, blocks)
+        self._rows_2h, self._columns_2w = (_even_and_odd(side, field) for side in picture.cells)
         self._map_shape = self._rows_2h.shape[1], self._columns_2w.shape[1]
 
     @classmethod
-    def of(
-        cls, encoder: ImageEncoder, image_3HW: Tensor, cells: tuple[Tensor, Tensor]
-    ) -> AssembledPicture | None:
+    def of(cls, picture: GriddedPicture) -> AssembledPicture | None:
         """With the latest map that the cells allow; None where they are too small for any.
 
         Also None where that map, not being the last one, is too large to be kept 16 times.
-        Arguments as of the constructor.
         """
-        assert isinstance(encoder.network, PreactivationResNet)  # noqa: S101
-        blocks = _blocks_that_fit(encoder.network, cells)
-        return cls(encoder, image_3HW, cells, blocks) if blocks > 0 else None
+        blocks = _blocks_that_fit(picture)
+        return cls(picture, blocks) if blocks > 0 else None
 
     def embeddings(self, present: np.ndarray) -> Tensor:
         """Embeddings [P, C] of the picture with only the `present` cells, bool [P, cells]."""
-        down, across = (int(side.max()) + 1 for side in self._cells)
-        device = self._image_3HW.device
+        device = self._picture.image_3HW.device
         kept_Prc = torch.as_tensor(present, dtype=torch.uint8, device=device)
-        kept_Prc = kept_Prc.view(-1, down, across)
+        kept_Prc = kept_Prc.view(-1, *self._picture.grid)
         total_PC = torch.zeros(
-            (len(present), self._encoder.width), dtype=torch.float64, device=device
+            (len(present), self._picture.encoder.width), dtype=torch.float64, device=device
         )
         with torch.inference_mode():
             locations = sum(self._add(tile, kept_Prc, total_PC) for tile in self._tiles())
@@ -91,11 +75,11 @@ class AssembledPicture:
         Where it is the last one, only its sum is asked for, so it goes tile by tile and pictures
         may have any size.
         """
-        if self._blocks == len(self._network.blocks):
-            return tiles_of(self._network, *self._image_3HW.shape[1:])
+        network, (height, width) = self._picture.network, self._picture.image_3HW.shape[1:]
+        if self._blocks == len(network.blocks):
+            return tiles_of(network, height, width)
         whole = (slice(0, self._map_shape[0]), slice(0, self._map_shape[1]))
-        pixels = tuple(slice(0, len(side)) for side in self._cells)
-        return [Tile((pixels[0], pixels[1]), owned=whole, inner=whole)]
+        return [Tile((slice(0, height), slice(0, width)), owned=whole, inner=whole)]
 
     def _add(self, tile: Tile, kept_Prc: Tensor, total_PC: Tensor) -> int:
         """Add the locations of the last map that a tile leads to; return their number."""
@@ -111,7 +95,7 @@ class AssembledPicture:
         for part in in_batches(len(kept_Prc), max(1, PIXELS_AT_ONCE // (height * width))):
             chosen = first_hw * len(readings) + position[seen_Phw[part].long()]
             maps_Phwc = rows_XC.index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
-            last = self._network.later_map(maps_Phwc.permute(0, 3, 1, 2), self._blocks)
+            last = self._picture.network.later_map(maps_Phwc.permute(0, 3, 1, 2), self._blocks)
             total_PC[part] += location_sum(last)
             locations = last.shape[2] * last.shape[3]
         return locations
@@ -126,27 +110,29 @@ class AssembledPicture:
 
     def _read(self, tile: Tile, readings: Tensor) -> Tensor:
         """Maps [K, C, h, w] of what a tile reads, with the classes of cells that are bits of K."""
-        down, across = (side[pixels] for side, pixels in zip(self._cells, tile.pixels))
+        picture = self._picture
+        down, across = (side[pixels] for side, pixels in zip(picture.cells, tile.pixels))
         class_hw = (down % 2).unsqueeze(1) * 2 + across % 2
         kept_K1hw = ((readings.view(-1, 1, 1) >> class_hw) % 2).bool().unsqueeze(1)
-        crop_13hw = tile.crop(self._image_3HW)
+        crop_13hw = tile.crop(picture.image_3HW)
         maps = []
         for part in in_batches(len(readings), max(1, PIXELS_AT_ONCE // class_hw.numel())):
-            masked = torch.where(kept_K1hw[part], crop_13hw, self._encoder.mean_311)
-            early = self._network.early_map(self._encoder.normalize(masked), self._blocks)
-            maps.append(tile.cut(early))
+            masked = torch.where(kept_K1hw[part], crop_13hw, picture.encoder.mean_311)
+            read = picture.encoder.normalize(masked)
+            maps.append(tile.cut(picture.network.early_map(read, self._blocks)))
         return torch.cat(maps)
 
 
-def _blocks_that_fit(network: PreactivationResNet, cells: tuple[Tensor, Tensor]) -> int:
+def _blocks_that_fit(picture: GriddedPicture) -> int:
     """Most blocks after which every location reads two rows and two columns of cells at most."""
-    for blocks in range(len(network.blocks), 0, -1):
-        field = ReceptiveField.of(network, blocks)
-        read = [_first_and_last(side, field) for side in cells]
+    last_map = len(picture.network.blocks)
+    for blocks in range(last_map, 0, -1):
+        field = ReceptiveField.of(picture.network, blocks)
+        read = [_first_and_last(side, field) for side in picture.cells]
         if all(int((last - first).max()) <= 1 for first, last in read):
             locations = len(read[0][0]) * len(read[1][0])
-            at_once = locations <= _LOCATIONS and not is_large(*map(len, cells))
-            return blocks if at_once or blocks == len(network.blocks) else 0
+            at_once = locations <= _LOCATIONS and not is_large(*picture.image_3HW.shape[1:])
+            return blocks if at_once or blocks == last_map else 0
     return 0
 
 

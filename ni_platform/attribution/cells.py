@@ -15,6 +15,7 @@ from torch.nn import functional
 from ni_platform.attribution.assembled import ABLATION_READINGS, AssembledPicture
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import PIXELS_AT_ONCE, distinct, in_batches, no_grad_rates
+from ni_platform.attribution.gridded_picture import GriddedPicture
 from ni_platform.attribution.tiles import Rate, TiledPicture
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
@@ -121,7 +122,7 @@ class Cells:
         for row, coalitions in Counter(rows.tolist()).items():
             picture: TiledPicture | AssembledPicture | None = None
             if coalitions > ABLATION_READINGS and _can_tile(self.contents):
-                picture = AssembledPicture.of(*_picture(self.contents, row, self.shapes[row]))
+                picture = AssembledPicture.of(_picture(self.contents, row, self.shapes[row]))
             picture = picture or self.tiled(row)
             if picture is not None:
                 found[row] = picture
@@ -230,19 +231,17 @@ def _can_tile(contents: Contents) -> bool:
 
 
 def _tiled_picture(contents: Contents, row: int, grid: tuple[int, ...]) -> TiledPicture:
-    return TiledPicture(*_picture(contents, row, grid))
+    return TiledPicture(_picture(contents, row, grid))
 
 
-def _picture(
-    contents: Contents, row: int, grid: tuple[int, ...]
-) -> tuple[ImageEncoder, Tensor, tuple[Tensor, Tensor]]:
-    """The encoder, a content's pixels, and the cell of each of their rows and columns."""
+def _picture(contents: Contents, row: int, grid: tuple[int, ...]) -> GriddedPicture:
     encoder, pixels = contents.network.encoders["image"], contents.inputs.image_B3HW
     assert isinstance(encoder, ImageEncoder)  # _can_tile  # noqa: S101
     assert pixels is not None  # as for Cells  # noqa: S101
     height, width = _side(contents, row)
     down, across = _cell_of(height, grid[0]), _cell_of(width, grid[1])
-    return encoder, pixels[row], (down.to(contents.device), across.to(contents.device))
+    cells = (down.to(contents.device), across.to(contents.device))
+    return GriddedPicture(encoder, pixels[row], cells)
 
 
 def _grid(side: tuple[int, ...], cells: int) -> tuple[int, int]:

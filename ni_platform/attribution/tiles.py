@@ -13,42 +13,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ni_platform.models.encoders.image import ImageEncoder
-from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
-from ni_platform.models.encoders.tiling import (
-    Tile,
-    location_sum,
-    map_size,
-    tiles_of,
-)
+from ni_platform.attribution.gridded_picture import GriddedPicture
+from ni_platform.models.encoders.tiling import Tile, location_sum, map_size, tiles_of
 
 Rate = Callable[[Tensor], Tensor]
 """From a picture's embedding [1, C] to the success rate [1], differentiable."""
 
 
 class TiledPicture:
-    """A picture of H x W pixels, the cells of a grid over it, and the network that reads it."""
+    """A picture cut into tiles that the network reads one after the other."""
 
-    def __init__(
-        self, encoder: ImageEncoder, image_3HW: Tensor, cells: tuple[Tensor, Tensor]
-    ) -> None:
-        """Cut the picture into tiles.
-
-        Args:
-            encoder: in evaluation mode; `tiling.can_tile` holds of its network.
-            image_3HW: uint8 RGB.
-            cells: the row of cells that each row of pixels is in, int64 [H], and the column of
-                cells of each column of pixels [W].
-        """
-        assert isinstance(encoder.network, PreactivationResNet)  # noqa: S101
-        height, width = image_3HW.shape[1:]
+    def __init__(self, picture: GriddedPicture) -> None:
+        """Cut the picture into tiles."""
+        height, width = picture.image_3HW.shape[1:]
         self.shape = (height, width)
-        self.map_shape = map_size(encoder.network, height, width)
-        self._encoder, self._network = encoder, encoder.network
-        self._image_3HW = image_3HW
-        self._cells = cells
-        self._across = int(cells[1].max()) + 1
-        self._tiles = tiles_of(encoder.network, height, width)
+        self.map_shape = map_size(picture.network, height, width)
+        self._encoder, self._network = picture.encoder, picture.network
+        self._image_3HW = picture.image_3HW
+        self._cells, self._grid = picture.cells, picture.grid
+        self._tiles = tiles_of(picture.network, height, width)
 
     def feature_map(self) -> Tensor:
         """The last map [C, H', W']."""
@@ -70,7 +53,7 @@ class TiledPicture:
             total_1C = torch.zeros(1, self._encoder.width, dtype=torch.float64)
             for tile in self._tiles:
                 rows, columns = down[tile.pixels[0]], across[tile.pixels[1]]
-                kept_hw = kept[rows.unsqueeze(1) * self._across + columns]
+                kept_hw = kept[rows.unsqueeze(1) * self._grid[1] + columns]
                 with torch.inference_mode():
                     crop_13hw = tile.crop(self._image_3HW)
                     masked = torch.where(kept_hw, crop_13hw, self._encoder.mean_311)

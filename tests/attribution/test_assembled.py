@@ -11,6 +11,7 @@ from ni_platform.attribution.cells import Cells
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.feature_ablation import FeatureAblation
 from ni_platform.attribution.features import counts
+from ni_platform.attribution.gridded_picture import GriddedPicture
 from ni_platform.attribution.kernel_shap import KernelShap
 from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoder, ImageEncoderConfig, image_encoder
@@ -68,7 +69,7 @@ def read_whole(encoder: ImageEncoder, image, cells, present: np.ndarray) -> torc
 def test_embeddings_are_those_of_the_masked_pictures(encoder, shape, grid, blocks):
     """Any coalition; from the latest map whose locations read four cells at most."""
     image, cells = picture_of(shape, grid)
-    picture = AssembledPicture.of(encoder, image, cells)
+    picture = AssembledPicture.of(GriddedPicture(encoder, image, cells))
     assert picture is not None
     assert picture._blocks == blocks
     present = coalitions(grid[0] * grid[1])
@@ -81,7 +82,7 @@ def test_a_later_map_gives_another_result(encoder, shape, grid, blocks):
     """So what fits is not too careful: one block later, locations read a fifth cell."""
     image, cells = picture_of(shape, grid)
     present = coalitions(grid[0] * grid[1])
-    found = AssembledPicture(encoder, image, cells, blocks + 1).embeddings(present)
+    found = AssembledPicture(GriddedPicture(encoder, image, cells), blocks + 1).embeddings(present)
     expected = read_whole(encoder, image, cells, present)
     assert (found - expected).abs().max() > 3e-4
 
@@ -92,7 +93,7 @@ def test_a_picture_of_any_size_is_put_together_tile_by_tile(encoder, monkeypatch
     monkeypatch.setattr(tiling, "SIDE", side)
     monkeypatch.setattr(tiling, "LARGE", 1000)
     image, cells = picture_of((153, 211), (3, 4))
-    picture = AssembledPicture.of(encoder, image, cells)
+    picture = AssembledPicture.of(GriddedPicture(encoder, image, cells))
     assert picture is not None
     assert picture._blocks == 4
     present = coalitions(12)
@@ -103,21 +104,21 @@ def test_a_picture_of_any_size_is_put_together_tile_by_tile(encoder, monkeypatch
 def test_a_large_picture_is_not_read_whole(encoder, monkeypatch):
     """Cells of 26 pixels are too small for the last map, and others are put together at once."""
     image, cells = picture_of((131, 260), (5, 7))
-    assert AssembledPicture.of(encoder, image, cells) is not None
+    assert AssembledPicture.of(GriddedPicture(encoder, image, cells)) is not None
     monkeypatch.setattr(tiling, "LARGE", 1000)
-    assert AssembledPicture.of(encoder, image, cells) is None
+    assert AssembledPicture.of(GriddedPicture(encoder, image, cells)) is None
 
 
 def test_cells_that_are_too_small_or_maps_that_are_too_large_are_not_put_together(encoder):
     """Five pixels, when a location reads six beyond its own; a map of 130,000 locations."""
-    assert AssembledPicture.of(encoder, *picture_of((50, 40), (8, 8))) is None
-    assert AssembledPicture.of(encoder, *picture_of((520, 1000), (90, 170))) is None
+    assert AssembledPicture.of(GriddedPicture(encoder, *picture_of((50, 40), (8, 8)))) is None
+    assert AssembledPicture.of(GriddedPicture(encoder, *picture_of((520, 1000), (90, 170)))) is None
 
 
 def test_ablation_reads_a_picture_five_times_and_shap_sixteen_times(encoder, monkeypatch):
     """Whole, and without the cells of each of the four classes; every combination of them."""
     image, cells = picture_of((96, 96), (8, 8))
-    picture = AssembledPicture.of(encoder, image, cells)
+    picture = AssembledPicture.of(GriddedPicture(encoder, image, cells))
     assert picture is not None
     read = []
     early_map = PreactivationResNet.early_map
