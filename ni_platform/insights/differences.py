@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.consensus import resized
+from ni_platform.attribution.explain import ModalityExplained
+from ni_platform.insights.pairs import Arms
+from ni_platform.models.inputs import category
 
 _LOCATIONS_AT_ONCE = 4096
 """Side of the blocks in which locations are compared: 64 MiB of similarities at a time."""
@@ -81,3 +85,61 @@ def _inside(attribution: Attribution, mask: np.ndarray) -> float:
         # Sums over areas, divided by the area: the share of each cell that is masked.
         mask = resized(mask, values.shape) * (values.size / mask.size)
     return float((mask * values).sum())
+
+
+class Differences:
+    """What distinguishes the two contents of each pair in one modality."""
+
+    def __init__(
+        self,
+        name: str,
+        explained: ModalityExplained,
+        frame: pd.DataFrame,
+        arms: Arms,
+        similarity: float,
+    ) -> None:
+        """Find the masks of each pair (Algorithms 3 and 4, steps i to iv)."""
+        self._arms = arms
+        self._masks = []
+        elements = None if name == "image" else elements_of(name, explained, frame)
+        for i, j in zip(arms.first, arms.second):
+            if elements is not None:
+                self._masks.append(element_difference(elements[i], elements[j]))
+                continue
+            first, second = explained.maps[i], explained.maps[j]
+            if first is None or second is None:
+                self._masks.append((np.zeros((1, 1)), np.zeros((1, 1))))
+            else:
+                self._masks.append(
+                    location_difference(first.float(), second.float(), similarity=similarity)
+                )
+        self.differ = np.array([a.any() or b.any() for a, b in self._masks], dtype=bool)
+        """Whether anything distinguishes them, bool [P]."""
+
+    def of(self, attributions: list[Attribution]) -> np.ndarray:
+        """Attribution of what only the second content has less that of the first, float64 [P]."""
+        return np.array(
+            [
+                attributed_difference(attributions[i], attributions[j], *masks) if differ else 0.0
+                for i, j, masks, differ in zip(
+                    self._arms.first, self._arms.second, self._masks, self.differ
+                )
+            ],
+            dtype=np.float64,
+        )
+
+
+def elements_of(name: str, explained: ModalityExplained, frame: pd.DataFrame) -> list[list]:
+    """What a content consists of: words, tokens of its domain, or attributes with their level."""
+    if name == "text":
+        return [[word.key for word in words] for words in explained.words]
+    if name == "domain":
+        return explained.names
+    return [
+        [(column, _level(frame[column].iloc[row])) for column in columns]
+        for row, columns in enumerate(explained.names)
+    ]
+
+
+def _level(cell: object) -> str:
+    return str(cell.tolist() if isinstance(cell, np.ndarray) else category(cell))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import pandas as pd
-import torch
 from PIL import Image
 
 from ni_platform.attribution.attribution import Attribution
@@ -18,6 +16,7 @@ from ni_platform.attribution.consensus import PrincipalComponent
 from ni_platform.attribution.explain import Explanations, ModalityExplained, explain
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import decode
+from ni_platform.insights import sanity
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import (
     Agreement,
@@ -25,11 +24,7 @@ from ni_platform.insights.correlation import (
     all_pairs,
     control_against_best,
 )
-from ni_platform.insights.differences import (
-    attributed_difference,
-    element_difference,
-    location_difference,
-)
+from ni_platform.insights.differences import Differences, elements_of
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.patches import (
     PatchInsights,
@@ -44,14 +39,10 @@ from ni_platform.insights.rank_scores import (
     word_occurrences,
 )
 from ni_platform.insights.trust import Trust, trust_score
-from ni_platform.models.inputs import category
 from ni_platform.models.scorer import Scorer
 
 HELD_OUT = ("in_domain", "out_of_domain")
 """Parts of the split that attributions are judged on."""
-
-_SANITY_CONTENTS = 300
-"""Most contents that a network with shuffled weights is explained on."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +121,15 @@ def make_insights(
     explanations = explain(scorer, frame, config.attribution, with_maps=True, progress=progress)
     arms = _arms(dataset, rows)
     held_out = np.isin(part, HELD_OUT)
+    some = rows[held_out][: sanity.CONTENTS]
+    shuffled = dataset.inputs(some), _arms(dataset, some)
     found, pairs = {}, []
     for name, explained in explanations.modalities.items():
         on_event(f"comparing {name} attributions with what happened")
         differences = Differences(name, explained, frame, arms, config.similarity)
         found[name] = _judged(
             explained, differences, arms, held_out, part, config,
-            _shuffled(scorer, dataset, rows[held_out], name, config, on_event),
+            partial(sanity.shuffled_agreements, scorer, *shuffled, config, on_event, name),
         )  # fmt: skip
         pairs += [
             pair_table(arms, differences, attributions, held_out).assign(
@@ -307,112 +300,6 @@ def _preferred(correlation: Mapping[str, float]) -> str:
     return PCA if PCA in correlation else next(iter(correlation))
 
 
-class Differences:
-    """What distinguishes the two contents of each pair in one modality."""
-
-    def __init__(
-        self,
-        name: str,
-        explained: ModalityExplained,
-        frame: pd.DataFrame,
-        arms: Arms,
-        similarity: float,
-    ) -> None:
-        """Find the masks of each pair (Algorithms 3 and 4, steps i to iv)."""
-        self._arms = arms
-        self._masks = []
-        elements = None if name == "image" else _elements(name, explained, frame)
-        for i, j in zip(arms.first, arms.second):
-            if elements is not None:
-                self._masks.append(element_difference(elements[i], elements[j]))
-                continue
-            first, second = explained.maps[i], explained.maps[j]
-            if first is None or second is None:
-                self._masks.append((np.zeros((1, 1)), np.zeros((1, 1))))
-            else:
-                self._masks.append(
-                    location_difference(first.float(), second.float(), similarity=similarity)
-                )
-        self.differ = np.array([a.any() or b.any() for a, b in self._masks], dtype=bool)
-        """Whether anything distinguishes them, bool [P]."""
-
-    def of(self, attributions: list[Attribution]) -> np.ndarray:
-        """Attribution of what only the second content has less that of the first, float64 [P]."""
-        return np.array(
-            [
-                attributed_difference(attributions[i], attributions[j], *masks) if differ else 0.0
-                for i, j, masks, differ in zip(
-                    self._arms.first, self._arms.second, self._masks, self.differ
-                )
-            ],
-            dtype=np.float64,
-        )
-
-
-def _elements(name: str, explained: ModalityExplained, frame: pd.DataFrame) -> list[list]:
-    """What a content consists of: words, tokens of its domain, or attributes with their level."""
-    if name == "text":
-        return [[word.key for word in words] for words in explained.words]
-    if name == "domain":
-        return explained.names
-    return [
-        [(column, _level(frame[column].iloc[row])) for column in columns]
-        for row, columns in enumerate(explained.names)
-    ]
-
-
-def _level(cell: object) -> str:
-    return str(cell.tolist() if isinstance(cell, np.ndarray) else category(cell))
-
-
-def _shuffled(
-    scorer: Scorer,
-    dataset: Dataset,
-    rows: np.ndarray,
-    name: str,
-    config: InsightsConfig,
-    on_event: Callable[[str], None],
-) -> Callable[[str], list[Agreement]]:
-    """Agreement of networks of the same shape whose weights are shuffled, by method."""
-    some = rows[:_SANITY_CONTENTS]
-    frame, arms = dataset.inputs(some), _arms(dataset, some)
-
-    def judge(method: str, number: int) -> Agreement:
-        on_event(f"explaining {name} with shuffled weights, {number + 1} of {config.shuffles}")
-        methods = config.attribution.methods if method == PCA else (method,)
-        found = explain(
-            shuffled_scorer(scorer, config.seed + number),
-            frame,
-            replace(config.attribution, methods=methods),
-            modalities=(name,),
-            with_maps=True,
-        ).modalities[name]
-        differences = Differences(name, found, frame, arms, config.similarity)
-        return agreement(
-            arms,
-            differences.of(found.by_method[method]),
-            all_pairs(arms, differences.differ),
-            replicates=0,
-            permutations=0,
-        )
-
-    return lambda method: [judge(method, number) for number in range(config.shuffles)]
-
-
-def shuffled_scorer(scorer: Scorer, seed: int) -> Scorer:
-    """The same network with the numbers inside each of its weights in another order.
-
-    The sanity check of Adebayo et al. (2018): what it has learned is gone, sizes are kept.
-    """
-    network = copy.deepcopy(scorer.model)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in network.parameters():
-            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
-            weight.copy_(weight.flatten()[order].view_as(weight))
-    return Scorer(scorer.config, network, scorer.inputs)
-
-
 def _scores(
     explanations: Explanations,
     judged: Mapping[str, ModalityInsights],
@@ -447,7 +334,7 @@ def _scores(
 def _attribute_occurrences(
     explained: ModalityExplained, method: str, frame: pd.DataFrame
 ) -> pd.DataFrame:
-    elements = _elements("attributes", explained, frame)
+    elements = elements_of("attributes", explained, frame)
     return pd.DataFrame(
         [
             (row, f"{column} = {level}", value)

@@ -24,9 +24,11 @@ from ni_platform.attribution.explain import ModalityExplained, explain
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.synthetic import Truth, read_truth
 from ni_platform.insights.correlation import agreement, all_pairs
-from ni_platform.insights.insights import HELD_OUT, Differences, shuffled_scorer
+from ni_platform.insights.differences import Differences
+from ni_platform.insights.insights import HELD_OUT
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.rank_scores import rank_scores, word_occurrences
+from ni_platform.insights.sanity import shuffled_scorer
 from ni_platform.insights.truth import region_scores, word_scores
 from ni_platform.models.scorer import Scorer
 from ni_platform.scoring import network_of

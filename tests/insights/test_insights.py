@@ -11,7 +11,7 @@ from pictured import NI, write_pictured
 
 from ni_platform.attribution.config import AttributionConfig
 from ni_platform.insights.config import InsightsConfig, SupportConfig
-from ni_platform.insights.insights import make_insights, shuffled_scorer
+from ni_platform.insights.insights import make_insights
 from ni_platform.insights.record import (
     REPORT,
     StoredInsights,
@@ -19,6 +19,7 @@ from ni_platform.insights.record import (
     has_insights,
     recorded_pairs,
 )
+from ni_platform.insights.sanity import shuffled_scorer
 from ni_platform.models.scorer import build_scorer
 from ni_platform.tracking.run_queries import download_artifact
 from ni_platform.tracking.run_record import RunRecord
