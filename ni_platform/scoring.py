@@ -73,10 +73,17 @@ def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) ->
     return FinishedRun(run_id=record.run_id, name=record.run_name, model_uri=uri, metrics=metrics)
 
 
-def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = None) -> int:
+def predict(
+    uri: str,
+    data: str,
+    output: str,
+    *,
+    on_scored: OnScored | None = None,
+    say: Callable[[str], None] = lambda note: None,
+) -> int:
     """Write `content_id` and `prediction` for each content of `data`; return how many.
 
-    The file appears in one step, complete.
+    The file appears in one step, complete. `say` is told of levels that the model does not know.
 
     Raises:
         ConfigError: `output` ends neither in .parquet nor in .csv.
@@ -85,6 +92,8 @@ def predict(uri: str, data: str, output: str, *, on_scored: OnScored | None = No
     target = _target(output, (".parquet", ".csv"))
     scorer = load_regressor(resolve_model(uri))
     dataset = Dataset.open(data)
+    for note in scorer.schema.unknown_levels(dataset.inputs()):
+        say(note)
     table = pd.DataFrame(
         {
             "content_id": dataset.content_id,

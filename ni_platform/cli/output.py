@@ -37,6 +37,11 @@ def print_json(payload: Mapping[str, Any]) -> None:
     click.echo(json.dumps(_finite(payload), default=str))
 
 
+def say(note: str) -> None:
+    """Tell on standard error what a person should know beside a command's result."""
+    click.echo(f"note: {note}", err=True)
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows as a table; numbers are aligned right and rounded for reading."""
     drawn = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ni_platform.cli.output import console, data_option
+from ni_platform.cli.output import console, data_option, say
 
 
 @click.command("predict")
@@ -20,5 +20,5 @@ def command(model: str, data: str, output: str) -> None:
     from ni_platform.scoring import predict
 
     with ScoringProgress() as progress:
-        rows = predict(model, data, output, on_scored=progress)
+        rows = predict(model, data, output, on_scored=progress, say=say)
     console.print(f"{rows} predictions in [bold]{output}[/bold]")

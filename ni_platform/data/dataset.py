@@ -1,7 +1,6 @@
 """A dataset: one row per content, opened from a folder or written to one."""
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -15,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from ni_platform.data import picture_cache, storage, vectors
 from ni_platform.data.checksums import remote_digests, write_checksums
 from ni_platform.data.manifest import FILE_NAME, Manifest, nearest
+from ni_platform.data.reading.parquet_file import read_parquet
+from ni_platform.data.reading.table import SourceTable, typed
 from ni_platform.errors import DatasetError
 
 _THREADS = 16
@@ -35,7 +35,7 @@ class Dataset:
     root: str
     manifest: Manifest
     contents: pd.DataFrame
-    """Raw columns, RangeIndex."""
+    """RangeIndex; labels as the one text that they have everywhere, other columns as they are."""
 
     def __init__(self, root: str | Path, manifest: Manifest, contents: pd.DataFrame) -> None:
         self.root = str(root)
@@ -54,14 +54,9 @@ class Dataset:
                 "`ni data import` has written, or write the manifest yourself."
             )
         manifest = Manifest.load(path)
-        table_path = storage.join(root, manifest.contents)
-        try:
-            contents = pd.read_parquet(io.BytesIO(storage.read_bytes(table_path)))
-        except (pa.ArrowException, ValueError, OSError) as error:
-            reason = " ".join(str(error).split())
-            raise DatasetError(
-                f"{table_path} is not a readable Parquet table: {reason} Import the dataset again."
-            ) from error
+        path = storage.join(root, manifest.contents)
+        table = read_parquet(storage.read_bytes(path), path, manifest.roles)
+        contents = typed(SourceTable(name=path, columns=table), manifest.roles)
         return cls(root, manifest, contents)
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ni_platform.data import storage
+from ni_platform.data.reading.table import Role
 from ni_platform.errors import DatasetError
 
 FILE_NAME = "dataset.yaml"
@@ -103,6 +104,18 @@ class Manifest:
         _check_target(self.target)
         _check_roles(self)
         _check_derived(self)
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """What each declared column holds, for reading it."""
+        columns = self.columns
+        roles: dict[str, Role] = dict.fromkeys(columns.declared.values(), "label")
+        roles |= dict.fromkeys(columns.text, "text")
+        roles |= dict.fromkeys(columns.numeric, "number")
+        roles |= dict.fromkeys(columns.vector, "vector")
+        if columns.image is not None:
+            roles[columns.image] = "text"
+        return roles | dict.fromkeys(self.target.declared.values(), "count")
 
     def given(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """Return those of the input columns `names` that are not derived from others."""

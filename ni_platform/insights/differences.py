@@ -142,4 +142,6 @@ def elements_of(name: str, explained: ModalityExplained, frame: pd.DataFrame) ->
 
 
 def _level(cell: object) -> str:
+    if isinstance(cell, float):  # a number, which is no name of anything
+        return f"{cell:.12g}"
     return str(cell.tolist() if isinstance(cell, np.ndarray) else category(cell))

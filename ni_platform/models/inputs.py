@@ -17,6 +17,7 @@ from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import MAX_PIXELS, decode, pixel_count
 from ni_platform.data.manifest import nearest
+from ni_platform.data.reading.labels import CellError, is_null, label
 from ni_platform.data.vectors import stacked
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.models.encoders.domain import domain_counts
@@ -103,6 +104,25 @@ class InputSchema:
         numeric = [name for name, _, _ in self.numeric]
         vector = [name for name, *_ in self.vector]
         return (*single, *self.text, *categorical, *numeric, *vector)
+
+    def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
+        """Say of each categorical column whose levels the model does not know what they are.
+
+        Such a level counts as a missing one, so a prediction hardly rests on the column.
+        """
+        notes = []
+        for column, levels in self.categorical:
+            given = [level for cell in frame[column] if (level := category(cell)) is not None]
+            unknown = [level for level in given if level not in levels]
+            if unknown:
+                rows = f"{len(unknown):,} of {len(given):,} rows have"
+                if len(unknown) == len(given):
+                    rows = "no row has a level that the model knows; all have"
+                notes.append(
+                    f"{column}: {rows} levels that the model does not know, such as "
+                    f"{list(dict.fromkeys(unknown))[:3]}; it knows {list(levels)[:5]}"
+                )
+        return notes
 
     @property
     def attributes_width(self) -> int:
@@ -194,7 +214,7 @@ class InputEncoder:
     def _images(
         self, cells: pd.Series, crop: int | None, rng: np.random.Generator | None
     ) -> dict[str, Any]:
-        present = [not _is_null(cell) for cell in cells]
+        present = [not is_null(cell) for cell in cells]
         pictures = [self._picture(cell, crop, rng) for cell in cells]
         image_B3HW: Tensor | list[Tensor]
         if self.image.size is None and crop is None:
@@ -213,11 +233,11 @@ class InputEncoder:
         if self.schema.image is None or self.image.size is not None:
             return [0] * len(frame)
         cells = frame[self.schema.image]
-        return [0 if _is_null(cell) else pixel_count(cell) for cell in cells]
+        return [0 if is_null(cell) else pixel_count(cell) for cell in cells]
 
     def _picture(self, cell: Any, crop: int | None, rng: np.random.Generator | None) -> np.ndarray:
         """uint8 [H, W, 3]; black for a null cell."""
-        if _is_null(cell):
+        if is_null(cell):
             side = crop or self.image.size or _PLACEHOLDER_SIDE
             return np.zeros((side, side, 3), dtype=np.uint8)
         picture = decode(cell, max_pixels=self.image.max_pixels)
@@ -295,24 +315,22 @@ class InputEncoder:
 def joined_texts(frame: pd.DataFrame, columns: Sequence[str], separator: str) -> Iterator[str]:
     """The texts of each row as one, empty where all are null or blank."""
     for cells in zip(*(frame[column] for column in columns)):
-        parts = [str(cell).strip() for cell in cells if not _is_null(cell)]
+        parts = [str(cell).strip() for cell in cells if not is_null(cell)]
         yield separator.join(part for part in parts if part)
 
 
 def category(cell: Any) -> str | None:
-    """A categorical cell as text, None if null; 3 and 3.0 are the same level.
+    """A categorical cell as the one text of its level, None if null.
 
-    pandas turns a column of integers into floats when a cell is missing.
+    Raises:
+        DatasetError: The cell is a list, or a number that was rounded.
     """
-    if _is_null(cell):
-        return None
-    if isinstance(cell, float | np.floating) and float(cell).is_integer():
-        return str(int(cell))
-    return str(cell).strip() or None
-
-
-def _is_null(cell: Any) -> bool:
-    return not isinstance(cell, bytes | str) and bool(pd.isna(cell))
+    try:
+        return label(cell)
+    except CellError as error:
+        raise DatasetError(
+            f"A category must be one value, but got {cell!r:.80}, {error}."
+        ) from error
 
 
 def levels_of(cells: pd.Series) -> tuple[str, ...]:

@@ -87,7 +87,16 @@ def test_attributes_by_hand():
 
 @pytest.mark.parametrize(
     ("cell", "level"),
-    [(3, "3"), (3.0, "3"), (2.5, "2.5"), (True, "True"), (" a ", "a"), ("", None), (None, None)],
+    [
+        (3, "3"),
+        (3.0, "3"),
+        (2.5, "2.5"),
+        (True, "true"),
+        ("3.0", "3"),
+        (" a ", "a"),
+        ("", None),
+        (None, None),
+    ],
 )
 def test_levels_of_cells(cell, level):
     """The level of a cell does not depend on how pandas happens to store the column."""

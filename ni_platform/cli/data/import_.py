@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ni_platform.cli.data.options import column_names
+from ni_platform.cli.data.options import column_names, text_table_options
 from ni_platform.cli.data.output import print_dataset
 from ni_platform.cli.output import console
 
@@ -24,11 +24,12 @@ def command() -> None:
     is_flag=True,
     help="Keep the A/B tests of 25 June 2013 to 10 January 2014, whose randomisation was faulty.",
 )
-def import_upworthy(archive: str, folder: str, include_faulty_weeks: bool) -> None:
+@text_table_options
+def import_upworthy(archive: str, folder: str, **options: Any) -> None:
     """Import the Upworthy Research Archive's packages ARCHIVE (CSV) into FOLDER."""
     from ni_platform.data.importers.upworthy import import_upworthy as run
 
-    print_dataset(run(archive, folder, include_faulty_weeks=include_faulty_weeks))
+    print_dataset(run(archive, folder, **options))
 
 
 @command.command("ava")
@@ -89,8 +90,9 @@ def import_ava(ratings: str, images: str, folder: str, **options: Any) -> None:
 @click.option(
     "--ratings", multiple=True, callback=column_names, help="Rating counts, lowest first."
 )
+@text_table_options
 def import_table(source: str, folder: str, **columns: Any) -> None:
-    """Import any CSV or Parquet table SOURCE into FOLDER.
+    """Import any CSV or Parquet table SOURCE, compressed or not, into FOLDER.
 
     Options name the table's columns. Success is given by --impressions and --clicks, or by
     --ratings.

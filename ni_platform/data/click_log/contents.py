@@ -14,7 +14,7 @@ from ni_platform.data.click_log.counts import IMPRESSIONS, encoded, in_order, su
 from ni_platform.data.click_log.levels import merge_rare_levels
 from ni_platform.data.click_log.report import Aggregation
 from ni_platform.data.click_log.spec import Creatives, LogSpec
-from ni_platform.data.importers.table import read_table
+from ni_platform.data.reading.table import read_table
 from ni_platform.errors import DatasetError
 
 
@@ -95,7 +95,7 @@ def _joined(
 ) -> pd.DataFrame:
     source = storage.join(folder, creatives.table)
     with storage.local_copy(source) as path:
-        about = read_table(path, as_text={creatives.key})
+        about = read_table(path, creatives.roles)
     columns = [creatives.key, *creatives.columns]
     absent = [name for name in columns if name not in about.columns]
     if absent:

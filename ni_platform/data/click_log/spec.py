@@ -12,6 +12,7 @@ import yaml
 from pydantic import ConfigDict
 
 from ni_platform.data import storage
+from ni_platform.data.reading.table import Role
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.overrides import from_dict
 
@@ -86,6 +87,14 @@ class Creatives:
         """Columns that are joined to the counts."""
         named = (self.image, *self.text, *self.categorical, *self.numeric)
         return tuple(name for name in named if name is not None)
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """What each column holds, for reading it."""
+        texts = [name for name in (self.image, *self.text) if name is not None]
+        roles: dict[str, Role] = dict.fromkeys(texts, "text")
+        roles |= dict.fromkeys((self.key, *self.categorical), "label")
+        return roles | dict.fromkeys(self.numeric, "number")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,21 +1,23 @@
 """Import of any CSV or Parquet table, with local pictures or pictures at an `s3://` prefix."""
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from ni_platform.data import storage
 from ni_platform.data.dataset import Dataset, write_dataset
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.data.manifest import Columns, Manifest, Target, nearest
+from ni_platform.data.reading.csv_file import CsvFormat, Say
+from ni_platform.data.reading.table import read_table
+from ni_platform.data.total_rows import total_rows
 from ni_platform.errors import DatasetError
 
 _SHOWN = 3
-_NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 
 
 def import_table(
@@ -38,6 +40,8 @@ def import_table(
     clicks: str | None = None,
     ratings: Sequence[str] | None = None,
     files: Mapping[str, Path] | None = None,
+    form: CsvFormat | None = None,
+    say: Say = lambda note: None,
 ) -> Dataset:
     """Write a dataset folder from a CSV or Parquet table whose columns are named here.
 
@@ -45,11 +49,12 @@ def import_table(
     relative to (the table's folder if not given); pictures are hard-linked or copied from there,
     or stay where they are if it is an `s3://` prefix. A path that starts with the folder's own
     name may keep it. All columns of the table are kept; models read only the declared ones. `files`
-    are further local files to copy into the folder, by name.
+    are further local files to copy into the folder, by name. `form` says how a CSV is written, and
+    `say` is told what was found out where it does not.
 
-    Raises `DatasetError` for unknown columns, ids that repeat or are empty, clicks above
-    impressions, negative counts, missing pictures, a folder in use, or a full disk. Nothing is
-    written then.
+    Raises `DatasetError` for a table that cannot be read exactly, unknown columns, ids that repeat
+    or are empty, clicks above impressions, negative counts, rows of totals, missing pictures, a
+    folder in use, or a full disk. Nothing is written then.
     """
     columns = Columns(
         content_id=content_id,
@@ -73,43 +78,17 @@ def import_table(
         columns=columns,
         target=outcome,
     )
-    numbers = {*columns.numeric, *outcome.declared.values()}
-    contents = read_table(table, as_text=set(columns.declared.values()) - numbers)
+    contents = read_table(table, manifest.roles, form=form, say=say)
     check_columns(contents, columns.declared | outcome.declared, table)
-    _check_ids(contents[content_id])
+    if contents.empty:
+        raise DatasetError(f"{table} has a header and no rows: a dataset needs contents.")
+    _check_ids(contents, content_id)
     _check_counts(contents, manifest)
     pictures: dict[str, Path] = {}
     if image is not None:
         contents[image], found = _resolved_pictures(contents, manifest, images, table)
         pictures = found
     return write_dataset(out, manifest, contents, pictures, files)
-
-
-def read_table(path: str | Path, *, as_text: Collection[str] = ()) -> pd.DataFrame:
-    """Read a local CSV (UTF-8, optionally compressed) or Parquet table.
-
-    CSV columns named in `as_text` stay the text that they are ("007" keeps its zeros, "NA" may be
-    a country); only an empty cell is null in them.
-    """
-    if not os.path.isfile(path):
-        raise DatasetError(f"The table {path} does not exist: check the path.")
-    try:
-        if str(path).lower().endswith((".parquet", ".pq")):
-            return pd.read_parquet(path)
-        header = pd.read_csv(path, nrows=0).columns
-        return pd.read_csv(
-            path,
-            dtype={name: "str" for name in header if name in as_text},
-            keep_default_na=False,
-            na_values={name: [""] if name in as_text else _NULLS for name in header},
-            low_memory=False,
-        )
-    except (pa.ArrowException, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise DatasetError(
-            f"{path} is not a readable CSV or Parquet table ({reason}): name a .parquet file or "
-            "a CSV in UTF-8 with a header line."
-        ) from error
 
 
 def check_columns(table: pd.DataFrame, wanted: Mapping[str, str], source: str | Path) -> None:
@@ -127,7 +106,7 @@ def check_columns(table: pd.DataFrame, wanted: Mapping[str, str], source: str | 
 
 
 def check_clicks(table: pd.DataFrame, *, content_id: str, impressions: str, clicks: str) -> None:
-    """Raise `DatasetError` unless 0 <= clicks <= impressions in every row."""
+    """Raise `DatasetError` unless 0 <= clicks <= impressions in every row, none of them totals."""
     for column in (impressions, clicks):
         _check_numbers(table, column, content_id)
     above = table[table[clicks] > table[impressions]]
@@ -137,6 +116,7 @@ def check_clicks(table: pd.DataFrame, *, content_id: str, impressions: str, clic
             f"{impressions!r}: {_sample(above, content_id, clicks, impressions)}. Correct the "
             "counts, or check that the two columns are not swapped."
         )
+    _check_totals(table, content_id, (impressions, clicks))
 
 
 def _check_counts(contents: pd.DataFrame, manifest: Manifest) -> None:
@@ -144,12 +124,22 @@ def _check_counts(contents: pd.DataFrame, manifest: Manifest) -> None:
     if target.ratings is not None:
         for column in target.ratings:
             _check_numbers(contents, column, content_id)
+        _check_totals(contents, content_id, target.ratings)
     else:
         check_clicks(
             contents,
             content_id=content_id,
             impressions=str(target.impressions),
             clicks=str(target.clicks),
+        )
+
+
+def _check_totals(table: pd.DataFrame, content_id: str, counts: Sequence[str]) -> None:
+    totals = total_rows(table[list(counts)].to_numpy(dtype=np.float64))
+    if len(totals):
+        raise DatasetError(
+            f"A row is a content, but {_sample(table.iloc[totals], content_id, *counts)} has as "
+            "many of each as all other rows together: remove this row of totals."
         )
 
 
@@ -164,17 +154,26 @@ def _check_numbers(table: pd.DataFrame, column: str, content_id: str) -> None:
         )
 
 
-def _check_ids(ids: pd.Series) -> None:
+def _check_ids(contents: pd.DataFrame, content_id: str) -> None:
+    ids = contents[content_id]
     if ids.isna().any():
+        first = int(np.flatnonzero(ids.isna())[0]) + 1
         raise DatasetError(
             f"Every content needs an id, but {int(ids.isna().sum()):,} rows have none in "
-            f"{ids.name!r}: fill them or remove the rows."
+            f"{content_id!r}, the first is row {first}: fill them or remove the rows."
         )
     repeated = ids[ids.duplicated()]
     if len(repeated):
+        # Vectors cannot be hashed, and what is equal is equal as text, too.
+        twice = int(contents.astype(str).duplicated().sum())
         raise DatasetError(
-            f"Ids must be unique, but {repeated.nunique():,} values of {ids.name!r} repeat, such "
-            f"as {repeated.unique()[:_SHOWN].tolist()}: name the column that tells contents apart."
+            f"Ids must be unique, but {repeated.nunique():,} values of {content_id!r} repeat, such "
+            f"as {repeated.unique()[:_SHOWN].tolist()}: "
+            + (
+                f"{twice:,} rows are in the table twice; remove the copies."
+                if twice == len(repeated)
+                else "name the column that tells contents apart."
+            )
         )
 
 
@@ -193,10 +192,10 @@ def _resolved_pictures(
     found: dict[str, Path] = {}
     renamed: dict[str, str] = {}
     missing: list[str] = []
+    file_of = _finder(folder)
     for name in names.dropna().unique():
-        short = name.removeprefix(f"{folder.name}/")
         # `images/x.jpg` with --images images means images/x.jpg, as most tables are written.
-        chosen = next((n for n in (name, short) if (folder / n).is_file()), None)
+        chosen = file_of(name) or file_of(name.removeprefix(f"{folder.name}/"))
         if chosen is None:
             missing.append(name)
         elif ".." not in PurePosixPath(chosen).parts and not os.path.isabs(chosen):
@@ -208,6 +207,37 @@ def _resolved_pictures(
             )
     _check_found(missing, found, folder, contents, names, manifest)
     return _objects(None if name is None else renamed[name] for name in names), found
+
+
+def _finder(folder: Path) -> Callable[[str], str | None]:
+    """Return what finds the file that a cell means, below a folder.
+
+    That is the file of just this name, else the only one whose name differs in case or in how its
+    accents are encoded: archives and systems change both on the way.
+    """
+    alike: dict[str, list[str]] | None = None
+
+    def file_of(name: str) -> str | None:
+        nonlocal alike
+        if (folder / name).is_file():
+            return name
+        if alike is None:
+            alike = {}
+            for file in storage.list_files(folder):
+                alike.setdefault(_spelling(file), []).append(file)
+        same = alike.get(_spelling(name), [])
+        if len(same) > 1:
+            raise DatasetError(
+                f"The picture {name!r} may be one of {same[:_SHOWN]} in {folder}, which differ in "
+                "upper and lower case or accents: write the name as the file has it."
+            )
+        return same[0] if same else None
+
+    return file_of
+
+
+def _spelling(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _objects(cells: Iterable[str | None]) -> pd.Series:

@@ -9,8 +9,11 @@ from pathlib import Path
 import pandas as pd
 
 from ni_platform.data.dataset import Dataset, write_dataset
-from ni_platform.data.importers.table import check_clicks, check_columns, read_table
+from ni_platform.data.importers.table import check_clicks, check_columns
 from ni_platform.data.manifest import Columns, Manifest, Target
+from ni_platform.data.reading.csv_file import CsvFormat, Say
+from ni_platform.data.reading.table import Role, read_table
+from ni_platform.errors import DatasetError
 
 FAULTY_WEEKS = (201325, 201401)
 """First and last `test_week` with faulty randomisation, both included.
@@ -19,7 +22,16 @@ The publishers give 25 June 2013 to 10 January 2014. `test_week` is year * 100 +
 counted from 0 for the days before the year's first Monday, so that these dates fall in week 25 of
 2013 and week 1 of 2014. Only whole weeks are known.
 """
-_TEXT = ("clickability_test_id", "headline", "lede", "excerpt", "eyecatcher_id")
+_ROLES: dict[str, Role] = {
+    "clickability_test_id": "label",
+    "headline": "text",
+    "lede": "text",
+    "excerpt": "text",
+    "eyecatcher_id": "label",
+    "test_week": "count",
+    "impressions": "count",
+    "clicks": "count",
+}
 _KEPT = {
     "clickability_test_id": "ab_test",
     "headline": "headline",
@@ -35,18 +47,28 @@ _KEPT = {
 
 
 def import_upworthy(
-    csv: str | Path, out: str | Path, *, include_faulty_weeks: bool = False
+    csv: str | Path,
+    out: str | Path,
+    *,
+    include_faulty_weeks: bool = False,
+    form: CsvFormat | None = None,
+    say: Say = lambda note: None,
 ) -> Dataset:
     """Write the archive's packages as a dataset: headlines in A/B tests, with clicks.
 
     Every package stays the arm that it was, also where arms share their headline (they differ in
     a picture that is not public). No arm is a control, so none is declared. An A/B test any of
     whose packages falls in `FAULTY_WEEKS` is flagged in the column `faulty_randomisation` and,
-    unless `include_faulty_weeks`, left out. Raises `DatasetError` for a table of other columns,
-    clicks above impressions, or a folder in use.
+    unless `include_faulty_weeks`, left out. `form` and `say` are as in `import_table`. Raises
+    `DatasetError` for a table that cannot be read exactly or has other columns, rows that are there
+    twice, clicks above impressions, or a folder in use.
     """
-    source = read_table(csv, as_text=_TEXT)
+    source = read_table(csv, _ROLES, form=form, say=say)
     check_columns(source, {name: name for name in _KEPT}, csv)
+    if twice := int(source.duplicated().sum()):
+        raise DatasetError(
+            f"A row is a package, but {twice:,} rows of {csv} are there twice: remove the copies."
+        )
     table = source[list(_KEPT)].rename(columns=_KEPT)
     check_clicks(table, content_id="ab_test", impressions="impressions", clicks="clicks")
     arm_number = table.groupby("ab_test").cumcount().astype(str)
