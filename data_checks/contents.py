@@ -9,6 +9,7 @@ import pandas as pd
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
+from ni_platform.data.total_rows import total_rows
 from ni_platform.data.vectors import stacked
 
 LEAST_CONTENTS = 20
@@ -16,6 +17,7 @@ LEAST_CONTENTS = 20
 MOST_LEVELS_FREELY = 50
 """A categorical column may have this many levels; beyond it, half as many levels as contents."""
 _FINITE = 1e30
+_TOTALS = "totals of all others"
 
 
 def applies(dataset: Dataset, splits: Splits | None) -> bool:
@@ -44,6 +46,9 @@ def table(dataset: Dataset, splits: Splits | None) -> pd.DataFrame:
     found["number of ratings" if dataset.manifest.target.ratings else "impressions shown"] = (
         pd.Series(dataset.impressions)
     )
+    outcomes = dataset.contents[list(dataset.manifest.target.declared.values())]
+    totals = total_rows(outcomes.to_numpy(dtype=np.float64, na_value=np.nan))
+    found[_TOTALS] = pd.Series(dataset.contents.index.isin(totals))
     found["success rate"] = pd.Series(dataset.success_rate)
     if columns.inputs:
         found["filled inputs"] = dataset.contents[list(columns.inputs)].notna().sum(axis=1)
@@ -111,6 +116,13 @@ def _outcome_rules(dataset: Dataset) -> list[gxe.Expectation]:
                 f"({target.impressions}).",
             )
         )
+    rules.append(
+        gxe.ExpectColumnValuesToBeInSet(
+            column=_TOTALS,
+            value_set=[False],
+            description="No row holds the totals of all other rows, as reports end with.",
+        )
+    )
     rules.append(
         gxe.ExpectColumnUniqueValueCountToBeBetween(
             column="success rate",

@@ -2,6 +2,7 @@ import os
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from ni_platform.data.importers.table import import_table
 from ni_platform.errors import DatasetError
@@ -75,10 +76,10 @@ def edited(table, **columns):
         ({"clicked": [10, 10, 51, 11]}, {}, ["2 rows", "009 (clicked=51, shown=50)", "swapped"]),
         ({"clicked": [10, -1, 0, 1]}, {}, ["'clicked'", "0 or more", "008 (clicked=-1"]),
         ({"shown": [100, "", 50, 10]}, {}, ["'shown'", "0 or more", "008"]),
-        ({"shown": [100, "many", 50, 10]}, {}, ["'shown'", "0 or more", "008 (shown=many)"]),
+        ({"shown": [100, "many", 50, 10]}, {}, ["line 3", "'shown'", "'many'", "no number"]),
         ({"id": ["1", "1", "2", "3"]}, {}, ["Ids must be unique", "'1'"]),
         ({"id": ["1", "", "2", "3"]}, {}, ["Every content needs an id", "1 rows"]),
-        ({"price": ["1", "x", "2", "3"]}, {"numeric": ["price"]}, ["'price'", "numbers"]),
+        ({"price": ["1", "x", "2", "3"]}, {"numeric": ["price"]}, ["line 3", "'price'", "'x'"]),
         ({}, {"numeric": ["clicked"]}, ["outcome cannot be an input", "'clicked'"]),
         ({"image": ["a.png", "d.png", "", ""]}, {}, ["1 pictures are not in", "008 (image=d.png)"]),
         ({"image": ["../pictures/a.png", "", "", ""]}, {}, ["stay inside", "'../pictures/a.png'"]),
@@ -111,5 +112,74 @@ def test_a_missing_or_unreadable_table_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"none\.csv does not exist"):
         import_table(tmp_path / "none.csv", tmp_path / "data", content_id="id", **COUNTS)
     (tmp_path / "bad.parquet").write_bytes(b"not parquet")
-    with pytest.raises(DatasetError, match=r"bad\.parquet is not a readable CSV or Parquet"):
+    with pytest.raises(DatasetError, match=r"bad\.parquet is not a readable Parquet table"):
         import_table(tmp_path / "bad.parquet", tmp_path / "data", content_id="id", **COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("cell", "file"),
+    [
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}.png", "cafe\N{COMBINING ACUTE ACCENT}.png"),
+        ("Summer Sale.PNG", "summer sale.png"),
+        ("50%20off #1?.png", "50%20off #1?.png"),
+    ],
+)
+def test_a_picture_is_found_however_its_name_is_spelled(table, pictures, tmp_path, cell, file):
+    """Accents and case may have changed on the way; other characters stand for themselves."""
+    (pictures / "a.png").rename(pictures / file)
+    edited(table, image=[cell, "b.png", "", ""])
+    dataset = import_table(
+        table, tmp_path / "data", content_id="id", image="image", images=pictures, **COUNTS
+    )
+    assert dataset.contents["image"].tolist()[:2] == [file, "b.png"]
+    with open(dataset.image_uri[0], "rb") as copied:
+        assert copied.read() == (pictures / file).read_bytes()
+
+
+def test_a_name_that_may_be_two_pictures_is_refused(table, pictures, tmp_path):
+    """Files that differ in case only: the one written just so is meant, another spelling none."""
+    (pictures / "A.png").write_bytes((pictures / "b.png").read_bytes())
+    edited(table, image=["A.png", "a.png", "", ""])
+    given = {"content_id": "id", "image": "image", "images": pictures, **COUNTS}
+    dataset = import_table(table, tmp_path / "data", **given)
+    assert dataset.contents["image"].tolist()[:2] == ["A.png", "a.png"]
+    edited(table, image=["a.PNG", "", "", ""])
+    with pytest.raises(DatasetError, match=r"'a.PNG' may be one of \['A.png', 'a.png'\]"):
+        import_table(table, tmp_path / "other", **given)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("", ["has a header and no rows"]),
+        ("a,x,10,1\nb,y,20,2\na,x,10,1\n", ["1 values of 'id'", "1 rows are in the table twice"]),
+        ("a,x,10,1\na,y,20,2\n", ["'id' repeat", "name the column that tells"]),
+        (
+            "a,x,10,1\nb,y,20,2\nc,z,30,4\nTotal, --,60,7\n",
+            ["Total (shown=60, clicked=7)", "row of totals"],
+        ),
+    ],
+)
+def test_what_is_no_table_of_contents_is_refused(tmp_path, rows, words):
+    """No rows, rows that are there twice, and the last line of a report."""
+    (tmp_path / "t.csv").write_text(f"id,title,shown,clicked\n{rows}")
+    with pytest.raises(DatasetError) as caught:
+        import_table(tmp_path / "t.csv", tmp_path / "d", content_id="id", text=["title"], **COUNTS)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert not (tmp_path / "d").exists()
+
+
+def test_every_picture_stays_with_its_row_after_a_shuffle(tmp_path):
+    """A table that pandas wrote after a shuffle carries its index, which decides nothing."""
+    names = [f"p{i}.png" for i in range(12)]
+    for i, name in enumerate(names):
+        Image.new("RGB", (8, 8), (i * 20, 0, 0)).save(tmp_path / name)
+    frame = pd.DataFrame(
+        {"id": [f"a{i}" for i in range(12)], "image": names, "shown": 100, "clicked": range(12)}
+    )
+    frame.sample(frac=1.0, random_state=1).to_parquet(tmp_path / "t.parquet")
+    dataset = import_table(
+        tmp_path / "t.parquet", tmp_path / "d", content_id="id", image="image", **COUNTS
+    )
+    for name, uri in zip(dataset.content_id, dataset.image_uri):
+        assert Image.open(uri).getpixel((0, 0)) == (int(name[1:]) * 20, 0, 0)

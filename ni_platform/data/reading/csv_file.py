@@ -194,8 +194,7 @@ def _rows(text: str, name: str, header: Header) -> Iterator[tuple[int, list[str]
             if ahead > 0:
                 ahead -= 1
             elif any(row):
-                fitted = _fitted(row, line + skipped, name, header)
-                yield line + skipped, fitted
+                yield line + skipped, _fitted(row, line + skipped, name, header)
     except csv.Error as error:
         escaped = '\\"' in text
         raise DatasetError(
@@ -215,6 +214,11 @@ def _fitted(row: list[str], line: int, name: str, header: Header) -> list[str]:
         raise DatasetError(
             f"{name} line {line}: the header has {wide} fields, but the row has {len(row)}: put "
             f"fields that hold the separator {header.delimiter!r} in quotes, or correct the line."
+        )
+    if tuple(cell.strip() for cell in row) == header.names:
+        raise DatasetError(
+            f"{name} line {line} is the header again, as where files were put one below the other: "
+            "remove the line."
         )
     if any("\n" in cell or "\r" in cell for cell in row):
         _check_no_rows_inside(row, line, name, header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 from ni_platform.errors import ConfigError, DatasetError
 
@@ -13,11 +14,13 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SIGNS = "€£¥§©®°±²³·«»‘’‚“”„–—…•™¡¿ªº¼½¾×\N{NO-BREAK SPACE}"
+_SIGNS = "€§©®°«»‘’‚“”„–—…•™×\N{NO-BREAK SPACE}"
+"""Signs that Windows-1252 has where its sister encodings have them too, or nothing."""
+_POUNDS = re.compile(r"£(?=\s?\d)")
 _LANGUAGES = (
     "äöüÄÖÜßé",
     "àâæçéèêëîïôœùûüÿÀÂÆÇÉÈÊËÎÏÔŒÙÛÜŸ",
-    "áéíñóúüÁÉÍÑÓÚÜ",
+    "áéíñóúüÁÉÍÑÓÚÜ¿¡",
     "àáâãçéêíóôõúüÀÁÂÃÇÉÊÍÓÔÕÚÜ",
     "àèéìíîòóùúÀÈÉÌÎÒÓÙÚ",
     "åäöæøéüÅÄÖÆØÉÜ",
@@ -83,13 +86,13 @@ def decoded(data: bytes, encoding: str, name: str) -> str:
 def check_encoding(encoding: str) -> None:
     """Raise ConfigError unless Python can read text in this encoding."""
     try:
-        is_text = isinstance(b"".decode(encoding), str)
-    except (LookupError, UnicodeError):
-        is_text = False
-    if not is_text:
+        b"x".decode(encoding)
+    except UnicodeError:
+        return  # an encoding of more bytes per character
+    except LookupError as error:
         raise ConfigError(
             f"There is no text encoding {encoding!r}: name one such as utf-8, utf-16 or cp1252."
-        )
+        ) from error
 
 
 def _utf16_without_mark(data: bytes) -> str | None:
@@ -108,7 +111,7 @@ def _utf16_without_mark(data: bytes) -> str | None:
 def _is_western(data: bytes) -> bool:
     """Whether Windows-1252 gives letters of one Western language, and few of them."""
     try:
-        text = data.decode("cp1252")
+        text = _POUNDS.sub("", data.decode("cp1252"))
     except UnicodeDecodeError:
         return False
     special = {character for character in text if ord(character) > 127} - set(_SIGNS)

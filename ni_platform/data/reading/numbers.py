@@ -120,7 +120,11 @@ def _parsed(
     for place, cell in zip(present, bare):
         number = _number(cell, sign)
         if number is None:
-            raise NumberError(place, f"is no number{_with_sign(decimal)}")
+            raise NumberError(
+                place,
+                f"is no number{_with_sign(decimal)}: correct or empty the cell, or declare the "
+                "column otherwise",
+            )
         found[place] = number if scale == 1 else number / scale
     return found
 

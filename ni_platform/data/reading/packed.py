@@ -24,6 +24,7 @@ PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz", ".tbz2", ".txz")
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, OSError)
 _TAR_MAGIC_AT = 257
 _LAYERS = 3
+_AT_ONCE = 1 << 20
 
 
 def without_packing(name: str) -> str:
@@ -48,12 +49,18 @@ def unpacked(path: Path, name: str) -> Iterator[tuple[IO[bytes], str]]:
         with ExitStack() as stack:
             stream: IO[bytes] = stack.enter_context(path.open("rb"))
             inner = name
+            layers = [stream]
             for _ in range(_LAYERS):
-                opened = _layer(stream, inner, stack)
+                opened = _layer(layers[-1], inner, stack)
                 if opened is None:
                     break
-                stream, inner = opened
-            yield stream, inner
+                layers.append(opened[0])
+                inner = opened[1]
+            yield layers[-1], inner
+            # The sums that say whether a file is whole stand at its end.
+            for layer in layers:
+                while layer.read(_AT_ONCE):
+                    pass
     except _BROKEN as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
