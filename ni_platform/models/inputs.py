@@ -117,7 +117,7 @@ class InputSchema:
             if unknown:
                 rows = f"{len(unknown):,} of {len(given):,} rows have"
                 if len(unknown) == len(given):
-                    rows = "no row has a level that the model knows; all have"
+                    rows = "no row has a level that the model knows: all have"
                 notes.append(
                     f"{column}: {rows} levels that the model does not know, such as "
                     f"{list(dict.fromkeys(unknown))[:3]}; it knows {list(levels)[:5]}"

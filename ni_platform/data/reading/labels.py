@@ -1,9 +1,9 @@
 """The one text of an id, A/B test, domain or category, whatever type a file gave it.
 
 Ids and levels are compared as text in every place: in tables, logs, creatives, splits, models and
-served requests. 3, 3.0, "3" and "3.0" are one value, for pandas turns integers into floats where
-one is missing; so are True and "true", and texts that differ in how their accents are encoded.
-Texts such as "007", "1.10" or "NA" stay what they are.
+served requests. 3, 3.0, "3" and "3.00" are one value, for pandas turns integers into floats where
+one is missing, and others into decimals; so are True and "true", and texts that differ in how their
+accents are encoded. Texts such as "007", "1.10" or "NA" stay what they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-_WHOLE_FLOAT = re.compile(r"([+-]?)(0|[1-9]\d*)\.0")
+_WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9]\d*)\.0+")
 _SCIENTIFIC = re.compile(r"[+-]?\d(?:\.(\d+))?[eE]\+(\d+)")
 _EXACT_BITS = {2: 11, 4: 24, 8: 53}
 """Bytes of a floating-point number and the bits that it keeps of an integer."""
@@ -135,7 +135,7 @@ def _label_of_text(cell: str) -> str | None:
     if name.lower() in ("true", "false"):
         return name.lower()
     if _WHOLE_FLOAT.fullmatch(name):
-        return _label_of_whole(int(name[:-2]), 53)
+        return _label_of_whole(int(name.partition(".")[0]), 53)
     if rounded := _SCIENTIFIC.fullmatch(name):
         decimals, exponent = len(rounded[1] or ""), int(rounded[2])
         if decimals < exponent:
