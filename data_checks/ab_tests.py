@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import chi2
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import TEST_PARTS, Splits
+from ni_platform.data.splits import TEST_PARTS, Splits, used
 
 LEAST_TESTS = 10
 """Fewer A/B tests give no interval worth the name."""
@@ -33,6 +33,7 @@ def table(dataset: Dataset, splits: Splits | None) -> pd.DataFrame:
     betray faulty randomisation ("sample ratio mismatch"; Fabijan et al., KDD 2019). Arms that
     differ by more than half were planned to be unequal, and get no p-value.
     """
+    dataset, splits = used(dataset, splits)
     tests = dataset.ab_test
     evaluated = np.ones(len(dataset)) if splits is None else np.isin(splits.part, TEST_PARTS)
     frame = pd.DataFrame(

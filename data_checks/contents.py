@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import Splits
+from ni_platform.data.splits import Splits, used
 from ni_platform.data.total_rows import total_rows
 from ni_platform.data.vectors import stacked
 
@@ -27,6 +27,7 @@ def applies(dataset: Dataset, splits: Splits | None) -> bool:
 
 def table(dataset: Dataset, splits: Splits | None) -> pd.DataFrame:
     """One row per content: declared columns (of vectors the length) and what follows from them."""
+    dataset, _ = used(dataset, splits)
     columns = dataset.manifest.columns
     found = {columns.content_id: dataset.content_id}
     for name in (*columns.inputs, columns.arm, columns.split):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import probe
-from ni_platform.data.splits import Splits
+from ni_platform.data.splits import Splits, used
 
 SMALLEST_SIDE = 16
 """Pixels; smaller pictures are placeholders or tracking pixels."""
@@ -29,6 +29,7 @@ def table(
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """One row per content that names a picture; each distinct picture is decoded once."""
+    dataset, _ = used(dataset, splits)
     uris = dataset.image_uri
     if uris is None:
         return pd.DataFrame(columns=["content_id", "image", "width", "height", "problem"])

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.near_duplicates import words
-from ni_platform.data.splits import TEST_PARTS, Splits
+from ni_platform.data.splits import TEST_PARTS, Splits, used
 
 _SHARED = {
     "group": "No group of rows that belong together",
@@ -30,11 +30,18 @@ def table(dataset: Dataset, splits: Splits | None) -> pd.DataFrame:
     What rows share is found here anew, from tests, bytes and words, so that a defect of the
     splitting cannot hide itself.
     """
+    dataset, splits = used(dataset, splits)
     if splits is None:
         return pd.DataFrame({"content_id": []})
+    validated = splits.validation_trained or splits.has("validation")
     side = pd.Series(np.where(np.isin(splits.part, TEST_PARTS), "test", splits.part))
     found = pd.DataFrame(
-        {"content_id": dataset.content_id, "part": splits.part, "side": side.to_numpy()}
+        {
+            "content_id": dataset.content_id,
+            "part": splits.part,
+            "side": side.to_numpy(),
+            "validated": str(validated),
+        }
     )
     for name, keys in _keys(dataset, splits).items():
         found[_sides(name)] = side.groupby(keys.to_numpy()).transform("nunique")
@@ -51,9 +58,14 @@ def suite(dataset: Dataset) -> gx.ExpectationSuite:
     rules: list[gxe.Expectation] = [
         gxe.ExpectColumnDistinctValuesToContainSet(
             column="side",
-            value_set=["train", "validation", "test"],
-            description="Train, validation and test all have contents.",
-        )
+            value_set=["train", "test"],
+            description="Train and test both have contents.",
+        ),
+        gxe.ExpectColumnValuesToBeInSet(
+            column="validated",
+            value_set=["True"],
+            description="Validation has contents, unless they are trained on as well.",
+        ),
     ]
     has = {
         "group": True,

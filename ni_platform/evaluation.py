@@ -144,11 +144,12 @@ def add_predictions(
 def evaluate_slices(
     table: pd.DataFrame, config: EvaluationConfig, column: str = "prediction"
 ) -> Metrics:
-    """Return the metrics of `column` for each slice of which `table` has contents.
+    """Return the metrics of `column` for each slice of which `table` has contents that were shown.
 
     `in_domain` is left out where it is the whole test part, since it would say the same twice.
     """
     metrics: Metrics = {}
+    table = table[table["impressions"] > 0]
     parts = set(table["part"])
     for name, members in SLICES.items():
         if name == "in_domain" and "out_of_domain" not in parts:
@@ -166,8 +167,11 @@ def evaluate_slices(
                     group=rows["group"].to_numpy(),
                     replicates=config.replicates,
                 )
-    if not metrics:
-        raise DatasetError("there is no content left to evaluate; every one was trained on")
+    if "test" not in metrics:
+        raise DatasetError(
+            "there is no test content left to evaluate: every one was trained on, or never shown; "
+            "evaluate contents with impressions that the model has not seen"
+        )
     return metrics
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import Splits, split_dataset
+from ni_platform.data.splits import Splits
 from ni_platform.errors import ChecksFailedError, ConfigError
 from ni_platform.evaluation import (
     FinishedRun,
@@ -24,7 +24,12 @@ from ni_platform.evaluation import (
     record_evaluation,
     split_table,
 )
-from ni_platform.experiment_config import ExperimentConfig, fingerprint, fitted_to
+from ni_platform.experiment_config import (
+    ExperimentConfig,
+    experiment_splits,
+    fingerprint,
+    fitted_to,
+)
 from ni_platform.insights.record import explain_and_record
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.scorer import Scorer, build_scorer
@@ -95,6 +100,7 @@ def train(
 
     Raises:
         TrackingError: The tracking server cannot be reached; before anything is trained.
+        DatasetError: A part of the split has no content; before anything is trained.
         ChecksFailedError: A data check failed.
 
     """
@@ -102,10 +108,7 @@ def train(
     workers = workers or _workers_of(resume)
     dataset = Dataset.open(data)
     config = fitted_to(config, dataset)
-    every = split_dataset(dataset, config.splits)
-    splits = every.without(dataset.impressions < config.min_impressions)
-    if config.train_on_validation:
-        splits = splits.with_validation_trained()
+    splits = experiment_splits(config, dataset)
     with RunRecord.start(
         config.name.partition(".")[0],
         run_name=name or config.name,
@@ -118,7 +121,7 @@ def train(
         membership = split_table(dataset, splits)
         record.log_table(membership, "splits.parquet")
         on_event("checking the data")
-        check_and_record(record, dataset, every, allow_failed_checks)
+        check_and_record(record, dataset, splits, allow_failed_checks)
         readable = dataset.without_inputs(config.leave_out)
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
         rows = _evaluated_rows(splits)
@@ -163,7 +166,7 @@ def parameter_table(config: ExperimentConfig, data: str) -> list[tuple[str, int]
     config = fitted_to(config, dataset)
     if isinstance(config.model, TabularConfig):
         raise ConfigError(f"{config.name} is no network, so it has no table of parameters")
-    rows = split_dataset(dataset, config.splits).rows("train")
+    rows = experiment_splits(config, dataset).rows("train")
     readable = dataset.without_inputs(config.leave_out)
     return build_scorer(config.model, readable, rows, config.training.seed).model.parameter_table()
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import SplitConfig
+from ni_platform.data.splits import SplitConfig, Splits, split_dataset
 from ni_platform.definitions import list_functions, load_function, require_known
-from ni_platform.errors import ConfigError
+from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
@@ -183,4 +183,49 @@ def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
         model=replace(config.model, **absent),
         pretraining=replace(config.pretraining, **absent),
         training=replace(config.training, frozen=frozen),
+    )
+
+
+def experiment_splits(
+    config: ExperimentConfig, dataset: Dataset, *, chosen_by_validation: bool = False
+) -> Splits:
+    """Return the parts that an experiment is checked, trained, judged and explained on.
+
+    Args:
+        config: Its shares, `min_impressions` and `train_on_validation` decide.
+        dataset: What is split.
+        chosen_by_validation: Validation is needed even where its share is 0, as trials of a sweep
+            are compared on it, and is not trained on.
+
+    Raises:
+        DatasetError: A part that is needed has no content that was shown.
+
+    """
+    every = split_dataset(dataset, config.splits)
+    splits = every.without(dataset.impressions < config.min_impressions)
+    if config.train_on_validation and not chosen_by_validation:
+        splits = splits.with_validation_trained()
+    for name in ("train", "validation", "test"):
+        optional = splits.validation_trained or not (chosen_by_validation or every.has(name))
+        if name == "validation" and optional:
+            continue
+        if not (dataset.impressions[splits.rows(name)] > 0).any():
+            raise DatasetError(_why_empty(name, every, config, dataset))
+    return splits
+
+
+def _why_empty(name: str, every: Splits, config: ExperimentConfig, dataset: Dataset) -> str:
+    rows = every.rows(name)
+    rule = f"{config.name} needs a {name} part with contents that were shown, but"
+    if not len(rows):
+        return f"{rule} splits.{name} is 0 for {dataset.root}: give it a share of the contents."
+    most = dataset.impressions[rows].max()
+    if most > 0:
+        return (
+            f"{rule} min_impressions={config.min_impressions} leaves out all {len(rows):,} of it, "
+            f"of which none had more than {most:,.0f} impressions in {dataset.root}: lower it."
+        )
+    return (
+        f"{rule} none of its {len(rows):,} contents in {dataset.root} has an impression: correct "
+        "the counts or the split."
     )

@@ -14,7 +14,7 @@ import pandas as pd
 from ni_platform.attribution.config import AttributionConfig
 from ni_platform.attribution.explain import explain as explain_rows
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import SplitConfig, row_groups
+from ni_platform.data.splits import TEST_PARTS, SplitConfig, row_groups
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.evaluation import (
     EvaluationConfig,
@@ -30,7 +30,7 @@ from ni_platform.insights.record import attribution_table, explain_and_record
 from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.models.scorer import Scorer
 from ni_platform.tracking.model_source import resolve_model, run_of_model
-from ni_platform.tracking.run_evaluation import RunEvaluation
+from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.tracking.run_record import RunRecord
 
 EXPLAINED_RUN = "ni.explained_run"
@@ -263,9 +263,9 @@ def _unseen(dataset: Dataset, trained: RunEvaluation | None) -> pd.DataFrame:
     if trained.run.tags.get("ni.dataset_fingerprint") == dataset.fingerprint():
         parts = trained.splits.set_index("content_id")["part"]
         rows["part"] = rows["content_id"].map(parts)
-        unseen = rows[rows["part"] != "train"]
+        unseen = rows[rows["part"].isin(("validation", *TEST_PARTS))]
     else:
-        learned = trained.splits[trained.splits["part"].isin(("train", "validation"))]
+        learned = trained.splits[trained.splits["part"].isin(LEARNED)]
         known = rows["content_key"].isin(learned["content_key"])
         unseen = rows[~rows["group"].isin(rows.loc[known, "group"])]
     if unseen.empty:

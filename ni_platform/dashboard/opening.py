@@ -12,6 +12,7 @@ from ni_platform.dashboard.past import PastContents, domain_labels
 from ni_platform.dashboard.patches import Patches
 from ni_platform.dashboard.studio import Studio
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.splits import LEFT_OUT
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.insights.record import StoredInsights
 from ni_platform.scoring import EXPLAINED_RUN
@@ -47,14 +48,15 @@ def open_studio(
     dataset = Dataset.open(data)
     run = run_of_model(uri)
     insights = None if run is None else _insights(run, dataset)
-    rows = _sample(len(dataset))
+    parts = None if run is None else _parts(run, dataset)
+    rows = _sample(np.arange(len(dataset)) if parts is None else np.flatnonzero(parts != LEFT_OUT))
     frame = dataset.inputs(rows)
     past = PastContents(
         rows=rows,
         predictions=model.rates_of(frame, progress=lambda done: on_scored(done, len(rows))),
         rates=dataset.success_rate[rows],
         domains=domain_labels(dataset)[rows],
-        learned=None if run is None else _learned(run, dataset, rows),
+        learned=None if parts is None else np.isin(parts[rows], LEARNED),
     )
     others = [_like(model, LoadedModel.load(other)) for other in ensemble]
     patches = None
@@ -73,11 +75,11 @@ def _insights(run: str, dataset: Dataset) -> StoredInsights | None:
     return None
 
 
-def _sample(count: int) -> np.ndarray:
-    """At most `PAST` rows, sorted, drawn at random where there are more."""
-    if count <= PAST:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(0).choice(count, PAST, replace=False))
+def _sample(rows: np.ndarray) -> np.ndarray:
+    """At most `PAST` of the rows, sorted, drawn at random where there are more."""
+    if len(rows) <= PAST:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, PAST, replace=False))
 
 
 def _like(model: LoadedModel, other: LoadedModel) -> LoadedModel:
@@ -91,8 +93,8 @@ def _like(model: LoadedModel, other: LoadedModel) -> LoadedModel:
     return other
 
 
-def _learned(run: str, dataset: Dataset, rows: np.ndarray) -> np.ndarray | None:
-    """Which rows the run's model learned from; None where another dataset makes that unknown."""
+def _parts(run: str, dataset: Dataset) -> np.ndarray | None:
+    """The part of each content in the run's split; None where another dataset makes it unknown."""
     try:
         evaluation = RunEvaluation.load(run)
     except TrackingError:  # a run without a split of its own, such as a sweep's trial
@@ -100,5 +102,5 @@ def _learned(run: str, dataset: Dataset, rows: np.ndarray) -> np.ndarray | None:
     if evaluation.run.tags.get("ni.dataset_fingerprint") != dataset.fingerprint():
         return None
     parts = evaluation.splits.assign(content_id=evaluation.splits["content_id"].astype(str))
-    part = dataset.content_id.astype(str).map(parts.set_index("content_id")["part"])
-    return part.isin(LEARNED).to_numpy()[rows]
+    by_id = parts.set_index("content_id")["part"]
+    return dataset.content_id.astype(str).map(by_id).to_numpy(dtype=object)

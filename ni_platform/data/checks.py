@@ -3,7 +3,8 @@
 A suite is a module of the top-level folder `data_checks`, found by its name, with three functions:
 
     applies(dataset, splits) -> bool          whether the dataset has what the suite looks at
-    table(dataset, splits) -> DataFrame       what is checked; its first column names the row
+    table(dataset, splits) -> DataFrame       what is checked; its first column names the row;
+                                              `data.splits.used` drops what training leaves out
     suite(dataset) -> ExpectationSuite        rules, each described in plain words
 
 `table` may take `progress` (called with done and total) where it takes long.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ni_platform.data import storage
 from ni_platform.data.picture_cache import read_picture
@@ -22,6 +23,14 @@ MAX_PIXELS = 100_000_000
 """About 300 MB as RGB: beyond any creative, below what endangers a worker."""
 MAX_BYTES = 256 * 2**20
 """An encoded picture beyond this is not one; it is refused before it is read."""
+
+_FORMATS = (
+    "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "PSD", "TIFF", "WEBP",
+)  # fmt: skip
+"""What is opened: formats of pictures. Pillow knows more, and runs Ghostscript for one of them."""
+
+_BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 339
+"""TIFF's tags for bits per sample, what 0 means (0: white), and kind of number (3: float)."""
 
 # Our own limit raises; Pillow's warning at a lower one would only repeat it on the terminal.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -37,6 +46,7 @@ _BROKEN = (
     TypeError,
     AttributeError,
     OverflowError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
@@ -56,7 +66,12 @@ class ImageProbe:
 
 
 def decode(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode to RGB, upright by its EXIF orientation, transparency on white, first frame.
+    """Decode to RGB of 8 bits, upright by its EXIF orientation, transparency on white, first frame.
+
+    What is white follows from the file's header: 1 for floats, 4095 for 12 bits, 65535 for 16.
+    Where it does not (signed numbers, integers of 32 bits), or where the numbers do not fill that
+    range (8-bit numbers in 16 bits, floats up to 255), the picture would come out black or white:
+    that is an error. Numbers of 8 bits are taken as they are.
 
     Raises `ImageError` where the picture is missing, corrupt, or larger than `max_pixels`, which
     is read from the header, before any pixel is decoded.
@@ -80,7 +95,7 @@ def probe(source: bytes | str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageP
 
 def pixel_count(source: bytes | str | Path) -> int:
     """Width times height by the picture's header; `ImageError` where it cannot be read."""
-    with _explained(_named(source)), Image.open(io.BytesIO(read_encoded(source))) as image:
+    with _explained(_named(source)), _opened(read_encoded(source)) as image:
         return image.width * image.height
 
 
@@ -110,15 +125,31 @@ def read_encoded(source: bytes | str | Path) -> bytes:
 
 
 def _decoded(data: bytes, name: str, max_pixels: int) -> Image.Image:
-    with _explained(name), Image.open(io.BytesIO(data)) as image:
+    with _explained(name), _opened(data) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise ImageError(
                 f"The picture {name} would decode to {width} x {height} pixels, more than the "
                 f"{max_pixels:,} allowed: scale it down."
             )
+        if image.format == "PNG":
+            # Its checksums tell a damaged or half-written file, of which Pillow would make a
+            # picture. No other format has any: what decodes there is taken for whole.
+            with _opened(data) as again:
+                again.verify()
         image.load()
-        return _rgb(ImageOps.exif_transpose(image))
+        largest = _largest(image, data)
+        if largest is None:
+            raise ImageError(
+                f"The picture {name} holds signed numbers or integers of 32 bits, so that nothing "
+                "says what is white: save it with 8 or 16 bits."
+            )
+        _check_range(image, largest, name)
+        return _rgb(_eight_bits(ImageOps.exif_transpose(image), largest, _inverted(image)))
+
+
+def _opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
 @contextmanager
@@ -137,10 +168,65 @@ def _explained(name: str) -> Iterator[None]:
         ) from error
 
 
+def _largest(image: Image.Image, data: bytes) -> int | None:
+    """The number that is full light, by the header of the file; None where nothing says it."""
+    if isinstance(image, TiffImageFile):
+        bits, kinds = image.tag_v2.get(_BITS, (1,)), image.tag_v2.get(_SAMPLES, (1,))
+        if 2 in kinds or (image.mode == "I" and max(bits) > 16):
+            return None
+        return 1 if 3 in kinds else max(2 ** max(bits) - 1, 255)
+    if image.mode == "F":
+        return 1
+    depth = data[24] if image.format == "PNG" else 8
+    return 0xFFFF if image.mode.startswith("I") or depth == 16 else 255
+
+
+def _check_range(image: Image.Image, largest: int, name: str) -> None:
+    """Raise `ImageError` where a picture with more than 8 bits would come out black or white."""
+    if _is_grey(image):
+        values = np.asarray(image)
+        low, high = float(values.min()), float(values.max())
+        # Of numbers that do not use the upper four of 16 bits, those bits were never meant.
+        fits = 0 <= low <= high <= largest and not (largest == 0xFFFF and 0 < high < 0x1000)
+        held = f"numbers from {low:g} to {high:g}"
+    elif largest == 0xFFFF:
+        # Pillow has kept the upper 8 bits of each.
+        colours = [band for band, kind in zip(image.split(), image.getbands()) if kind != "A"]
+        fits = max(int(np.asarray(band).max()) for band in colours) >= 0x10
+        held = f"no number of {0x1000:,} or more"
+    else:
+        return
+    if not fits:
+        raise ImageError(
+            f"The picture {name} holds {held} where 0 is black and {largest:,} is white, and would "
+            "come out black or white: scale them to that range, or save it with 8 bits."
+        )
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _inverted(image: Image.Image) -> bool:
+    """Whether 0 is white, which Pillow heeds up to 8 bits only."""
+    return isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0
+
+
+def _eight_bits(image: Image.Image, largest: int, inverted: bool) -> Image.Image:
+    """Grey of 8 bits of a picture with more; any other unchanged."""
+    if not _is_grey(image):
+        return image
+    values = np.asarray(image)
+    if largest == 1:
+        grey = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+    else:
+        grey = (values.astype(np.int64) * 255 // largest).astype(np.uint8)
+    clear = image.info.get("transparency")
+    grey = 255 - grey if inverted else grey
+    return Image.fromarray(grey if clear is None else np.where(values == clear, 255, grey))
+
+
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        # 16-bit grey: Pillow's own conversion would clip nearly everything to white.
-        image = Image.fromarray((np.asarray(image).clip(0, 0xFFFF) // 257).astype(np.uint8))
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")

@@ -24,6 +24,7 @@ from ni_platform.errors import DatasetError
 
 PARTS = ("train", "validation", "in_domain", "out_of_domain")
 LEFT_OUT = "left_out"
+"""The part of contents that an experiment uses for nothing."""
 TEST_PARTS = ("in_domain", "out_of_domain")
 # Held-out domains leave at least this share of the test part to domains seen in training.
 _LEAST_IN_DOMAIN = 0.1
@@ -63,11 +64,13 @@ class Splits:
     """The part and the group of every row."""
 
     part: np.ndarray
-    """str [N]: "train", "validation", "in_domain" or "out_of_domain"."""
+    """str [N]: "train", "validation", "in_domain", "out_of_domain" or "left_out"."""
     group: np.ndarray
     """int64 [N]: rows of one group stay in one part, unless the owner's own split parts them."""
     notes: tuple[str, ...] = field(default=())
     """What a reader of the results should know."""
+    validation_trained: bool = False
+    """Whether validation rows became training rows, so that there need be none to validate on."""
 
     def rows(self, name: str) -> np.ndarray:
         """Row numbers (int64, ascending) of a part; "test" is in_domain and out_of_domain."""
@@ -82,7 +85,8 @@ class Splits:
 
     def with_validation_trained(self) -> "Splits":
         """Splits whose validation rows are training rows: there is nothing left to choose by."""
-        return replace(self, part=np.where(self.part == "validation", "train", self.part))
+        part = np.where(self.part == "validation", "train", self.part)
+        return replace(self, part=part, validation_trained=True)
 
     def has(self, name: str) -> bool:
         """Whether the part has any rows."""
@@ -115,6 +119,16 @@ def split_dataset(dataset: Dataset, config: SplitConfig) -> Splits:
     splits = Splits(part=part, group=group, notes=notes)
     _check_parts(splits, dataset, config)
     return splits
+
+
+def used(dataset: Dataset, splits: Splits | None) -> tuple[Dataset, Splits | None]:
+    """The contents that an experiment uses and their parts: none that its splits leave out."""
+    if splits is None or not (splits.part == LEFT_OUT).any():
+        return dataset, splits
+    kept = np.flatnonzero(splits.part != LEFT_OUT)
+    contents = dataset.contents.iloc[kept]
+    parts = replace(splits, part=splits.part[kept], group=splits.group[kept])
+    return Dataset(dataset.root, dataset.manifest, contents), parts
 
 
 def row_groups(dataset: Dataset, similarity: float) -> np.ndarray:

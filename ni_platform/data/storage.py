@@ -45,7 +45,8 @@ def join(uri: str | Path, name: str) -> str:
     if is_remote(name) or os.path.isabs(name):
         return name
     if is_remote(uri):
-        return f"{str(uri).rstrip('/')}/{name.removeprefix('./')}"
+        below = "" if name == "." else name.removeprefix("./")
+        return f"{str(uri).rstrip('/')}/{below}"
     return os.path.join(uri, name)
 
 
@@ -146,8 +147,8 @@ def upload(path: Path, uri: str, *, checksum: str | None = None) -> None:
 def download(uri: str, path: Path) -> None:
     """Copy an `s3://` object to a local file, in parts where it is large."""
     bucket, key = _split(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with _explained(uri):
+        path.parent.mkdir(parents=True, exist_ok=True)
         _client().download_file(bucket, key, str(path))
 
 
@@ -176,6 +177,8 @@ def list_files(uri: str | Path) -> list[str]:
 def object_stamps(prefix: str) -> dict[str, str]:
     """Relative name of each object below an `s3://` prefix, with its size and ETag.
 
+    Names are the keys as they are, without any decoding. Objects that end in a slash, by which
+    consoles show an empty folder, are no files.
     One listing stands in for reading every object: the ETag changes whenever the bytes do.
     """
     bucket, key = _split(prefix)
@@ -189,7 +192,8 @@ def object_stamps(prefix: str) -> dict[str, str]:
         )
         for page in pages:
             for item in page.get("Contents", []):
-                stamps[item["Key"][len(start) :]] = _stamp(item["Size"], item["ETag"])
+                if not item["Key"].endswith("/"):
+                    stamps[item["Key"][len(start) :]] = _stamp(item["Size"], item["ETag"])
     return stamps
 
 

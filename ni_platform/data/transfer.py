@@ -31,8 +31,15 @@ def push(
 
     """
     _check_places(local=folder, remote=target)
-    Dataset.open(folder)
-    names = [name for name in storage.list_files(folder) if not _hidden(name)]
+    dataset = Dataset.open(folder)
+    files = {name for name in storage.list_files(folder) if not _hidden(name)}
+    names = sorted(files | _pictures(dataset))
+    unnamed = [name for name in names if not _is_text(name)]
+    if unnamed:
+        raise DatasetError(
+            f"The key of an object is text in UTF-8, but the name of {unnamed[0]!r} in {folder} is "
+            "not: rename the file."
+        )
     checksums: dict[str, str] = {}
 
     def send(name: str) -> bool:
@@ -69,6 +76,7 @@ def pull(
     names = [name for name in storage.list_files(source) if name != CHECKSUMS]
     if FILE_NAME not in names:
         raise DatasetError(f"{source} is not a dataset: it has no {FILE_NAME}. Check the prefix.")
+    _check_keys(source, names)
     partial = target.with_name(f".{target.name}.pulling")
     with storage.explained_disk_errors(target):
         partial.mkdir(parents=True, exist_ok=True)
@@ -120,6 +128,31 @@ def _check_places(*, local: str | Path, remote: str) -> None:
             f"A dataset is copied between a local folder and an s3:// prefix, but got {local} and "
             f"{remote}."
         )
+
+
+def _check_keys(source: str, names: Sequence[str]) -> None:
+    """Refuse keys that as paths would be another file's, or lie outside of the folder."""
+    strange = [name for name in names if {"", ".", ".."} & set(name.split("/"))]
+    if strange:
+        raise DatasetError(
+            f"A dataset is pulled into a folder, but {source} has {strange[0]!r}, which is no name "
+            "of a file in it: rename or delete the object."
+        )
+
+
+def _pictures(dataset: Dataset) -> set[str]:
+    """Names below the folder of the pictures that rows name, hidden ones and behind links too."""
+    uris = () if dataset.image_uri is None else dataset.image_uri.dropna().unique()
+    names = {os.path.relpath(uri, dataset.root) for uri in uris if os.path.isfile(uri)}
+    return {Path(name).as_posix() for name in names if not name.startswith("..")}
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of another encoding
+        return False
+    return True
 
 
 def _hidden(name: str) -> bool:

@@ -16,6 +16,7 @@ from ni_platform.attribution.consensus import PrincipalComponent
 from ni_platform.attribution.explain import Explanations, ModalityExplained, explain
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import decode
+from ni_platform.data.splits import LEFT_OUT
 from ni_platform.insights import sanity
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import (
@@ -104,7 +105,8 @@ def make_insights(
     Args:
         scorer: the trained network.
         dataset: what is explained.
-        parts: row and part of the split of each content that may be used.
+        parts: row and part of the split of each content that may be used; those of the part
+            `left_out` are not.
         config: how.
         on_event: told in words what is being done.
     """
@@ -191,6 +193,7 @@ def _clusters(arms: Arms) -> np.ndarray:
 
 def _chosen(dataset: Dataset, parts: pd.DataFrame, config: InsightsConfig) -> pd.DataFrame:
     """Contents that are explained, those of one A/B test together; held-out tests first."""
+    parts = parts[parts["part"] != LEFT_OUT]
     ab_test = dataset.ab_test
     rows = parts["row"].to_numpy(dtype=np.int64)
     test = pd.Series(np.full(len(rows), None) if ab_test is None else ab_test.to_numpy()[rows])

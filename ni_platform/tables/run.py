@@ -17,7 +17,13 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import OBSERVED_STD, PREDICTED_STD, SLICES
 from ni_platform.experiment import OnEvent, Workers, train
-from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerprint, fitted_to
+from ni_platform.experiment_config import (
+    ExperimentConfig,
+    Pretraining,
+    experiment_splits,
+    fingerprint,
+    fitted_to,
+)
 from ni_platform.insights.correlation import mean_correlation
 from ni_platform.insights.record import has_insights, recorded_pairs
 from ni_platform.metrics.evaluation import averaged, percent_change
@@ -107,6 +113,7 @@ def run_table(
 
     Raises:
         ConfigError: No row is left, or the budget or seeds make no sense.
+        DatasetError: A part of a row's split has no content; before anything is trained.
         WeightsError: A row's pretrained weights cannot be reached; before anything is trained.
 
     """
@@ -120,6 +127,7 @@ def run_table(
         for seed in seeds
     }
     _reach_weights(configs.values())
+    _require_parts(configs.values(), dataset)
     data_fingerprint = dataset.fingerprint()
     identity = _identity(table, configs, data_fingerprint)
     with RunRecord.start(
@@ -204,6 +212,15 @@ def _reach_weights(configs: Iterable[ExperimentConfig]) -> None:
         for modality in pretrained_modalities(config.model)
     }:
         locate(weights)
+
+
+def _require_parts(configs: Iterable[ExperimentConfig], dataset: Dataset) -> None:
+    """Split as each row will: an empty part of the last one must not be found after hours."""
+    split = {}
+    for config in configs:
+        split[config.splits, config.min_impressions, config.train_on_validation] = config
+    for config in split.values():
+        experiment_splits(config, dataset)
 
 
 def _identity(

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.splits import TEST_PARTS
 from ni_platform.errors import DatasetError, NiError, TrackingError
 from ni_platform.metrics.evaluation import evaluate, paired_difference
 from ni_platform.models.regressor import load_regressor
 from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.registry import Version
-from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
+from ni_platform.tracking.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_queries import RunSummary, download_artifact
 
 Figure = float | int | str | None
@@ -80,7 +81,7 @@ def evaluated_on_unseen_test(evaluation: RunEvaluation) -> Gate:
     """The run predicted every content of its test part, and learned from none of them."""
     name = "evaluated_on_unseen_test"
     test, splits = evaluation.test, evaluation.splits
-    test_ids = set(splits.loc[~splits["part"].isin(LEARNED), "content_id"])
+    test_ids = set(splits.loc[splits["part"].isin(TEST_PARTS), "content_id"])
     seen = int(evaluation.learned_from(evaluation).sum())
     missing = len(test_ids - set(test["content_id"]))
     unusable = int((~np.isfinite(test["prediction"].to_numpy(dtype=float))).sum())

@@ -12,14 +12,13 @@ import ray
 from ray.actor import ActorHandle
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import split_dataset
 from ni_platform.errors import ConfigError, TrackingError, TrainingError
 from ni_platform.evaluation import split_table
 from ni_platform.experiment import (
     check_and_record,
     run_tags,
 )
-from ni_platform.experiment_config import fitted_to
+from ni_platform.experiment_config import experiment_splits, fitted_to
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.overrides import to_dict
 from ni_platform.tracking.run_queries import read_run
@@ -88,6 +87,7 @@ def run_sweep(
     Raises:
         ConfigError: The space does not fit the experiment, a sweep of that name is running or
             has another config or other data, or no machine can hold a trial.
+        DatasetError: A part of the split has no content.
         ChecksFailedError: A data check failed.
         TrackingError: The tracking server cannot be reached when the sweep starts.
         TrainingError: Lanes could not work, or the keeper died.
@@ -117,8 +117,7 @@ def _drive(
 ) -> FinishedSweep:
     """Do all that only one process may do at a time."""
     resumed = _resumed_run(folder, config)
-    every = split_dataset(dataset, config.experiment.splits)
-    splits = every.without(dataset.impressions < config.experiment.min_impressions)
+    splits = experiment_splits(config.experiment, dataset, chosen_by_validation=True)
     tags = run_tags(config.experiment, dataset, splits)
     if resumed is not None:
         _require_same_data(config.name, resumed, tags)
@@ -137,7 +136,7 @@ def _drive(
                 record.log_json(to_dict(config.experiment), "config.json")
                 record.log_table(split_table(dataset, splits), "splits.parquet")
                 on_event("checking the data")
-                check_and_record(record, dataset, every, allow_failed_checks)
+                check_and_record(record, dataset, splits, allow_failed_checks)
                 folder.create(config, record.run_id)
             send(folder, folder.definition)
             make_train = prepare(config, dataset, splits, record, folder, on_event)

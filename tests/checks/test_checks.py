@@ -226,6 +226,36 @@ def test_a_held_out_domain_seen_in_training_is_found(planted, splits):
     assert any("out-of-domain" in rule for _, rule in found)
 
 
+def test_contents_left_out_are_neither_checked_nor_a_side(planted, splits):
+    """Training does not see them: an arm left out is no leak, and its faults are nobody's."""
+    test_rows = splits.rows("test")
+    bad = changed(planted, impressions={test_rows[0]: 0}, clicks={test_rows[0]: 0})
+    assert set(failures(bad, splits)) == {
+        ("contents", "Every content was shown or rated at least once.")
+    }
+    left_out = np.arange(len(planted)) == test_rows[0]
+    assert failures(bad, splits.without(left_out)) == {}
+
+
+def test_a_domain_of_contents_left_out_was_not_seen(planted, splits):
+    """An out-of-domain content stays one, if those of its domain in training are left out."""
+    row, other = splits.rows("out_of_domain")[0], splits.rows("train")[0]
+    column = str(planted.manifest.columns.domain)
+    data = changed(planted, **{column: {other: planted.contents[column][row]}})
+    assert len(failures(data, splits)) == 1
+    assert failures(data, splits.without(np.arange(len(planted)) == other)) == {}
+
+
+def test_validation_that_is_trained_on_need_not_be_there(planted, splits):
+    """With `train_on_validation` there is none; without, the check says so."""
+    trained = splits.with_validation_trained()
+    assert failures(planted, trained) == {}
+    only(
+        failures(planted, replace(trained, validation_trained=False)),
+        "splits", "Validation has contents",
+    )  # fmt: skip
+
+
 def test_too_few_tests_to_evaluate_are_found(tmp_path):
     """With ten A/B tests only some are in the test part, too few for an interval."""
     dataset = make_synthetic(tmp_path / "data", tests=10, image_size=32)

@@ -22,6 +22,7 @@ from ni_platform.insights.trust import Trust
 from ni_platform.models.scorer import Scorer
 from ni_platform.scoring import explain_model
 from ni_platform.tracking.run_evaluation import PREDICTIONS, SPLITS
+from ni_platform.tracking.run_queries import download_artifact
 from ni_platform.tracking.run_record import RunRecord
 
 CONFIG = InsightsConfig(
@@ -64,6 +65,18 @@ def test_a_run_brings_its_insights_patches_and_what_it_learned_from(run, picture
     assert set(studio.insights.modalities) == {"image", "text", "domain", "attributes"}
     assert studio.patches.best == []  # so few contents support none
     assert studio.explain(studio.draft(0), "text").method == "feature ablation"
+
+
+def test_contents_left_out_are_no_past(run, pictured):
+    """What `min_impressions` left out stands in no interval: rates of few impressions are noise."""
+    splits = pd.read_parquet(download_artifact(run, SPLITS))
+    splits.loc[60:, "part"] = "left_out"
+    RunRecord.existing(run).log_table(splits, SPLITS)
+
+    studio = open_studio(run, pictured.root)
+
+    assert studio.past.rows.tolist() == list(range(60))
+    assert int((~studio.past.learned).sum()) == 20
 
 
 def test_on_another_dataset_the_insights_made_there_are_shown(run, pictured, tmp_path):

@@ -57,6 +57,17 @@ def test_held_out_tests_are_explained_first_and_whole(subject):
     assert dataset.ab_test.iloc[found.rows].value_counts().eq(3).all()
 
 
+def test_contents_left_out_are_not_explained(subject):
+    """Of a run with `min_impressions`, those below it are in no insight, whatever their number."""
+    dataset, scorer, parts = subject
+    few = parts.assign(part=parts["part"].where(parts["row"] % 3 > 0, "left_out"))
+    methods = dataclasses.replace(CONFIG.attribution, methods=("feature_ablation",))
+    config = dataclasses.replace(CONFIG, attribution=methods, shuffles=0)
+    found = make_insights(scorer, dataset, few, config)
+    assert len(found.rows) == 46  # 24 of 70 rows are divisible by three
+    assert (found.rows % 3 > 0).all()
+
+
 def test_only_held_out_pairs_are_judged(subject):
     """Eight held-out tests; in each modality those pairs that differ in it."""
     dataset, scorer, parts = subject

@@ -203,11 +203,13 @@ def finished_run(dataset: Dataset, scorer_folder: Path) -> Callable[..., str]:
         skip: Collection[str] = (),
         fingerprint: str | None = None,
         key: Callable[[str], str] = lambda content_id: f"key-{content_id}",
+        left_out: Collection[str] = (),
     ) -> str:
         tests = np.arange(120) // 3
         part = np.where([learned(test) for test in tests], "train", "in_domain").astype(object)
         part[(part == "train") & (tests >= 16)] = "validation"
         ids = dataset.content_id.astype(str)
+        part[ids.isin(left_out)] = "left_out"
         table = pd.DataFrame(
             {
                 "content_key": [key(content_id) for content_id in ids],

@@ -23,7 +23,7 @@ from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.tracking.model_source import resolve_model, run_of_model
 from ni_platform.tracking.run_record import RunRecord, read_run
-from ni_platform.tracking.scoring_model import picture
+from ni_platform.tracking.served_pictures import VARIABLE
 from ni_platform.tracking.store import connect
 
 
@@ -33,6 +33,12 @@ def logged(dataset: Dataset, scorer_folder: Path) -> tuple[str, str]:
     with RunRecord.start("planted") as run:
         uri = run.log_model(scorer_folder, dataset.inputs([0, 1, 2, 3]))
     return run.run_id, uri
+
+
+@pytest.fixture
+def paths(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that loads the model lets it read the dataset's pictures."""
+    monkeypatch.setenv(VARIABLE, dataset.images_root)
 
 
 def test_safetensors_and_code_only(logged: tuple[str, str]) -> None:
@@ -114,7 +120,9 @@ def test_one_model_per_run(logged: tuple[str, str]) -> None:
     assert resolve_model(str(resolve_model(uri))) == resolve_model(uri)
 
 
-def test_pictures_as_paths_or_bytes_or_text(logged: tuple[str, str], dataset: Dataset) -> None:
+def test_pictures_as_paths_or_bytes_or_text(
+    logged: tuple[str, str], dataset: Dataset, paths: None
+) -> None:
     """Paths, bytes, base64 and data URIs of the same pictures give the same rates."""
     frame = dataset.inputs([5, 6])
     data = [Path(path).read_bytes() for path in frame["image"]]
@@ -130,7 +138,7 @@ def test_pictures_as_paths_or_bytes_or_text(logged: tuple[str, str], dataset: Da
 
 
 def test_empty_cells_are_missing_modalities(
-    logged: tuple[str, str], scorer: Scorer, dataset: Dataset
+    logged: tuple[str, str], scorer: Scorer, dataset: Dataset, paths: None
 ) -> None:
     """None and NaN in any column are scored as a missing modality, as the Scorer itself does."""
     model = mlflow.pyfunc.load_model(logged[1])
@@ -141,7 +149,7 @@ def test_empty_cells_are_missing_modalities(
         np.testing.assert_allclose(model.predict(frame), scorer.predict(frame), rtol=1e-6)
 
 
-def test_whole_and_broken_numbers(logged: tuple[str, str], dataset: Dataset) -> None:
+def test_whole_and_broken_numbers(logged: tuple[str, str], dataset: Dataset, paths: None) -> None:
     """Numbers may be whole or not, categories numbers or text."""
     model = mlflow.pyfunc.load_model(logged[1])
     frame = dataset.inputs([5, 6])
@@ -156,16 +164,6 @@ def test_missing_column_is_named(logged: tuple[str, str], dataset: Dataset) -> N
     with pytest.raises(Exception, match="headline") as caught:
         model.predict(dataset.inputs([5]).rename(columns={"headline": "Headline"}))
     assert type(caught.value).__name__ == "MlflowException"
-
-
-def test_a_path_is_never_taken_for_base64() -> None:
-    """Only text that decodes to the first bytes of a picture is a picture."""
-    for path in ("/9j/4AAQ.jpg", "images/abcd", "s3://bucket/key", "abcd", "", "data:,x", "/a/c="):
-        assert picture(path) == path
-    assert picture(base64.encodebytes(b"\xff\xd8\xff" + b"x" * 100).decode()) == (
-        b"\xff\xd8\xff" + b"x" * 100
-    )
-    assert picture(None) is None
 
 
 def test_serving_over_http(logged: tuple[str, str], dataset: Dataset, serve, port: int) -> None:
@@ -191,7 +189,8 @@ def test_serving_over_http(logged: tuple[str, str], dataset: Dataset, serve, por
             return error.code, json.load(error)
 
     frame = dataset.inputs([7, 8])
-    expected = mlflow.pyfunc.load_model(logged[1]).predict(frame).tolist()
+    expected = Scorer.load(resolve_model(logged[1])).predict(frame).tolist()
+    by_path = json.loads(frame.to_json(orient="records"))
     frame["image"] = [base64.b64encode(Path(path).read_bytes()).decode() for path in frame["image"]]
     records = json.loads(frame.to_json(orient="records"))
     split = json.loads(frame.to_json(orient="split"))
@@ -206,6 +205,11 @@ def test_serving_over_http(logged: tuple[str, str], dataset: Dataset, serve, por
     status, answer = ask({"dataframe_records": [{**records[0], "image": "no-such-file.png"}]})
     assert status == 400
     assert "no-such-file.png" in answer["message"]
+    # A picture that is there and one that is not are refused in the same words.
+    for path in (by_path[0]["image"], "/no/such.png", "s3://bucket/a.png", "file:///etc/passwd"):
+        status, answer = ask({"dataframe_records": [{**records[0], "image": path}]})
+        assert status == 400
+        assert f"but got {path!r}. A path or s3:// URI is read only" in answer["message"]
     del records[0]["headline"]
     status, answer = ask({"dataframe_records": records[:1]})
     assert status == 400

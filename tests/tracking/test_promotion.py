@@ -85,6 +85,14 @@ def test_better_model_replaces_the_champion(finished_run: Record) -> None:
     assert tags("1")["ni.replaced_by"] == "2"
 
 
+def test_contents_left_out_need_no_prediction(finished_run: Record) -> None:
+    """A run of contents with many impressions is judged on those of its test part: 60 less 3."""
+    report = promote(finished_run(RIGHT, left_out=("c3", "c60", "c61", "c119")), MODEL)
+    gate = report.gates[1]
+    assert report.promoted, gate.explanation
+    assert (gate.figures["contents"], gate.figures["not_predicted"]) == (57, 0)
+
+
 @pytest.mark.parametrize("prediction", [HALF, WRONG], ids=["equal", "worse"])
 def test_model_that_is_not_better_stays_challenger(
     finished_run: Record, prediction: np.ndarray
