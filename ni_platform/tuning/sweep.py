@@ -146,7 +146,7 @@ def _drive(
             if written:
                 on_event(f"recording the models of the best {config.keep} trials")
                 best = ranked(trials, config.lower_is_better)
-                record_models(config, folder, record.run_id, best, dataset, splits)
+                record_models(config, folder, record.run_id, best, dataset, splits, on_event)
     except TrackingError:
         if written:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections import Counter
@@ -300,7 +301,11 @@ def test_a_space_that_fails_in_the_middle_ends_the_sweep_with_its_reason(folder)
     run_lane("lane", keeper, Toy(), folder.weights)
     progress = keeper.progress()
     assert progress.ended == 4
-    assert progress.gave_up == "the space toy_space.failing has no trial 4: RuntimeError: planted"
+    assert re.fullmatch(
+        r"there is no trial 4: the space toy_space.failing must not end in an error, but it raised "
+        r"RuntimeError: planted at /.*/tune_spaces/toy_space.py:10; mend it",
+        progress.gave_up,
+    )
     keeper.close()
     config = toy_config(8)
     finish(config, folder)
