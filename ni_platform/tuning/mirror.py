@@ -11,11 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from ni_platform.data import storage
-from ni_platform.errors import DatasetError, in_words
+from ni_platform.errors import in_words
 from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.journal import whole_bytes
 from ni_platform.tuning.lease import read_lease
@@ -79,9 +78,14 @@ class Mirror:
         return self._all_sent
 
     def note_written(self) -> None:
-        """After `finish`: let S3 know what stands in MLflow; if not, it is only written again."""
-        with suppress(DatasetError, TakenOverError):
+        """After `finish`: let S3 know what stands in MLflow."""
+        try:
             self.push()
+        except Exception as error:  # noqa: BLE001  # the sweep is over, and nothing is lost
+            self._on_trouble(
+                f"{self._place} was not told what stands in MLflow, where a resumed sweep writes "
+                f"it again: {in_words(error)}"
+            )
 
     def push(self) -> None:
         """Copy what is new.

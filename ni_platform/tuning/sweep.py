@@ -57,7 +57,7 @@ class FinishedSweep:
     run_id: str
     trials: dict[int, TrialRecord]
     unwritten: bool
-    """Whether results wait for a tracking store that does not answer."""
+    """Whether results wait to be written; `on_event` was told why."""
 
     @property
     def best(self) -> list[TrialRecord]:
