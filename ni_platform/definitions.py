@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import reprlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -26,6 +27,10 @@ _INSTALLED = Path(__file__).resolve().parents[1]
 """The folder that holds the installed `experiments/`, `tune_spaces/` and `data_checks/`."""
 _HANDLERS = ("ni_platform", "ray")
 """Packages whose signal handlers raise SystemExit: then it is not the user's code that exits."""
+
+_LONGEST_WORDS = 1000
+_REPR = reprlib.Repr()
+_REPR.maxother = _REPR.maxstring = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +181,13 @@ def _in_words(error: BaseException) -> str:
     """Return kind and text of an error in one line."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
-    return " ".join("".join(traceback.format_exception_only(error)).split())
+    words = " ".join("".join(traceback.format_exception_only(error)).split())
+    return words if len(words) <= _LONGEST_WORDS else f"{words[: _LONGEST_WORDS - 1]}…"
+
+
+def shown(value: object) -> str:
+    """Return what a user's code gave in one line, cut where it is long; some have no `repr`."""
+    return _REPR.repr(value).replace("\n", " ")
 
 
 def _first_line(function: object) -> str:

@@ -15,6 +15,7 @@ from ni_platform.definitions import (
     list_functions,
     load_function,
     require_known,
+    shown,
 )
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
@@ -29,7 +30,7 @@ EXPERIMENTS = "experiments"
 TABLES = "_tables"
 """End of the names of files whose functions are tables of a paper."""
 LONGEST_NAME = 200
-"""Characters of a name: MLflow's databases hold a run's name of 250, and folders are named so."""
+"""Bytes of a name: MLflow's databases hold a run's name of 250, and a folder is named so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,10 +139,11 @@ def load_experiment(name: str) -> ExperimentConfig:
     defined = load_function(EXPERIMENTS, name, kind="experiment", name=name)
     config = checked_config(defined(), defined)
     group = config.name.partition(".")[0]
-    if not group.strip() or not config.name.isprintable() or len(config.name) > LONGEST_NAME:
+    shown = bool(group.strip()) and config.name.isprintable()
+    if not shown or len(config.name.encode()) > LONGEST_NAME:
         raise defined.refused(
             "must have a name such as 'file.function', as MLflow groups runs by what stands before "
-            f"the first '.', of one line and at most {LONGEST_NAME} characters, but its name is "
+            f"the first '.', of one line and at most {LONGEST_NAME} bytes, but its name is "
             f"{config.name!r}"
         )
     return config
@@ -155,7 +157,7 @@ def checked_config(config: object, defined: Definition) -> ExperimentConfig:
 
     """
     if not isinstance(config, ExperimentConfig):
-        raise defined.refused(f"must return an ExperimentConfig, but returned {config!r}")
+        raise defined.refused(f"must return an ExperimentConfig, but returned {shown(config)}")
     try:
         # Dataclasses take any value: `epochs=2.5` would be found by the training.
         from_dict(ExperimentConfig, to_dict(config))

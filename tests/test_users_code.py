@@ -126,6 +126,7 @@ EXPERIMENTS = {
 RETURNS = {
     "pass": "must return an ExperimentConfig, but returned None",
     "yield quickstart()": "must return an ExperimentConfig, but returned <generator",
+    "class X:\n        def __repr__(self): return 1 / 0\n    return X()": "returned <X instance at",
     "return quickstart": "must return an ExperimentConfig, but returned <function",
     "return replace(quickstart(), min_impressions='6')": "min_impressions does not fit: .*'6'",
     "return replace(quickstart(), training=TrainingConfig(epochs=2.5))": "training.epochs .*2.5",
@@ -134,7 +135,9 @@ RETURNS = {
     ),
     "return replace(quickstart(), leave_out=(object(),))": "plain values: Object of type object",
     "return replace(quickstart(), name='.x')": "must have a name such as 'file.function', .*'.x'",
-    "return replace(quickstart(), name='x' * 201)": "at most 200 characters",
+    "return replace(quickstart(), name='x' * 201)": "at most 200 bytes",
+    "return replace(quickstart(), name='日' * 67)": "at most 200 bytes",
+    r"return replace(quickstart(), name='a\ud800')": "of one line",
 }
 
 
@@ -244,3 +247,25 @@ def test_data_check_runs_the_users_own_suites(project, dataset):
     line = write(project, "data_checks/zz_broken_suite.py", "x = 1 / 0  # here\n")
     error = run("data", "check", dataset.root).exception
     assert f"data_checks/zz_broken_suite.py:{line}" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--workers", "0"], "workers must be at least 1, but are 0"),
+        (["--workers", "-2"], "workers must be at least 1, but are -2"),
+        (["--workers", "1", "--cpus-per-worker", "0"], "CPUs of a worker must be at least 1"),
+        (["--set", "training.epochs=0"], "training.epochs must be at least 1, but is 0"),
+        (
+            ["--set", "training.seed=-1"],
+            "training.seed must be a whole number from 0 to 4294967295",
+        ),
+        (["--set", "training.warmup=NaN"], "training.warmup must be .* but is nan"),
+        (["--set", "training.clip_norm=Infinity"], "clip_norm must be a finite number"),
+    ],
+)
+def test_options_that_train_nothing_are_refused_before_anything(project, options, words):
+    """No worker at all is not taken for one."""
+    error = run("train", "neural_insights.quickstart", "--data", "none", *options).exception
+    assert isinstance(error, ConfigError)
+    assert re.search(words, str(error))

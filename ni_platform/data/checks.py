@@ -37,7 +37,7 @@ from ni_platform.data import check_docs
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
 from ni_platform.data.storage import explained_disk_errors
-from ni_platform.definitions import Definition, load_modules
+from ni_platform.definitions import Definition, load_modules, shown
 from ni_platform.errors import ConfigError
 
 SUITES_PACKAGE = "data_checks"
@@ -120,7 +120,9 @@ def check_dataset(
         applies = parts["applies"](dataset, splits)
         if not isinstance(applies, bool | np.bool_):
             # None, where a `return` was forgotten, would leave the suite out for ever.
-            raise parts["applies"].refused(f"must return True or False, but returned {applies!r}")
+            raise parts["applies"].refused(
+                f"must return True or False, but returned {shown(applies)}"
+            )
         if not applies:
             continue
         with _followed(name, progress) as step:
@@ -190,7 +192,7 @@ def _table(table: Definition, dataset: Dataset, splits: Splits | None, step: _St
     takes_progress = "progress" in inspect.signature(table.function).parameters
     found = table(dataset, splits, **({"progress": step} if takes_progress else {}))
     if not isinstance(found, pd.DataFrame) or not len(found.columns):
-        raise table.refused(f"must return a DataFrame with columns, but returned {found!r}")
+        raise table.refused(f"must return a DataFrame with columns, but returned {shown(found)}")
     if not found.columns.is_unique:
         twice = found.columns[found.columns.duplicated()][0]
         raise table.refused(f"must give columns different names, but two are {twice!r}")
@@ -201,7 +203,7 @@ def _suite(suite: Definition, dataset: Dataset) -> gx.ExpectationSuite:
     """The rules of a suite."""
     rules = suite(dataset)
     if not isinstance(rules, gx.ExpectationSuite):
-        raise suite.refused(f"must return an ExpectationSuite, but returned {rules!r}")
+        raise suite.refused(f"must return an ExpectationSuite, but returned {shown(rules)}")
     return rules
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.definitions import Definition, load_function, require_known
+from ni_platform.definitions import Definition, load_function, require_known, shown
 from ni_platform.evaluation import SLICES
 from ni_platform.experiment_config import (
     EXPERIMENTS,
@@ -98,10 +98,10 @@ def load_table(name: str, dataset: Dataset, base: ExperimentConfig | None = None
 def _problem(table: PaperTable, defined: Definition) -> str | None:
     """Return the rule that a user's table breaks, which its training would find after hours."""
     if not isinstance(table, PaperTable):
-        return f"must return a PaperTable, but returned {table!r}"
+        return f"must return a PaperTable, but returned {shown(table)}"
     for kind, parts in ((Column, table.columns), (Row, table.rows)):
         if not isinstance(parts, tuple) or not parts or not all(isinstance(p, kind) for p in parts):
-            return f"must have {kind.__name__}s in a tuple, but has {parts!r}"
+            return f"must have {kind.__name__}s in a tuple, but has {shown(parts)}"
     titles = [column.title for column in table.columns]
     labels = [full_label(row) for row in table.rows]
     for words, names in (("columns must have different titles", titles),

@@ -16,6 +16,7 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
+from ni_platform.definitions import shown
 from ni_platform.errors import ConfigError
 
 NUMBER = "trial"
@@ -94,7 +95,7 @@ class AskedTrial(BaseTrial):
         if not isinstance(key, str) or key == NUMBER or not is_kept(value):
             raise ConfigError(
                 f"a note has a text other than {NUMBER!r} for a name, and a value that JSON gives "
-                f"back as it was, but got {key!r} = {value!r}; change it"
+                f"back as it was, but got {shown(key)} = {shown(value)}; change it"
             )
         self._user_attrs[key] = value
 
@@ -140,7 +141,9 @@ class AskedTrial(BaseTrial):
 
         """
         if not isinstance(name, str):
-            raise ConfigError(f"a parameter's name is a text, but got {name!r}; put it in quotes")
+            raise ConfigError(
+                f"a parameter's name is a text, but got {shown(name)}; put it in quotes"
+            )
         try:
             distribution = make()
         except (ValueError, TypeError, OverflowError) as error:
@@ -193,6 +196,6 @@ def _kept(choices: Sequence[Any]) -> Sequence[Any]:
         if not is_kept(choice):
             raise ValueError(
                 "a choice must be a text, a finite number, True, False, None or a list of them, "
-                f"but one is {choice!r}; choose by a name, and look the value up by it"
+                f"but one is {shown(choice)}; choose by a name, and look the value up by it"
             )
     return choices

@@ -14,6 +14,7 @@ from ni_platform.data.storage import is_remote, join, list_files, write_bytes
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.overrides import from_dict, to_dict
+from ni_platform.seeds import check_seed
 from ni_platform.tracking.state import state_folder
 from ni_platform.training.config import LOWER_IS_BETTER
 
@@ -28,10 +29,8 @@ _CHOSEN = {
     "sampler": Sampler,
     "scheduler": SchedulerName,
 }
-_LEAST = {"trials": 1, "seed": 0, "grace_epochs": 1, "reduction_factor": 2, "workers_per_trial": 1}
+_LEAST = {"trials": 1, "grace_epochs": 1, "reduction_factor": 2, "workers_per_trial": 1}
 _LEAST |= {"keep": 0, "retries": 0, "cpus_per_trial": 0, "gpus_per_trial": 0}
-_SEEDS = 2**32
-"""How many seeds NumPy's old generator has, from which Ray Tune draws."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -78,8 +77,7 @@ class SweepConfig:
                     f"{field} must be at least {lowest} and finite, but is {value}; see "
                     f"--{field.replace('_', '-')}"
                 )
-        if self.seed >= _SEEDS:
-            raise ConfigError(f"seed must be from 0 to {_SEEDS - 1}, but is {self.seed}")
+        check_seed("seed", self.seed)
         if self.concurrent is not None and self.concurrent < 1:
             raise ConfigError(f"concurrent must be at least 1, or null, but is {self.concurrent}")
         self._check_resources()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ni_platform.definitions import Definition, list_functions, load_function, require_known
+from ni_platform.definitions import Definition, list_functions, load_function, require_known, shown
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.overrides import with_values
@@ -69,17 +69,17 @@ def _problem(overrides: object) -> str | None:
     if not isinstance(overrides, Mapping) or not overrides:
         return (
             "does not fit: a search space returns config values by path, such as "
-            f'{{"training.learning_rate": rate}}, but it returned {overrides!r}'
+            f'{{"training.learning_rate": rate}}, but it returned {shown(overrides)}'
         )
     for path, value in overrides.items():
         if not isinstance(path, str):
-            return f"returns values by path, which is a text, but one is {path!r}"
+            return f"returns values by path, which is a text, but one is {shown(path)}"
         try:
             json.dumps(value, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError):
             return (
                 "must return values that a config can hold: texts, finite numbers, True, False, "
-                f"None, lists and dictionaries of them, but {path} is {value!r}"
+                f"None, lists and dictionaries of them, but {path} is {shown(value)}"
             )
     return None
 

@@ -20,7 +20,7 @@ from ni_platform.tuning import keeper as keeping
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.keeper import Keeper
-from ni_platform.tuning.lane import run_lane
+from ni_platform.tuning.lane import reason_of, run_lane
 from tests.tuning.toy import (
     Toy,
     assert_consistent,
@@ -409,3 +409,8 @@ def test_a_keeper_that_is_killed_again_and_again_loses_and_doubles_nothing(folde
         assert trials[number].parameters == trial.parameters
         assert len(trials[number].values) >= len(trial.values)
     assert_consistent(config, folder)
+
+
+def test_an_error_of_another_process_is_told_without_its_traceback():
+    """Ray hands on the error of a task alone."""
+    assert reason_of(ValueError("no picture")) == "ValueError: no picture"
