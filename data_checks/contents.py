@@ -27,6 +27,7 @@ def applies(dataset: Dataset, splits: Splits | None) -> bool:
 
 def table(dataset: Dataset, splits: Splits | None) -> pd.DataFrame:
     """One row per content: declared columns (of vectors the length) and what follows from them."""
+    totals = _total_rows(dataset)
     dataset, _ = used(dataset, splits)
     columns = dataset.manifest.columns
     found = {columns.content_id: dataset.content_id}
@@ -47,9 +48,7 @@ def table(dataset: Dataset, splits: Splits | None) -> pd.DataFrame:
     found["number of ratings" if dataset.manifest.target.ratings else "impressions shown"] = (
         pd.Series(dataset.impressions)
     )
-    outcomes = dataset.contents[list(dataset.manifest.target.declared.values())]
-    totals = total_rows(outcomes.to_numpy(dtype=np.float64, na_value=np.nan))
-    found[_TOTALS] = pd.Series(dataset.contents.index.isin(totals))
+    found[_TOTALS] = dataset.content_id.isin(totals)
     found["success rate"] = pd.Series(dataset.success_rate)
     if columns.inputs:
         found["filled inputs"] = dataset.contents[list(columns.inputs)].notna().sum(axis=1)
@@ -220,6 +219,13 @@ def _role_rules(dataset: Dataset) -> list[gxe.Expectation]:
             ),
         ]
     return rules
+
+
+def _total_rows(dataset: Dataset) -> list[str]:
+    """Ids of rows of totals, among all contents: also of those that an experiment leaves out."""
+    outcomes = dataset.contents[list(dataset.manifest.target.declared.values())]
+    places = total_rows(outcomes.to_numpy(dtype=np.float64, na_value=np.nan))
+    return dataset.content_id.iloc[places].tolist()
 
 
 def _labels(dataset: Dataset) -> tuple[str, ...]:

@@ -55,3 +55,11 @@ class ContentError(NiError):
 
 class TooLargeError(ContentError):
     """An upload or a request that has more bytes than are read."""
+
+
+def in_words(error: BaseException) -> str:
+    """Return an error in words: the message of one that is meant for the user, else its kind too.
+
+    The text of a KeyError, say, is a key, and that of an assertion nothing at all.
+    """
+    return str(error) if isinstance(error, NiError) else f"{type(error).__name__}: {error}"

@@ -61,6 +61,11 @@ class Workers:
     cpus_each: int | None = None
     """CPUs and torch threads of each; the machine's CPUs divided among them if None."""
 
+    def __post_init__(self) -> None:
+        for words, value in (("workers", self.count), ("CPUs of a worker", self.cpus_each)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{words} must be at least 1, but are {value}; leave it out")
+
     def to_tags(self) -> dict[str, str]:
         """Return what `_workers_of` reads back."""
         tags = {"ni.workers": str(self.count)}

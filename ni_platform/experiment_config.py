@@ -10,7 +10,13 @@ from typing import Any
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import SplitConfig, Splits, split_dataset
-from ni_platform.definitions import list_functions, load_function, require_known
+from ni_platform.definitions import (
+    Definition,
+    list_functions,
+    load_function,
+    require_known,
+    shown,
+)
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.insights.config import InsightsConfig
@@ -23,6 +29,8 @@ from ni_platform.training.config import TrainingConfig
 EXPERIMENTS = "experiments"
 TABLES = "_tables"
 """End of the names of files whose functions are tables of a paper."""
+LONGEST_NAME = 200
+"""Bytes of a name: MLflow's databases hold a run's name of 250, and a folder is named so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +131,38 @@ def load_experiment(name: str) -> ExperimentConfig:
     """Return the config that the function `FILE.FUNCTION` of `experiments` defines.
 
     Raises:
-        ConfigError: There is no such experiment; names the nearest.
+        ConfigError: There is no such experiment; names the nearest. Or its function fails, or
+            returns something else; names file and line.
 
     """
     require_known(name, [known for known, _ in list_experiments()], "experiment")
-    config: ExperimentConfig = load_function(EXPERIMENTS, name)()
+    defined = load_function(EXPERIMENTS, name, kind="experiment", name=name)
+    config = checked_config(defined(), defined)
+    group = config.name.partition(".")[0]
+    shown = bool(group.strip()) and config.name.isprintable()
+    if not shown or len(config.name.encode()) > LONGEST_NAME:
+        raise defined.refused(
+            "must have a name such as 'file.function', as MLflow groups runs by what stands before "
+            f"the first '.', of one line and at most {LONGEST_NAME} bytes, but its name is "
+            f"{config.name!r}"
+        )
+    return config
+
+
+def checked_config(config: object, defined: Definition) -> ExperimentConfig:
+    """Return the config that a user's function made, if its parts have the types they must have.
+
+    Raises:
+        ConfigError: It is no config, or a value of it does not fit.
+
+    """
+    if not isinstance(config, ExperimentConfig):
+        raise defined.refused(f"must return an ExperimentConfig, but returned {shown(config)}")
+    try:
+        # Dataclasses take any value: `epochs=2.5` would be found by the training.
+        from_dict(ExperimentConfig, to_dict(config))
+    except (ConfigError, TypeError, ValueError) as error:
+        raise defined.refused(f"must return a config of plain values: {error}") from error
     return config
 
 
@@ -145,7 +180,7 @@ def resolve(
 
         values = json.loads(download_artifact(from_run, "config.json").read_text())
         config = from_dict(ExperimentConfig, values)
-        data = data or read_run(from_run).tags["ni.dataset"]
+        data = data or read_run(from_run).tags.get("ni.dataset")
     elif experiment is not None:
         config = load_experiment(experiment)
     else:

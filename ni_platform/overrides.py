@@ -11,7 +11,8 @@ import dataclasses
 import difflib
 import functools
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import pydantic
@@ -31,7 +32,8 @@ def from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Config:
     """Rebuild a config from `to_dict`'s output.
 
     Raises:
-        ConfigError: for an unknown key or a value of the wrong type, naming its path.
+        ConfigError: for an unknown key, a value of the wrong type or a number that is not finite,
+            naming its path.
 
     """
     adapter: pydantic.TypeAdapter[Config] = _adapter(config_type)  # type: ignore[arg-type]
@@ -42,6 +44,9 @@ def from_dict(config_type: type[Config], values: Mapping[str, Any]) -> Config:
     unknown = sorted(set(_keys(values)) - set(_keys(to_dict(config))))
     if unknown:
         raise ConfigError(_unknown_path(unknown[0], to_dict(config)))
+    for path, value in _leaves(values):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"config value {path} must be a finite number, but is {value}")
     return config
 
 
@@ -131,6 +136,19 @@ def _keys(values: Mapping[str, Any], prefix: str = "") -> list[str]:
         if isinstance(value, Mapping):
             keys.extend(_keys(value, f"{prefix}{key}."))
     return keys
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value that is no mapping and no list, with its path."""
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        inside = value.items()
+    elif isinstance(value, list | tuple):
+        inside = enumerate(value)
+    else:
+        yield path, value
+    for key, part in inside:
+        yield from _leaves(part, f"{path}.{key}" if path else str(key))
 
 
 def _unknown_path(path: str, values: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ni_platform.data.manifest import nearest
 from ni_platform.errors import ConfigError
+from ni_platform.seeds import check_seed
 
 PCA = "pca"
 """The consensus of the other methods."""
@@ -45,6 +46,7 @@ class AttributionConfig:
                 )
         if PCA in self.methods and len(self.methods) < 3:
             raise ConfigError("pca combines methods: name at least two others beside it")
+        check_seed("seed", self.seed)
         for name in ("grid", "map_side", "samples", "steps"):
             if getattr(self, name) < 2:
                 raise ConfigError(f"{name} must be at least 2, but is {getattr(self, name)}")

@@ -77,7 +77,7 @@ def command(
             seeds=seed_numbers,
             rows=rows,
             budget=budget,
-            workers=Workers(count=workers) if workers else None,
+            workers=None if workers is None else Workers(count=workers),
             output=output,
             allow_failed_checks=allow_failed_checks,
             on_event=progress,

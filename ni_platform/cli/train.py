@@ -58,9 +58,9 @@ def command(
 
     if (experiment is None) == (from_run is None and resume is None):
         raise click.UsageError("name an EXPERIMENT, or a run by --from-run or --resume")
-    if resume and (overrides or workers):
+    if resume and (overrides or workers is not None):
         raise click.UsageError("--resume goes on as the run was started; no --set, no --workers")
-    if cpus_per_worker and not workers:
+    if cpus_per_worker is not None and workers is None:
         raise click.UsageError("--cpus-per-worker needs --workers")
     config, data = resolve(experiment, data, from_run=from_run or resume, overrides=overrides)
     if print_config:
@@ -81,7 +81,7 @@ def command(
         run = train(
             config,
             data,
-            workers=Workers(count=workers, cpus_each=cpus_per_worker) if workers else None,
+            workers=None if workers is None else Workers(count=workers, cpus_each=cpus_per_worker),
             resume=resume,
             on_event=progress,
             **options,

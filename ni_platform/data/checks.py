@@ -12,21 +12,19 @@ A suite is a module of the top-level folder `data_checks`, found by its name, wi
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import logging
 import math
 import os
-import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import great_expectations as gx
+import numpy as np
 import pandas as pd
 from great_expectations.data_context.types.base import (
     DataContextConfig,
@@ -40,9 +38,11 @@ from ni_platform.data import check_docs
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
 from ni_platform.data.storage import explained_disk_errors
+from ni_platform.definitions import Definition, load_modules, shown
 from ni_platform.errors import ConfigError
 
 SUITES_PACKAGE = "data_checks"
+_PARTS = ("applies", "table", "suite")
 SUMMARY_FILE = "summary.json"
 _SAMPLE_ROWS = 5
 _NOTHING_EVALUATED = "The suite has at least one rule and at least one row to evaluate it on."
@@ -117,12 +117,18 @@ def check_dataset(
     results: list[RuleResult] = []
     pages: dict[str, str] = {}
     evaluated = 0
-    for name, module in load_suites().items():
-        if not module.applies(dataset, splits):
+    for name, parts in load_suites().items():
+        applies = parts["applies"](dataset, splits)
+        if not isinstance(applies, bool | np.bool_):
+            # None, where a `return` was forgotten, would leave the suite out for ever.
+            raise parts["applies"].refused(
+                f"must return True or False, but returned {shown(applies)}"
+            )
+        if not applies:
             continue
         with _followed(name, progress) as step:
-            table = _table(module, dataset, splits, step)
-            found = _evaluate(context, name, module.suite(dataset), table)
+            table = _table(parts["table"], dataset, splits, step)
+            found = _evaluate(context, name, _suite(parts["suite"], dataset), table)
         evaluated += len(found.results) if len(table) else 0
         results += _rule_results(name, found, table)
         if docs_folder is not None:
@@ -137,19 +143,31 @@ def check_dataset(
     return report
 
 
-def load_suites() -> dict[str, ModuleType]:
-    """The suite modules of `data_checks`, by name."""
-    package = importlib.import_module(SUITES_PACKAGE)
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    modules = {name: importlib.import_module(f"{SUITES_PACKAGE}.{name}") for name in names}
-    for name, module in modules.items():
-        missing = [part for part in ("applies", "table", "suite") if not hasattr(module, part)]
+def load_suites() -> dict[str, dict[str, Definition]]:
+    """The functions applies, table and suite of each module of `data_checks`, by its name.
+
+    Raises:
+        ConfigError: A module cannot be imported, or lacks one of them.
+
+    """
+    suites = {}
+    for name, module in load_modules(SUITES_PACKAGE).items():
+        missing = [part for part in _PARTS if not callable(getattr(module, part, None))]
         if missing:
             raise ConfigError(
                 f"A suite must define applies, table and suite, but {SUITES_PACKAGE}/{name}.py "
                 f"lacks {', '.join(missing)}: add them."
             )
-    return modules
+        suites[name] = {
+            part: Definition(
+                kind="suite",
+                name=f"{name}.{part}",
+                folder=SUITES_PACKAGE,
+                function=getattr(module, part),
+            )
+            for part in _PARTS
+        }
+    return suites
 
 
 @contextmanager
@@ -170,12 +188,24 @@ def _followed(name: str, progress: Progress | None) -> Iterator[_Step]:
         progress(name, total + 1, total + 1)
 
 
-def _table(
-    module: ModuleType, dataset: Dataset, splits: Splits | None, step: _Step
-) -> pd.DataFrame:
-    if "progress" in inspect.signature(module.table).parameters:
-        return module.table(dataset, splits, progress=step)
-    return module.table(dataset, splits)
+def _table(table: Definition, dataset: Dataset, splits: Splits | None, step: _Step) -> pd.DataFrame:
+    """What a suite checks: a DataFrame of its own, whose columns have different names."""
+    takes_progress = "progress" in inspect.signature(table.function).parameters
+    found = table(dataset, splits, **({"progress": step} if takes_progress else {}))
+    if not isinstance(found, pd.DataFrame) or not len(found.columns):
+        raise table.refused(f"must return a DataFrame with columns, but returned {shown(found)}")
+    if not found.columns.is_unique:
+        twice = found.columns[found.columns.duplicated()][0]
+        raise table.refused(f"must give columns different names, but two are {twice!r}")
+    return found
+
+
+def _suite(suite: Definition, dataset: Dataset) -> gx.ExpectationSuite:
+    """The rules of a suite."""
+    rules = suite(dataset)
+    if not isinstance(rules, gx.ExpectationSuite):
+        raise suite.refused(f"must return an ExpectationSuite, but returned {shown(rules)}")
+    return rules
 
 
 def _quiet_context() -> Any:

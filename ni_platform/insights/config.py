@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ni_platform.attribution.config import AttributionConfig
 from ni_platform.errors import ConfigError
+from ni_platform.seeds import check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ class PatchConfig:
         for name in ("per_picture", "clusters"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, but is {getattr(self, name)}")
+        check_seed("seed", self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class InsightsConfig:
     def __post_init__(self) -> None:
         if self.contents < 1:
             raise ConfigError(f"contents must be positive, but is {self.contents}")
+        check_seed("seed", self.seed)
         if self.shuffles < 0:
             raise ConfigError(f"shuffles must not be negative, but is {self.shuffles}")
         if not -1 < self.similarity <= 1:

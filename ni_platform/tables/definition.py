@@ -6,13 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.definitions import load_function, require_known
-from ni_platform.errors import ConfigError
-from ni_platform.experiment_config import EXPERIMENTS, TABLES, ExperimentConfig, list_tables
+from ni_platform.definitions import Definition, load_function, require_known, shown
+from ni_platform.evaluation import SLICES
+from ni_platform.experiment_config import (
+    EXPERIMENTS,
+    TABLES,
+    ExperimentConfig,
+    checked_config,
+    list_tables,
+)
+from ni_platform.metrics.evaluation import metric_family
+from ni_platform.metrics.scored import EvaluationError
 
 INSIGHT = "insight/"
 CONTROL_BEST = "_control_best"
 """What metrics of insight correlations start with, and end with if they are not of all pairs."""
+OF_DEVIATIONS = {"spearman_std": "spearman", "pearson_std": "pearson"}
+"""Metrics that compare deviations, and the metric of rates that does the same."""
+LONGEST_LABEL = 200
+"""Characters of a row's label: it begins the name of a run, which may have 250."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +80,61 @@ def load_table(name: str, dataset: Dataset, base: ExperimentConfig | None = None
     the rows are, the paper's own if None.
 
     Raises:
-        ConfigError: There is no such table; names the nearest.
+        ConfigError: There is no such table; names the nearest. Or its function fails, or returns
+            a table that cannot be measured; names file and line.
 
     """
     require_known(name, [known for known, _ in list_tables()], "table")
     paper, _, function = name.rpartition(".")
-    table: PaperTable = load_function(EXPERIMENTS, f"{paper}{TABLES}.{function}")(dataset, base)
-    labels = [(row.group, row.label) for row in table.rows]
-    if len(set(labels)) < len(labels):
-        raise ConfigError(f"the rows of {name} must have different labels, but are {labels}")
+    path = f"{paper}{TABLES}.{function}"
+    defined = load_function(EXPERIMENTS, path, kind="table", name=name)
+    table = defined(dataset, base)
+    problem = _problem(table, defined)
+    if problem is not None:
+        raise defined.refused(problem)
     return table
+
+
+def _problem(table: PaperTable, defined: Definition) -> str | None:
+    """Return the rule that a user's table breaks, which its training would find after hours."""
+    if not isinstance(table, PaperTable):
+        return f"must return a PaperTable, but returned {shown(table)}"
+    for kind, parts in ((Column, table.columns), (Row, table.rows)):
+        if not isinstance(parts, tuple) or not parts or not all(isinstance(p, kind) for p in parts):
+            return f"must have {kind.__name__}s in a tuple, but has {shown(parts)}"
+    titles = [column.title for column in table.columns]
+    labels = [full_label(row) for row in table.rows]
+    for words, names in (("columns must have different titles", titles),
+                         ("rows must have different labels", labels)):  # fmt: skip
+        if len(set(names)) < len(names):
+            return f"is ambiguous: its {words}, but they are {names}"
+    for label in labels:
+        if not label.isprintable() or not label or len(label) > LONGEST_LABEL:
+            return (
+                f"must have labels of one line, 1 to {LONGEST_LABEL} characters, which name the "
+                f"rows' runs, but one is {label!r}"
+            )
+    for row in table.rows:
+        checked_config(row.config, defined)
+    return next(filter(None, (_column_problem(column, table) for column in table.columns)), None)
+
+
+def _column_problem(column: Column, table: PaperTable) -> str | None:
+    part, _, metric = column.metric.partition("/")
+    if column.metric.startswith(INSIGHT):
+        if any(row.method is None or row.config.insights is None for row in table.rows):
+            return f"shows {column.metric}, so each row needs a method and a config with insights"
+    elif part not in SLICES:
+        return f"shows metrics as SLICE/METRIC, with {' or '.join(SLICES)}, but {column.metric!r}"
+    else:
+        try:
+            metric_family(OF_DEVIATIONS.get(metric, metric))
+        except EvaluationError as error:
+            return f"shows a metric that there is not: {error}"
+    compared = {row.group for row in table.rows if row.label == column.relative_to}
+    if column.relative_to is not None and (alone := {row.group for row in table.rows} - compared):
+        return (
+            f"compares {column.title!r} with the row {column.relative_to!r}, which each group of "
+            f"rows must have, but {', '.join(map(repr, sorted(alone)))} has none"
+        )
+    return None

@@ -35,6 +35,7 @@ from ni_platform.scoring import explain_model
 from ni_platform.tables.definition import (
     CONTROL_BEST,
     INSIGHT,
+    OF_DEVIATIONS,
     Column,
     PaperTable,
     Row,
@@ -46,9 +47,6 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.worker import pretrained_modalities
-
-_OF_DEVIATIONS = {"spearman_std": "spearman", "pearson_std": "pearson"}
-"""Metrics that compare deviations, and the metric of rates that does the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,8 +341,8 @@ def _figure(
         return _insight_correlation(column, own, reference, replicates)
     part, _, metric = column.metric.partition("/")
     predicted, observed = "prediction", "success_rate"
-    if metric in _OF_DEVIATIONS:
-        metric, predicted, observed = _OF_DEVIATIONS[metric], PREDICTED_STD, OBSERVED_STD
+    if metric in OF_DEVIATIONS:
+        metric, predicted, observed = OF_DEVIATIONS[metric], PREDICTED_STD, OBSERVED_STD
     rows = own[0]["part"].isin(SLICES[part]).to_numpy()
     if not rows.any() or predicted not in own[0]:
         return None

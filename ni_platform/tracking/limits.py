@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
-from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
+from mlflow.utils.validation import (
+    MAX_ENTITY_KEY_LENGTH,
+    MAX_PARAM_VAL_LENGTH,
+    MAX_TAG_VAL_LENGTH,
+    path_not_unique,
+    validate_param_and_metric_name,
+)
+
+from ni_platform.errors import TrackingError
+
+LONGEST_RUN = 250
+"""Characters of a run's name: the width of its column in MLflow's databases."""
 
 _Item = TypeVar("_Item")
 
@@ -40,6 +52,38 @@ def tag_texts(tags: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: str(value)[:MAX_TAG_VAL_LENGTH] for name, value in tags.items() if value is not None
     }
+
+
+@lru_cache(maxsize=10_000)
+def check_name(name: str) -> None:
+    """Refuse what would be refused by MLflow, before it stands in the way of what comes after.
+
+    Raises:
+        TrackingError: MLflow takes no parameter, metric or tag of that name.
+
+    """
+    fits = len(name) <= MAX_ENTITY_KEY_LENGTH and validate_param_and_metric_name(name)
+    # Its expression ends in `$`, which lets a last line break pass.
+    if not fits or path_not_unique(name) or name.endswith("\n"):
+        raise TrackingError(
+            f"MLflow takes names of at most {MAX_ENTITY_KEY_LENGTH} letters, digits, spaces and"
+            f" _-.:/ (not as in a//b or ../a), but got {name!r}. Rename the parameter, metric or"
+            " tag."
+        )
+
+
+def check_run_name(name: str | None) -> None:
+    """Refuse what databases of MLflow refuse, or what cannot be read in a list of runs.
+
+    Raises:
+        TrackingError: The name is none for a run. None lets MLflow choose one.
+
+    """
+    if name is not None and (not name.strip() or not name.isprintable() or len(name) > LONGEST_RUN):
+        raise TrackingError(
+            f"A run's name is one line of 1 to {LONGEST_RUN} characters, but got {name!r}. Choose"
+            " another name."
+        )
 
 
 def chunks(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import (
@@ -28,6 +28,8 @@ from mlflow.utils.validation import (
 
 from ni_platform.errors import NiError, TrackingError
 from ni_platform.tracking.limits import (
+    check_name,
+    check_run_name,
     chunks,
     flatten_parameters,
     parameter_texts,
@@ -103,12 +105,12 @@ class RunRecord:
         the run stands below that one in the MLflow UI, in its experiment.
 
         Raises:
-            TrackingError: The store does not answer, or the resumed run was started with other
-                parameters.
+            TrackingError: The store does not answer, a name is none that it takes, or the resumed
+                run was deleted or started with other parameters.
         """
         client = connect()
         if resume is not None:
-            record = cls(client, get_run(client, resume))
+            record = cls(client, _writable(client, resume))
             record.log_parameters(parameters or {})
             record._reopen()
         else:
@@ -125,9 +127,13 @@ class RunRecord:
         """Return the record of a run, to add to it: how it stands, or ended, is not changed.
 
         Not to be entered as a context manager, which would end the run.
+
+        Raises:
+            TrackingError: There is no such run, or it was deleted.
+
         """
         client = connect()
-        return cls(client, get_run(client, run_id))
+        return cls(client, _writable(client, run_id))
 
     @classmethod
     def _create(
@@ -138,6 +144,7 @@ class RunRecord:
         tags: dict[str, str],
         parameters: Mapping[str, Any],
     ) -> RunRecord:
+        check_run_name(run_name)
         with store_errors("start a run"):
             run = client.create_run(experiment, tags=resolve_tags(tags), run_name=run_name)
         record = cls(client, run)
@@ -190,6 +197,8 @@ class RunRecord:
             TrackingError: A parameter already has another value.
         """
         flat = parameter_texts(parameters)
+        for name in flat:
+            check_name(name)
         if not flat:
             return
         with store_errors(f"log parameters of run {self.run_id}"):
@@ -333,6 +342,18 @@ class RunRecord:
         with store_errors(f"end run {self.run_id}"):
             self._client.set_terminated(self.run_id, status)
         self._open = False
+
+
+def _writable(client: MlflowClient, run_id: str) -> Run:
+    """Return MLflow's run, if it was not deleted: such a one takes nothing."""
+    run = get_run(client, run_id)
+    if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise TrackingError(
+            f"Run {run_id} ({run.info.run_name}) was deleted in MLflow, which writes nothing into"
+            f" it. Restore it with `mlflow runs restore --run-id {run_id}`, or start a new one"
+            " under another name."
+        )
+    return run
 
 
 def _raise_on_sigterm() -> Any:

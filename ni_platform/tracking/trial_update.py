@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal
 
 from mlflow.entities import Metric
-from mlflow.utils.validation import (
-    MAX_ENTITY_KEY_LENGTH,
-    path_not_unique,
-    validate_param_and_metric_name,
-)
 
-from ni_platform.errors import TrackingError
-from ni_platform.tracking.limits import parameter_texts, tag_texts
+from ni_platform.tracking.limits import check_name, parameter_texts, tag_texts
 
 NUMBER_TAG = "ni.trial"
 """The tag that holds a trial's number."""
@@ -63,9 +56,9 @@ class TrialUpdate:
                 f" {self.status} with ended = {self.ended}"
             )
         for point in self.metrics:
-            _check_name(point.name)
+            check_name(point.name)
         for name in self.tags:
-            _check_name(name)
+            check_name(name)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -105,7 +98,7 @@ def merge_updates(updates: Sequence[TrialUpdate]) -> list[Trial]:
         if update.parameters:
             texts = parameter_texts(update.parameters)
             for name in texts:
-                _check_name(name)
+                check_name(name)
             trial.parameters = texts | trial.parameters
         trial.metrics += [
             Metric(point.name, float(point.value), _milliseconds(point.time), point.step)
@@ -119,15 +112,3 @@ def merge_updates(updates: Sequence[TrialUpdate]) -> list[Trial]:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-@lru_cache(maxsize=10_000)
-def _check_name(name: str) -> None:
-    """Refuse what would be refused by MLflow, before it stands in the way of what comes after."""
-    fits = len(name) <= MAX_ENTITY_KEY_LENGTH and validate_param_and_metric_name(name)
-    if not fits or path_not_unique(name):
-        raise TrackingError(
-            f"MLflow takes names of at most {MAX_ENTITY_KEY_LENGTH} letters, digits, spaces and"
-            f" _-.:/ (not as in a//b or ../a), but got '{name}'. Rename the parameter, metric or"
-            " tag."
-        )

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ni_platform.errors import ConfigError
 from ni_platform.models.losses import LossConfig
+from ni_platform.seeds import check_seed
 
 Monitor = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
 LOWER_IS_BETTER = frozenset({"loss", "rmse"})
@@ -73,7 +74,7 @@ class TrainingConfig:
         _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         _require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "zero or more")
         _require(0 <= self.warmup < 1, "warmup", self.warmup, "a fraction of all steps, in [0, 1)")
-        _require(self.seed >= 0, "seed", self.seed, "zero or more")
+        check_seed("training.seed", self.seed)
         _require(
             self.early_stopping is None or self.monitor is not None,
             "early_stopping", self.early_stopping, "null where monitor is null",

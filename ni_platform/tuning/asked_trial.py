@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,9 +13,14 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
-    check_distribution_compatibility,
 )
 from optuna.trial import BaseTrial
+
+from ni_platform.definitions import shown
+from ni_platform.errors import ConfigError
+
+NUMBER = "trial"
+"""The user attribute that holds a trial's own number: the study counts ends."""
 
 Choose = Callable[[str, BaseDistribution], Any]
 
@@ -48,17 +55,21 @@ class AskedTrial(BaseTrial):
         log: bool = False,
     ) -> float:
         """Suggest a number."""
-        return self._suggest(name, FloatDistribution(low, high, log=log, step=step))
+        return self._suggest(
+            name, lambda: FloatDistribution(**_finite(low=low, high=high, step=step), log=log)
+        )
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         """Suggest a whole number."""
-        return self._suggest(name, IntDistribution(low, high, log=log, step=step))
+        return self._suggest(
+            name, lambda: IntDistribution(**_whole(low=low, high=high, step=step), log=log)
+        )
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """Suggest one of `choices`."""
-        return self._suggest(name, CategoricalDistribution(choices))
+        """Suggest one of `choices`, which JSON gives back as they were."""
+        return self._suggest(name, lambda: CategoricalDistribution(_kept(choices)))
 
     def suggest_uniform(self, name: str, low: float, high: float) -> float:
         """Suggest a number; Optuna's old name."""
@@ -81,6 +92,11 @@ class AskedTrial(BaseTrial):
 
     def set_user_attr(self, key: str, value: Any) -> None:
         """Note something; it becomes a user attribute of the trial in the study."""
+        if not isinstance(key, str) or key == NUMBER or not is_kept(value):
+            raise ConfigError(
+                f"a note has a text other than {NUMBER!r} for a name, and a value that JSON gives "
+                f"back as it was, but got {shown(key)} = {shown(value)}; change it"
+            )
         self._user_attrs[key] = value
 
     def set_constraint(self, key: str, value: float) -> None:
@@ -117,11 +133,69 @@ class AskedTrial(BaseTrial):
         """The trial's number."""
         return self._number
 
-    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
-        if name in self._distributions:
-            check_distribution_compatibility(self._distributions[name], distribution)
-            return self._params[name]
-        value = self._choose(name, distribution)
-        self._params[name] = value
-        self._distributions[name] = distribution
-        return value
+    def _suggest(self, name: str, make: Callable[[], BaseDistribution]) -> Any:
+        """Return the value of a parameter: the same if it is asked for again.
+
+        Raises:
+            ConfigError: The name or the distribution is none, or the name has another one already.
+
+        """
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"a parameter's name is a text, but got {shown(name)}; put it in quotes"
+            )
+        try:
+            distribution = make()
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ConfigError(
+                f"the parameter {name!r} cannot be drawn: {error}; mend it"
+            ) from error
+        if name not in self._distributions:
+            self._params[name] = self._choose(name, distribution)
+            self._distributions[name] = distribution
+        elif self._distributions[name] != distribution:
+            raise ConfigError(
+                f"a name is that of one parameter, drawn from one distribution, but {name!r} was "
+                f"{self._distributions[name]} and in the same trial is {distribution}; give the "
+                "second a name of its own"
+            )
+        return self._params[name]
+
+
+def is_kept(value: Any) -> bool:
+    """Whether JSON, in which journal and study are written, gives a value back as it was."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text.encode()
+        return bool(json.loads(text) == value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+
+
+def _finite(**numbers: Any) -> dict[str, Any]:
+    for name, number in numbers.items():
+        if number is not None and not math.isfinite(number):
+            raise ValueError(f"`{name}` must be a finite number, but is {number!r}")
+    if not math.isfinite(numbers["high"] - numbers["low"]):
+        raise ValueError("`high - low` must be a finite number, but is infinite")
+    return numbers
+
+
+def _whole(**numbers: Any) -> dict[str, Any]:
+    """Optuna would cut off what stands behind the point."""
+    for name, number in _finite(**numbers).items():
+        if number != int(number):
+            raise ValueError(f"`{name}` must be a whole number, but is {number!r}")
+    return numbers
+
+
+def _kept(choices: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(choices, str):
+        raise ValueError(f"choices are a list, but got the text {choices!r}")
+    for choice in choices:
+        if not is_kept(choice):
+            raise ValueError(
+                "a choice must be a text, a finite number, True, False, None or a list of them, "
+                f"but one is {shown(choice)}; choose by a name, and look the value up by it"
+            )
+    return choices

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ni_platform.data.dataset import Dataset
@@ -36,14 +36,22 @@ def record_models(
     best: Sequence[TrialRecord],
     dataset: Dataset,
     splits: Splits,
+    on_event: Callable[[str], None],
 ) -> None:
     """Log the models of the best complete trials, those that are not logged yet.
 
-    `run_id` is the sweep's, `best` holds its trials, the best first.
+    `run_id` is the sweep's, `best` holds its trials, the best first. A trial whose run somebody
+    has deleted in MLflow is passed over, and said.
     """
     kept = [trial for trial in best if trial.status == "complete"][: config.keep]
     run_ids = TrialRecords.of(run_id).run_ids()
     for trial in kept:
+        if trial.number not in run_ids:
+            on_event(
+                f"trial {trial.number} has no run in MLflow, where somebody has deleted it: its "
+                f"model is not recorded, its weights stay in {folder.weights(trial.number)}"
+            )
+            continue
         record = RunRecord.existing(run_ids[trial.number])
         fetch_weights(folder, trial.number)
         weights = folder.weights(trial.number) / STATE_FILE

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from ni_platform.data.manifest import nearest
 from ni_platform.data.storage import is_remote, join, list_files, write_bytes
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.overrides import from_dict, to_dict
+from ni_platform.seeds import check_seed
 from ni_platform.tracking.state import state_folder
 from ni_platform.training.config import LOWER_IS_BETTER
 
 Objective = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
+Sampler = Literal["tpe", "random"]
+SchedulerName = Literal["asha", "hyperband", "none"]
+
+LONGEST_NAME = 200
+"""Characters of a sweep's name, which is that of a folder and begins those of runs."""
+_CHOSEN = {
+    "objective": Objective,
+    "sampler": Sampler,
+    "scheduler": SchedulerName,
+}
+_LEAST = {"trials": 1, "grace_epochs": 1, "reduction_factor": 2, "workers_per_trial": 1}
+_LEAST |= {"keep": 0, "retries": 0, "cpus_per_trial": 0, "gpus_per_trial": 0}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -34,9 +49,9 @@ class SweepConfig:
     trials: int
     objective: Objective
     """Validation metric that trials are compared by, at the epoch whose weights they keep."""
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Sampler = "tpe"
     seed: int = 0
-    scheduler: Literal["asha", "hyperband", "none"] = "asha"
+    scheduler: SchedulerName = "asha"
     """How hopeless trials are found and stopped, by their objective after so many epochs."""
     grace_epochs: int = 1
     """Epochs before a trial may be stopped."""
@@ -54,19 +69,50 @@ class SweepConfig:
     """Trials, the best ones, whose models are recorded."""
 
     def __post_init__(self) -> None:
+        self._check_words()
+        for field, lowest in _LEAST.items():
+            value = getattr(self, field)
+            if not lowest <= value < math.inf:
+                raise ConfigError(
+                    f"{field} must be at least {lowest} and finite, but is {value}; see "
+                    f"--{field.replace('_', '-')}"
+                )
+        check_seed("seed", self.seed)
+        if self.concurrent is not None and self.concurrent < 1:
+            raise ConfigError(f"concurrent must be at least 1, or null, but is {self.concurrent}")
+        self._check_resources()
+
+    def _check_words(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ConfigError(
                 f"a sweep's name is the name of a folder: letters, digits, '.', '_' and '-', but "
                 f"it is {self.name!r}"
             )
-        least = {"trials": 1, "grace_epochs": 1, "reduction_factor": 2, "workers_per_trial": 1}
-        least |= {"keep": 0, "retries": 0, "cpus_per_trial": 0, "gpus_per_trial": 0}
-        for field, lowest in least.items():
+        if len(self.name) > LONGEST_NAME:
+            raise ConfigError(
+                f"a sweep's name has at most {LONGEST_NAME} characters, but it has {len(self.name)}"
+            )
+        for field, kind in _CHOSEN.items():
+            value, known = getattr(self, field), get_args(kind)
+            if value not in known:
+                raise ConfigError(
+                    f"{field} must be one of {', '.join(known)}, but is {value!r}"
+                    f"{nearest(str(value), list(known))}"
+                )
+
+    def _check_resources(self) -> None:
+        for field in ("cpus_per_trial", "gpus_per_trial"):
             value = getattr(self, field)
-            if value < lowest:
-                raise ConfigError(f"{field} must be at least {lowest}, but is {value}")
-        if self.concurrent is not None and self.concurrent < 1:
-            raise ConfigError(f"concurrent must be at least 1, or null, but is {self.concurrent}")
+            if value > 1 and value != int(value):
+                raise ConfigError(
+                    f"{field} must be a part of one or a whole number, as Ray shares them out, but "
+                    f"is {value}"
+                )
+        if not self.cpus_per_trial and not self.gpus_per_trial:
+            raise ConfigError(
+                "a trial must ask for something, or as many would be started as there are, but "
+                "cpus_per_trial and gpus_per_trial are 0; give it a part of a CPU, such as 0.5"
+            )
 
     @property
     def lower_is_better(self) -> bool:

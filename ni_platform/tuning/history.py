@@ -63,9 +63,10 @@ class History:
             self._rows = np.pad(self._rows, ((0, 0), (0, 1)), constant_values=np.nan)
         elif column.distribution != distribution:
             raise ConfigError(
-                f"A parameter keeps its distribution through a search, but {name!r} was "
-                f"{column.distribution} and is now {distribution}. Where the range depends on "
-                "another parameter, put that one's value into the name."
+                "a parameter keeps its distribution, that is its range or choices, through all "
+                f"trials of a search, but {name!r} was {column.distribution} and is now "
+                f"{distribution}; where it depends on another parameter, put that one's value "
+                "into the name"
             )
         return column
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ni_platform.errors import ConfigError
 from ni_platform.tuning import journal as events
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.driver import claim
@@ -124,11 +125,8 @@ class Keeper:
             return None
         try:
             suggestion = self._search.ask(self._next)
-        except Exception as error:  # noqa: BLE001  # whatever a user's function raises
-            self.give_up(
-                f"the space {self._config.space} has no trial {self._next}: "
-                f"{type(error).__name__}: {error}"
-            )
+        except ConfigError as error:
+            self.give_up(f"there is no trial {self._next}: {error}")
             return None
         self._next += 1
         return self._begin(lane, suggestion)

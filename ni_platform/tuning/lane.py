@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from ni_platform.errors import NiError
+from ni_platform.errors import NiError, in_words
 from ni_platform.training.events import StopTraining
 from ni_platform.tuning.keeper import Assignment, Decision, Keeper
 
@@ -117,6 +117,7 @@ def reason_of(error: Exception) -> str:
     """Return why a trial failed, in words for its record."""
     if isinstance(error, NiError):
         return str(error)[:_LONGEST_REASON]
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(last.filename).name}:{last.lineno}"
-    return f"{type(error).__name__}: {error} ({where})"[:_LONGEST_REASON]
+    # One that another process raised has no traceback.
+    frames = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "".join(f" ({Path(last.filename).name}:{last.lineno})" for last in frames)
+    return f"{in_words(error)}{where}"[:_LONGEST_REASON]

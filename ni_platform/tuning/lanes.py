@@ -293,5 +293,8 @@ def _lane(
             raise  # started again, this lane finds the keeper when it answers
     except torch.AcceleratorError:
         raise  # started again, this lane has a process whose GPU works
+    except ray.exceptions.RayTaskError as error:
+        # The encoding of the data, which this lane waited for; its own text is a traceback.
+        remote.give_up(reason_of(error.cause))
     except Exception as error:  # noqa: BLE001  # a lane that cannot work ends the sweep
         remote.give_up(reason_of(error))

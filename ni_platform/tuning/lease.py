@@ -7,6 +7,7 @@ every few seconds; one that was not renewed for a minute belongs to a dead drive
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
@@ -19,6 +20,8 @@ from uuid import uuid4
 from ni_platform.data import storage
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.tuning.definition import SweepFolder
+
+_log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_RENEWALS = 10.0
 SECONDS_TO_EXPIRE = 60.0
@@ -48,14 +51,25 @@ class Lease:
 
 
 def read_lease(folder: SweepFolder) -> Lease | None:
-    """Return who drives, or drove, the sweep; None if it was given back or is not in S3."""
+    """Return who drives, or drove, the sweep; None if it was given back or is not in S3.
+
+    Raises:
+        DatasetError: The store cannot be reached, or the object is no lease.
+
+    """
     if folder.mirror is None:
         return None
     try:
         content = storage.read_bytes(_place(folder))
     except storage.MissingFileError:
         return None
-    return Lease(**json.loads(content))
+    try:
+        return Lease(**json.loads(content))
+    except (ValueError, TypeError) as error:
+        raise DatasetError(
+            f"{_place(folder)} says who drives the sweep, but is {content[:80]!r}; delete it if no "
+            "driver of this sweep runs"
+        ) from error
 
 
 def driven_elsewhere(folder: SweepFolder) -> Lease | None:
@@ -113,8 +127,9 @@ def _renew(folder: SweepFolder, mine: Lease, ended: threading.Event) -> None:
         try:
             if _is_mine(folder, mine):
                 _write(folder, replace(mine, time=time.time()))
-        except DatasetError:
-            continue  # the mirror tells of a store that does not answer
+        except Exception:  # noqa: BLE001  # this thread must live, or another driver takes over
+            # The mirror, which reads the same object of the same store, tells why.
+            _log.debug("the lease of %s was not renewed", folder.place, exc_info=True)
 
 
 def _is_mine(folder: SweepFolder, mine: Lease) -> bool:

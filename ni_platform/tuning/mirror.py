@@ -11,11 +11,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from ni_platform.data import storage
-from ni_platform.errors import DatasetError
+from ni_platform.errors import in_words
 from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.journal import whole_bytes
 from ni_platform.tuning.lease import read_lease
@@ -43,7 +42,7 @@ class Mirror:
 
         Args:
             folder: The sweep's.
-            on_trouble: Told once when the store stops to answer, and when it answers again.
+            on_trouble: Told once when nothing can be copied, and why; and when it can again.
             on_lost: Told when another driver has taken the sweep; nothing is copied from then on.
 
         Raises:
@@ -59,7 +58,7 @@ class Mirror:
         self._sent = {path: _end(path, stamps) for path in growing(folder)}
         self._open = {path: _open_segment(path, stamps) for path in growing(folder)}
         self._written: bytes | None = None
-        self._lost = False
+        self._all_sent = False
         self._finishing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
 
@@ -76,12 +75,17 @@ class Mirror:
         """Copy what is left and end the thread; whether all is in S3 within `seconds`."""
         self._finishing.set()
         self._thread.join(seconds)
-        return not self._thread.is_alive() and not self._lost
+        return self._all_sent
 
     def note_written(self) -> None:
-        """After `finish`: let S3 know what stands in MLflow; if not, it is only written again."""
-        with suppress(DatasetError, TakenOverError):
+        """After `finish`: let S3 know what stands in MLflow."""
+        try:
             self.push()
+        except Exception as error:  # noqa: BLE001  # the sweep is over, and nothing is lost
+            self._on_trouble(
+                f"{self._place} was not told what stands in MLflow, where a resumed sweep writes "
+                f"it again: {in_words(error)}"
+            )
 
     def push(self) -> None:
         """Copy what is new.
@@ -124,12 +128,11 @@ class Mirror:
             try:
                 self.push()
             except TakenOverError as error:
-                self._lost = True
                 self._on_lost(str(error))
                 return
-            except DatasetError as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, this thread must live
                 if not troubled:
-                    self._on_trouble(f"results wait in {self._folder.path}: {error}")
+                    self._on_trouble(f"results wait in {self._folder.path}: {in_words(error)}")
                 troubled, finishing = True, False
                 time.sleep(1.0)
             else:
@@ -137,6 +140,7 @@ class Mirror:
                     self._on_trouble(f"{self._place} answers again")
                 troubled = False
             if finishing:
+                self._all_sent = True
                 return
             self._finishing.wait(SECONDS_BETWEEN_PUSHES)
 

@@ -17,6 +17,7 @@ from itertools import islice, takewhile
 from typing import Literal
 
 from ni_platform.data.storage import write_bytes
+from ni_platform.errors import in_words
 from ni_platform.tracking.trial_records import TrialMetric, TrialRecords, TrialUpdate
 from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.journal import Event, TrialRecord, apply, read_events
@@ -118,7 +119,7 @@ class Recorder:
                 wrote = self.write_batch()
             except Exception as error:  # noqa: BLE001  # a full disk, say: this thread must live
                 if pause == SECONDS_BETWEEN_BATCHES:
-                    self._on_trouble(f"results wait in {self._folder.journal}: {error}")
+                    self._on_trouble(f"results wait in {self._folder.journal}: {in_words(error)}")
                 pause = min(2 * pause, LONGEST_PAUSE)
                 self._records = None  # connects anew
                 self._finishing.wait(pause)

@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import BaseTrial, FrozenTrial, TrialState
 
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.asked_trial import AskedTrial, Choose
+from ni_platform.tuning.asked_trial import NUMBER, AskedTrial, Choose
 from ni_platform.tuning.columns import Column
 from ni_platform.tuning.history import BEST, History
 from ni_platform.tuning.parzen import Mixture
@@ -25,8 +25,6 @@ from ni_platform.tuning.study_file import StudyFile
 Space = Callable[[BaseTrial], Mapping[str, Any]]
 State = Literal["complete", "pruned", "failed"]
 
-# The user attribute that holds a trial's own number: the study counts ends.
-NUMBER = "trial"
 # As in Optuna's TPE.
 _RANDOM_AT_FIRST = 10
 _CANDIDATES = 24
@@ -199,13 +197,7 @@ class Search:
     def _chooser(self, rng: np.random.Generator) -> Choose:
         history = self._history
         if self._sampler == "random" or history.judged < _RANDOM_AT_FIRST:
-
-            def at_random(name: str, distribution: BaseDistribution) -> Any:
-                column = history.column(name, distribution)
-                return column.from_unit(column.draw(rng))
-
-            return at_random
-
+            return at_random(history, rng)
         columns = dict(history.columns)
         best, others = history.split(n_best(history.judged))
         drawn = propose(best, others, list(columns.values()), rng)
@@ -220,6 +212,16 @@ class Search:
             return column.from_unit(places[name])
 
         return likely
+
+
+def at_random(history: History, rng: np.random.Generator) -> Choose:
+    """Return what draws each parameter uniformly; the history holds it to its distribution."""
+
+    def choose(name: str, distribution: BaseDistribution) -> Any:
+        column = history.column(name, distribution)
+        return column.from_unit(column.draw(rng))
+
+    return choose
 
 
 def n_best(judged: int) -> int:

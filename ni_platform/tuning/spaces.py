@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ni_platform.definitions import list_functions, load_function, require_known
-from ni_platform.errors import ConfigError
+import numpy as np
+
+from ni_platform.definitions import Definition, list_functions, load_function, require_known, shown
+from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.overrides import with_values
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.trial import BaseTrial
 
-Space = Callable[["optuna.trial.BaseTrial"], Mapping[str, Any]]
-"""Draws a trial's parameters and returns the config values that they mean, by path."""
+    from ni_platform.tuning.search import Space
 
 SPACES = "tune_spaces"
 _VARIED = ("model.", "training.")
@@ -32,12 +35,81 @@ def list_spaces() -> list[tuple[str, str]]:
 def load_space(name: str) -> Space:
     """Return the space `FILE.FUNCTION`.
 
+    Called with a trial, it raises a ConfigError with the file and line of whatever goes wrong in
+    it, and for values and names that journal and MLflow do not keep as they are.
+
     Raises:
         ConfigError: There is no such space; names the nearest.
 
     """
+    return _Checked(_defined(name))
+
+
+def _defined(name: str) -> Definition:
     require_known(name, [known for known, _ in list_spaces()], "space")
-    return load_function(SPACES, name)
+    return load_function(SPACES, name, kind="space", name=name)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A space whose every draw is looked at."""
+
+    defined: Definition
+
+    def __call__(self, trial: BaseTrial) -> dict[str, Any]:
+        overrides = self.defined(trial)
+        problem = _problem(overrides) or _name_problem(trial.params, overrides)
+        if problem is not None:
+            raise self.defined.refused(problem)
+        return dict(overrides)
+
+
+def _problem(overrides: object) -> str | None:
+    """Return the rule that what a space returned breaks."""
+    if not isinstance(overrides, Mapping) or not overrides:
+        return (
+            "does not fit: a search space returns config values by path, such as "
+            f'{{"training.learning_rate": rate}}, but it returned {shown(overrides)}'
+        )
+    for path, value in overrides.items():
+        if not isinstance(path, str):
+            return f"returns values by path, which is a text, but one is {shown(path)}"
+        try:
+            json.dumps(value, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError):
+            return (
+                "must return values that a config can hold: texts, finite numbers, True, False, "
+                f"None, lists and dictionaries of them, but {path} is {shown(value)}"
+            )
+    return None
+
+
+def _name_problem(parameters: Mapping[str, Any], overrides: Mapping[str, Any]) -> str | None:
+    """Return the rule that a name breaks under which MLflow is to show a parameter."""
+    # MLflow takes seconds to import.
+    from ni_platform.tracking.limits import check_name, parameter_texts
+
+    try:
+        drawn, returned = parameter_texts(parameters), parameter_texts(overrides)
+        for name in drawn | returned:
+            check_name(name)
+    except TrackingError as error:
+        return f"has a parameter that cannot be recorded: {str(error).rstrip('.')}"
+    for name in drawn.keys() & returned.keys():
+        if drawn[name] != returned[name]:
+            return (
+                f"has a parameter {name!r}, drawn as {drawn[name]}, and a config value of the same "
+                f"name, {returned[name]}: MLflow shows one of them; give the parameter another name"
+            )
+    folded: dict[str, str] = {}
+    for name in drawn | returned:
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            return (
+                f"has parameters whose names differ in upper and lower case alone, {other!r} and "
+                f"{name!r}, which some databases of MLflow take for one; rename one of them"
+            )
+    return None
 
 
 def trial_config(base: ExperimentConfig, overrides: Mapping[str, Any]) -> ExperimentConfig:
@@ -58,26 +130,24 @@ def trial_config(base: ExperimentConfig, overrides: Mapping[str, Any]) -> Experi
 
 
 def draw(space: Space, trials: int, seed: int = 0) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return parameters and overrides of trials drawn at random.
+    """Return parameters and overrides of trials drawn at random, as a search draws its first.
 
     Raises:
-        ConfigError: The space returns something else than values by path.
+        ConfigError: The space fails, or breaks a rule of searches; see `load_space`.
 
     """
-    import optuna
+    # Optuna takes a second to import.
+    from ni_platform.tuning.asked_trial import AskedTrial
+    from ni_platform.tuning.history import History
+    from ni_platform.tuning.search import at_random
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    history = History(size=trials, seed=seed, lower_is_better=True)
     drawn = []
-    for _ in range(trials):
-        trial = study.ask()
-        overrides = space(trial)
-        if not isinstance(overrides, Mapping) or not overrides:
-            raise ConfigError(
-                "a search space returns config values by path, such as "
-                f'{{"training.learning_rate": rate}}, but it returned {overrides!r}'
-            )
-        drawn.append((dict(trial.params), dict(overrides)))
+    for number in range(trials):
+        rng = np.random.default_rng((seed, number))
+        trial = AskedTrial(number, at_random(history, rng))
+        overrides = dict(space(trial))
+        drawn.append((trial.params, overrides))
     return drawn
 
 
@@ -85,14 +155,16 @@ def check_space(name: str, base: ExperimentConfig) -> None:
     """Draw trials at random and make each one's config.
 
     Raises:
-        ConfigError: A config lacks a path or refuses a value; names the parameters that led there.
+        ConfigError: The space fails; or a config lacks a path or refuses a value: names the
+            parameters that led there.
 
     """
+    place = _defined(name).place
     for parameters, overrides in draw(load_space(name), DRAWN_BEFORE):
         try:
             trial_config(base, overrides)
         except ConfigError as error:
             raise ConfigError(
                 f"the space {name} does not fit the experiment {base.name}: {error}; "
-                f"drawn with {parameters}"
+                f"drawn with {parameters} ({place})"
             ) from error

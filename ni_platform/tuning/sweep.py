@@ -56,7 +56,7 @@ class FinishedSweep:
     run_id: str
     trials: dict[int, TrialRecord]
     unwritten: bool
-    """Whether results wait for a tracking store that does not answer."""
+    """Whether results wait to be written; `on_event` was told why."""
 
     @property
     def best(self) -> list[TrialRecord]:
@@ -145,7 +145,7 @@ def _drive(
             if written:
                 on_event(f"recording the models of the best {config.keep} trials")
                 best = ranked(trials, config.lower_is_better)
-                record_models(config, folder, record.run_id, best, dataset, splits)
+                record_models(config, folder, record.run_id, best, dataset, splits, on_event)
     except TrackingError:
         if written:
             raise

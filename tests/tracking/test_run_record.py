@@ -15,7 +15,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from ni_platform.errors import NiError, TrackingError
+from ni_platform.errors import ConfigError, NiError, TrackingError
+from ni_platform.experiment_config import load_experiment, resolve
+from ni_platform.overrides import to_dict
 from ni_platform.tracking.run_record import (
     RunRecord,
     download_artifact,
@@ -67,6 +69,15 @@ def test_everything_comes_back() -> None:
     assert download_artifact(run.run_id, "table.csv").read_text() == "a\n1\n2\n"
     assert '"ü"' in download_artifact(run.run_id, "config.json").read_text()
     assert download_artifact(run.run_id, "plots/calibration.png").stat().st_size > 100
+
+
+def test_a_run_that_names_no_dataset_is_repeated_on_one_that_is_given() -> None:
+    """As that of a table; without one the remedy is told."""
+    with RunRecord.start("planted") as run:
+        run.log_json(to_dict(load_experiment("baselines.glm")), "config.json")
+    with pytest.raises(ConfigError, match="name its folder with --data DIR"):
+        resolve(None, None, from_run=run.run_id)
+    assert resolve(None, "folder", from_run=run.run_id)[1] == "folder"
 
 
 def test_more_than_one_request_holds() -> None:

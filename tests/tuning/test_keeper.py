@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections import Counter
@@ -19,7 +20,7 @@ from ni_platform.tuning import keeper as keeping
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.keeper import Keeper
-from ni_platform.tuning.lane import run_lane
+from ni_platform.tuning.lane import reason_of, run_lane
 from tests.tuning.toy import (
     Toy,
     assert_consistent,
@@ -300,7 +301,11 @@ def test_a_space_that_fails_in_the_middle_ends_the_sweep_with_its_reason(folder)
     run_lane("lane", keeper, Toy(), folder.weights)
     progress = keeper.progress()
     assert progress.ended == 4
-    assert progress.gave_up == "the space toy_space.failing has no trial 4: RuntimeError: planted"
+    assert re.fullmatch(
+        r"there is no trial 4: the space toy_space.failing must not end in an error, but it raised "
+        r"RuntimeError: planted at /.*/tune_spaces/toy_space.py:10; mend it",
+        progress.gave_up,
+    )
     keeper.close()
     config = toy_config(8)
     finish(config, folder)
@@ -404,3 +409,8 @@ def test_a_keeper_that_is_killed_again_and_again_loses_and_doubles_nothing(folde
         assert trials[number].parameters == trial.parameters
         assert len(trials[number].values) >= len(trial.values)
     assert_consistent(config, folder)
+
+
+def test_an_error_of_another_process_is_told_without_its_traceback():
+    """Ray hands on the error of a task alone."""
+    assert reason_of(ValueError("no picture")) == "ValueError: no picture"

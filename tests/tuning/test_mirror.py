@@ -293,3 +293,45 @@ def test_weights_and_encoders_travel(on, place, tmp_path):
     fetch_encoders(other)
     assert (other.encoders / "stages" / "text" / "state").read_bytes() == b"trained"
     assert not (other.encoders / "half").exists()
+
+
+def test_a_mirror_that_meets_the_unexpected_says_so_and_goes_on(on, place):
+    """Whatever it is, the thread lives; whoever waits for it hears that not all is there."""
+    folder = created(on(1))
+    append(folder, "one")
+    told: list[str] = []
+    copier = Mirror(folder, on_trouble=told.append)
+    folder.study.mkdir()  # an IsADirectoryError where nothing but the store was thought to fail
+    copier.start()
+    assert not copier.finish(3)
+    assert told == [
+        f"results wait in {folder.path}: IsADirectoryError: " + told[0].split(": ", 2)[2]
+    ]
+    folder.study.rmdir()
+    assert copier.finish(60)
+    assert told[1:] == [f"{place}/s answers again"]
+    assert copier.journal_bytes == folder.journal.stat().st_size
+
+
+def test_a_lease_that_is_none_is_told(on, place):
+    """Who reads it hears what is wrong with it, and it is renewed when it is gone."""
+    folder = created(on(1))
+    storage.write_bytes(f"{place}/s/lease.json", b"torn")
+    with pytest.raises(DatasetError, match=r"lease.json says who drives .* is b'torn'; delete it"):
+        driven_elsewhere(folder)
+
+
+def test_a_lease_is_renewed_after_the_unexpected(on, place, monkeypatch):
+    """A thread that ended would give the sweep away."""
+    monkeypatch.setattr(lease, "SECONDS_BETWEEN_RENEWALS", 0.1)
+    folder = created(on(1))
+    with leased(folder):
+        mine = storage.read_bytes(f"{place}/s/lease.json")
+        storage.write_bytes(f"{place}/s/lease.json", b"torn")
+        time.sleep(0.5)
+        storage.write_bytes(f"{place}/s/lease.json", mine)
+        before = read_lease(folder).time
+        deadline = time.monotonic() + 30
+        while read_lease(folder).time == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)

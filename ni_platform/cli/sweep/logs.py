@@ -8,7 +8,13 @@ import click
 @click.command("logs")
 @click.argument("name")
 @click.option("--follow", is_flag=True, help="Go on until the sweep is over; Ctrl-C leaves it be.")
-@click.option("--lines", default=200, show_default=True, help="Without --follow: the last so many.")
+@click.option(
+    "--lines",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Without --follow: the last so many.",
+)
 def command(name: str, follow: bool, lines: int) -> None:
     """Print what the sweep NAME, sent from this folder, has printed on its cluster."""
     from ni_platform.tuning.submission import job_logs, read_submission

@@ -44,7 +44,7 @@ def command(
             model,
             trial=trial,
             storage=storage,
-            workers=Workers(count=workers) if workers else None,
+            workers=None if workers is None else Workers(count=workers),
             force=force,
             allow_failed_checks=allow_failed_checks,
             on_event=progress,

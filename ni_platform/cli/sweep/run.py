@@ -89,8 +89,8 @@ def print_sweep(finished: FinishedSweep) -> None:
     print_summary(summarize(finished.config, finished.trials))
     if finished.unwritten:
         console.print(
-            f"The tracking store does not answer: results wait in {finished.folder.journal}; "
-            f"`ni sweep resume {name}` writes them when it does.",
+            f"Results could not be written, for the reason above, and wait in "
+            f"{finished.folder.journal}; `ni sweep resume {name}` writes them when it is gone.",
             markup=False,
         )
     console.print(f"Run:   {finished.run_id}", highlight=False)

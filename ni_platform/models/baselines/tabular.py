@@ -33,6 +33,7 @@ from ni_platform.models.saved_folder import (
     read_description,
     write_description,
 )
+from ni_platform.seeds import check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,9 @@ class TabularConfig:
     output: Literal["rate"] = "rate"
     seed: int = 0
     """Of what is held out to choose a penalty or the number of trees."""
+
+    def __post_init__(self) -> None:
+        check_seed("model.seed", self.seed)
 
     @property
     def modalities(self) -> tuple[str, ...]:
