@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
+from sqlalchemy.engine import make_url
 
 from ni_platform.errors import NiError, TrackingError
 from ni_platform.tracking.state import state_folder
@@ -43,7 +44,7 @@ def tracking_uri() -> str:
     named = os.environ.get("MLFLOW_TRACKING_URI")
     if named and named != _chosen_here:
         return named
-    return f"sqlite:///{state_folder() / 'mlflow.db'}"
+    return _sqlite_uri(state_folder() / "mlflow.db")
 
 
 def ui_command() -> str:
@@ -296,8 +297,15 @@ def _ask_folder(folder: Path) -> None:
         ) from error
 
 
+def _sqlite_uri(path: Path) -> str:
+    """Return the URI that SQLAlchemy reads as `path`: it unquotes `%41` and ends it at a `?`."""
+    quoted = str(path).replace("%", "%25").replace("?", "%3F")
+    # Of an URI without its driver's name, MLflow makes the folder before unquoting it.
+    return f"{'sqlite' if quoted == str(path) else 'sqlite+pysqlite'}:///{quoted}"
+
+
 def _sqlite_path(uri: str) -> Path:
-    return Path(unquote(uri.split(":///", 1)[-1].split("?", 1)[0])).absolute()
+    return Path(make_url(uri).database or "").absolute()
 
 
 def _artifact_root(uri: str) -> str | None:
