@@ -45,6 +45,10 @@ class ClusterError(NiError):
     """A Ray cluster that cannot be reached, refuses its user or lacks what a job needs."""
 
 
+class BusyError(NiError):
+    """A run, table or model that another command is working on."""
+
+
 class PromotionRefusedError(NiError):
     """A promotion gate did not pass."""
 
@@ -55,3 +59,9 @@ class ContentError(NiError):
 
 class TooLargeError(ContentError):
     """An upload or a request that has more bytes than are read."""
+
+
+def clause(error: object) -> str:
+    """Return the text of an error, or of a reason, as part of a sentence: without its full stop."""
+    text = str(error).rstrip()
+    return text if text.endswith("..") else text.removesuffix(".")
