@@ -45,6 +45,10 @@ class ClusterError(NiError):
     """A Ray cluster that cannot be reached, refuses its user or lacks what a job needs."""
 
 
+class BusyError(NiError):
+    """A run, table or model that another command is working on."""
+
+
 class PromotionRefusedError(NiError):
     """A promotion gate did not pass."""
 
@@ -63,3 +67,9 @@ def in_words(error: BaseException) -> str:
     The text of a KeyError, say, is a key, and that of an assertion nothing at all.
     """
     return str(error) if isinstance(error, NiError) else f"{type(error).__name__}: {error}"
+
+
+def clause(error: object) -> str:
+    """Return the text of an error, or of a reason, as part of a sentence: without its full stop."""
+    text = str(error).rstrip()
+    return text if text.endswith("..") else text.removesuffix(".")

@@ -177,6 +177,7 @@ def explain_model(
 
     Raises:
         ConfigError: The model is no network.
+        BusyError: A living process trains the run, or explains it.
 
     """
     scorer = network_of(uri)
@@ -195,7 +196,8 @@ def explain_model(
             }
         )
         record = RunRecord.existing(trained_id)
-        return trained_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
+        with record.alone():
+            return trained_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
     unseen = _unseen(dataset, trained)
     parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": "train"})
     parts.loc[unseen["row"], "part"] = "in_domain"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
 
-from ni_platform import __version__
+from ni_platform import __version__, termination
 from ni_platform.cli.lazy import LazyGroup
+from ni_platform.cli.os_errors import explained
 from ni_platform.errors import NiError
 
 COMMANDS = {
@@ -46,18 +48,30 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line; a user's error is one message on standard error, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A character that the terminal lacks is replaced, where it would end the command.
+            stream.reconfigure(errors="replace")
+    termination.unwind_on_sigterm()
+    status = _run()
+    sys.exit(status if termination.received is None else termination.received)
+
+
+def _run() -> int:
+    """Run the command and return the exit status."""
     try:
-        sys.exit(group.main(standalone_mode=False))
+        return group.main(standalone_mode=False) or 0
+    except SystemExit as stopped:
+        return stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        return 130
     except NiError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OSError as error:
-        # A full disk or a folder without permission: the system's words already say what and where.
-        click.echo(f"error: {error}; free space or choose another folder, then try again", err=True)
-        sys.exit(1)
+        click.echo(f"error: {explained(error)}", err=True)
+        return 1

@@ -32,6 +32,11 @@ def data_option(required: bool = True) -> Callable:
     )
 
 
+def note(text: str) -> None:
+    """Print a line of progress on standard error."""
+    progress_console.print(f"· {text}", highlight=False, markup=False)
+
+
 def print_json(payload: Mapping[str, Any]) -> None:
     """Print `payload` as one line; a figure that is not defined becomes null, as JSON asks."""
     click.echo(json.dumps(_finite(payload), default=str))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ni_platform.cli.output import console, json_option, print_json, table
+from ni_platform.cli.output import console, json_option, note, print_json, table
 
 
 @click.command("promote")
@@ -18,7 +18,7 @@ def command(run_id: str, model: str, force: str | None, as_json: bool) -> None:
     """Register RUN_ID's model as NAME and make it champion if every gate passes."""
     from ni_platform.tracking.promotion import promote
 
-    report = promote(run_id, model, force=force)
+    report = promote(run_id, model, force=force, on_wait=note)
     print_promotion(report)
     if as_json:
         print_json(report.to_json())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ni_platform.cli.output import console, json_option, print_json
+from ni_platform.cli.output import console, json_option, note, print_json
 
 
 @click.command("rollback")
@@ -14,7 +14,7 @@ def command(model: str, as_json: bool) -> None:
     """Bring the previous champion of the registered MODEL back."""
     from ni_platform.tracking.promotion import rollback
 
-    restored = rollback(model)
+    restored = rollback(model, on_wait=note)
     console.print(f"[bold]{model}[/bold]: champion is version {restored.version} again")
     if as_json:
         print_json(restored.to_json())

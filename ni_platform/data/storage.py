@@ -19,7 +19,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ni_platform.errors import DatasetError
+from ni_platform.errors import DatasetError, clause
 
 _SCHEME = "s3://"
 _MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
@@ -261,8 +261,9 @@ def _explained(uri: str) -> Iterator[None]:
     except (BotoCoreError, boto3.exceptions.Boto3Error) as error:
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "Amazon's default endpoint")
         raise DatasetError(
-            f"{uri} cannot be reached through {endpoint}: {error}. Check AWS_ENDPOINT_URL, the "
-            "credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or a profile) and the network."
+            f"{uri} cannot be reached through {endpoint}: {clause(error)}. Check "
+            "AWS_ENDPOINT_URL, the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY or a "
+            "profile) and the network."
         ) from error
     except OSError as error:
         raise DatasetError(_disk_message(error, uri)) from error
@@ -274,7 +275,7 @@ def _disk_message(error: OSError, target: str) -> str:
             f"The disk is full while writing {target} ({_free_space(target)} free after "
             "the half-written files were removed): free some space or choose another disk."
         )
-    reason = error.strerror or str(error)
+    reason = clause(error.strerror or error)
     return f"{error.filename or target} cannot be read or written: {reason}. Check the path."
 
 

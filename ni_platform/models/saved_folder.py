@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ni_platform
-from ni_platform.errors import ConfigError
+from ni_platform.errors import ConfigError, clause
 
 DESCRIPTION = "regressor.json"
 _FORMAT = 2
@@ -87,4 +87,4 @@ def read_description(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
 
 def damaged(folder: Path, error: Exception) -> ConfigError:
     """Return the error for a description whose values do not fit."""
-    return ConfigError(f"{folder / DESCRIPTION} is damaged: {error}. Save the model again.")
+    return ConfigError(f"{folder / DESCRIPTION} is damaged: {clause(error)}. Save the model again.")

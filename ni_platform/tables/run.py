@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import OBSERVED_STD, PREDICTED_STD, SLICES
@@ -42,9 +43,10 @@ from ni_platform.tables.definition import (
     full_label,
 )
 from ni_platform.tables.report import write_report
-from ni_platform.tracking.run_queries import RunSummary, download_artifact, find_runs
+from ni_platform.tracking.run_claim import interrupted_run
+from ni_platform.tracking.run_queries import download_artifact, find_runs
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import connect, state_folder
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.worker import pretrained_modalities
 
@@ -95,7 +97,7 @@ def run_table(
 
     A run is reused that was made with the same config (name and evaluation aside) on data of the
     same fingerprint. One that was interrupted goes on; so a table that was stopped goes on when
-    the same call is made again.
+    the same call is made again. One that a living process works on is left alone.
 
     Args:
         table: What to measure.
@@ -112,6 +114,7 @@ def run_table(
     Raises:
         ConfigError: No row is left, or the budget or seeds make no sense.
         DatasetError: A part of a row's split has no content; before anything is trained.
+        BusyError: Another process measures this table on these data.
         WeightsError: A row's pretrained weights cannot be reached; before anything is trained.
 
     """
@@ -128,13 +131,16 @@ def run_table(
     _require_parts(configs.values(), dataset)
     data_fingerprint = dataset.fingerprint()
     identity = _identity(table, configs, data_fingerprint)
-    with RunRecord.start(
-        table.name.partition(".")[0],
-        run_name=table.name,
-        parameters={"table": table.name, "seeds": list(seeds), "budget": budget},
-        tags=_tags(table, identity, dataset, data_fingerprint),
-        resume=_interrupted({"ni.table_fingerprint": identity}),
-    ) as record:
+    with (
+        claimed(state_folder() / "locks" / f"table-{identity[:32]}.lock", f"Table {table.name}"),
+        RunRecord.start(
+            table.name.partition(".")[0],
+            run_name=table.name,
+            parameters={"table": table.name, "seeds": list(seeds), "budget": budget},
+            tags=_tags(table, identity, dataset, data_fingerprint),
+            resume=interrupted_run({"ni.table_fingerprint": identity}),
+        ) as record,
+    ):
         runs: dict[str, list[str]] = {}
         for number, ((label, seed), config) in enumerate(configs.items(), start=1):
             on_event(f"training {number} of {len(configs)}: {label}, seed {seed}")
@@ -148,7 +154,10 @@ def run_table(
                     workers=workers,
                     name=f"{label}, seed {seed}",
                     parent=record.run_id,
-                    resume=_interrupted(_same_training(config, data_fingerprint)),
+                    resume=interrupted_run(
+                        _same_training(config, data_fingerprint),
+                        on_live=lambda text: on_event(f"{text} The row is trained anew."),
+                    ),
                     allow_failed_checks=allow_failed_checks,
                     on_event=on_event,
                 ).run_id
@@ -259,12 +268,6 @@ def _same_training(config: ExperimentConfig, data: str) -> dict[str, str]:
 def _finished(config: ExperimentConfig, data: str) -> str | None:
     found = find_runs(_same_training(config, data))
     runs = [run for run in found if run.status == "FINISHED" and run.model_uri]
-    return runs[0].run_id if runs else None
-
-
-def _interrupted(tags: Mapping[str, str]) -> str | None:
-    """Return the newest run that did not come to its end; a killed machine leaves it RUNNING."""
-    runs: list[RunSummary] = [run for run in find_runs(tags) if run.status != "FINISHED"]
     return runs[0].run_id if runs else None
 
 

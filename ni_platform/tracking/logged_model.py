@@ -98,7 +98,7 @@ def _save(
             path=str(path),
             mlflow_model=model,
             python_model=str(Path(__file__).with_name("scoring_model.py")),
-            artifacts={SCORER_ARTIFACT: str(folder)},
+            artifacts={SCORER_ARTIFACT: folder.absolute().as_uri()},  # of a path, `%20` is unquoted
             signature=signature(schema, example),
             input_example=example,
             # Named here, because MLflow would otherwise load the model in a process of its own

@@ -7,8 +7,11 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow
+import yaml
 from mlflow import MlflowClient
 from mlflow.models import Model
 
@@ -46,7 +49,7 @@ def run_of_model(uri: str) -> str | None:
     """
     local = Path(uri)
     if local.is_dir():
-        return Model.load(str(local)).run_id if (local / "MLmodel").is_file() else None
+        return _read_model(local).run_id if (local / "MLmodel").is_file() else None
     client = connect()
     model_id = _model_id(client, uri)
     with store_errors(f"find the run of {uri}"):
@@ -75,12 +78,23 @@ def resolve_model(uri: str) -> Path:
     with store_errors(f"read the model {uri}"):
         location = client.get_logged_model(model_id).artifact_location
         if location.startswith(("file://", "/")):
-            # A local store: the files are where they are.
-            return _scorer_folder(
-                Path(mlflow.artifacts.download_artifacts(artifact_uri=location)), uri
-            )
+            # A local store: the files are where they are. MLflow would unquote the path twice.
+            return _scorer_folder(_present(_path_of(location), uri), uri)
         _download(model_id, kept)
     return _scorer_folder(kept, uri)
+
+
+def _path_of(location: str) -> Path:
+    return Path(location if location.startswith("/") else url2pathname(urlsplit(location).path))
+
+
+def _present(folder: Path, uri: str) -> Path:
+    if not folder.is_dir():
+        raise TrackingError(
+            f"The files of the model {uri} are gone: {folder} is missing. Restore that folder, or"
+            " train the model again."
+        )
+    return folder
 
 
 def _download(model_id: str, kept: Path) -> None:
@@ -132,12 +146,16 @@ def _model_id(client: MlflowClient, uri: str) -> str:
     return source.removeprefix("models:/")
 
 
+def _read_model(folder: Path) -> Model:
+    # Model.load would take the path for an URI, and a `%20` in it for a blank.
+    return Model.from_dict(yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")))
+
+
 def _scorer_folder(model_folder: Path, uri: str) -> Path:
     if not (model_folder / "MLmodel").is_file():
         return model_folder
-    artifacts = (
-        Model.load(str(model_folder)).flavors.get("python_function", {}).get("artifacts", {})
-    )
+    flavors = _read_model(model_folder).flavors
+    artifacts = flavors.get("python_function", {}).get("artifacts", {})
     if SCORER_ARTIFACT not in artifacts:
         raise TrackingError(
             f"{uri} is an MLflow model that this package did not log (it has no"

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from mlflow import MlflowClient
 
-from ni_platform.errors import PromotionRefusedError, TrackingError
+from ni_platform.errors import PromotionRefusedError, TrackingError, clause
 from ni_platform.tracking import registry
 from ni_platform.tracking.gates import (
     Gate,
@@ -70,7 +71,9 @@ class PromotionReport:
     def require(self) -> None:
         """Raise PromotionRefusedError, naming the gates, unless the version is champion."""
         if not self.promoted:
-            failed = "; ".join(f"{g.name}: {g.explanation}" for g in self.gates if not g.passed)
+            failed = "; ".join(
+                f"{gate.name}: {clause(gate.explanation)}" for gate in self.gates if not gate.passed
+            )
             raise PromotionRefusedError(
                 f"{self.model_name} version {self.version} stays challenger. {failed}."
                 " `--force REASON` makes it champion all the same and records the reason."
@@ -91,13 +94,21 @@ class RollbackReport:
         return {"model": self.model_name, "version": self.version, "replaced": self.replaced}
 
 
-def promote(run_id: str, model_name: str, *, force: str | None = None) -> PromotionReport:
+def promote(
+    run_id: str,
+    model_name: str,
+    *,
+    force: str | None = None,
+    on_wait: Callable[[str], None] = lambda text: None,
+) -> PromotionReport:
     """Register the run's model as challenger and make it champion if every gate passes.
 
     The same run always has the same version, however often it is promoted. With `force`, a reason
-    in words, it becomes champion although a gate refuses; the reason is recorded.
+    in words, it becomes champion although a gate refuses; the reason is recorded. Waits for another
+    promotion or rollback of the same model, and tells `on_wait` for whose.
 
     Raises:
+        BusyError: Another one has not ended for ten minutes.
         TrackingError: The run did not finish or logged no model, the name or the reason is empty,
             or the store fails. A gate that refuses is no error: see the report.
     """
@@ -111,7 +122,7 @@ def promote(run_id: str, model_name: str, *, force: str | None = None) -> Promot
             " Resume it or train again."
         )
     model_uri = model_uri_of(run_id)
-    with registry.locked(client, model_name):
+    with registry.locked(client, model_name, on_wait):
         version = registry.ensure_version(client, model_name, run_id, model_uri)
         for _ in range(_RACES):
             champion = registry.champion(client, model_name)
@@ -129,14 +140,19 @@ def promote(run_id: str, model_name: str, *, force: str | None = None) -> Promot
     )
 
 
-def rollback(model_name: str) -> RollbackReport:
+def rollback(
+    model_name: str, *, on_wait: Callable[[str], None] = lambda text: None
+) -> RollbackReport:
     """Make the previous champion the champion again; repeated calls go further back.
 
+    Waits for a promotion or another rollback of the model, and tells `on_wait` for whose.
+
     Raises:
+        BusyError: It has not ended for ten minutes.
         TrackingError: The model has no champion, or none before the present one.
     """
     client = connect()
-    with registry.locked(client, model_name):
+    with registry.locked(client, model_name, on_wait):
         present = registry.champion(client, model_name)
         if present is None:
             raise TrackingError(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from ni_platform.claims import claimed
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.store import state_folder, store_errors
 
@@ -43,33 +43,29 @@ class Version:
 
 
 @contextmanager
-def locked(client: MlflowClient, model_name: str) -> Iterator[None]:
+def locked(
+    client: MlflowClient, model_name: str, on_wait: Callable[[str], None] = lambda text: None
+) -> Iterator[None]:
     """Let one promotion or rollback of `model_name` at a time change the registry.
 
     MLflow's registry has no compare-and-set, so the lock is a file: it holds between all processes
     that share a state folder. Between machines, `promote` looks again just before it moves an
-    alias.
+    alias. `on_wait` is told for whom this one waits.
 
     Raises:
-        TrackingError: Another one has not ended for ten minutes.
+        BusyError: Another one, which is named, has not ended for ten minutes.
     """
     if not _MODEL_NAME.fullmatch(model_name):
         raise TrackingError(
             f"'{model_name}' cannot name a model: use letters, digits, '-', '_', '.' or spaces."
         )
     key = hashlib.sha256(f"{client.tracking_uri} {model_name}".encode()).hexdigest()[:16]
-    folder = state_folder() / "locks"
-    with store_errors("lock the model registry"):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{key}.lock", timeout=_LOCK_SECONDS)
-    try:
-        with lock:
-            yield
-    except Timeout as error:
-        raise TrackingError(
-            f"Another promotion or rollback of {model_name} has held {lock.lock_file} for"
-            f" {_LOCK_SECONDS} s. Wait for it, or end it."
-        ) from error
+    path = state_folder() / "locks" / f"model-{key}.lock"
+    with ExitStack() as stack:
+        with store_errors("lock the model registry"):
+            model = f"The registered model {model_name}"
+            stack.enter_context(claimed(path, model, seconds=_LOCK_SECONDS, on_wait=on_wait))
+        yield
 
 
 def ensure_version(client: MlflowClient, model_name: str, run_id: str, model_uri: str) -> Version:

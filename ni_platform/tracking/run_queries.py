@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from ni_platform.errors import TrackingError
-from ni_platform.tracking.store import connect, store_errors, without_secrets
+from ni_platform.tracking.store import connect, equals, store_errors, without_secrets
 
 _PAGE = 1000
 _COLUMNS = (
@@ -66,12 +67,8 @@ def find_runs(tags: Mapping[str, str]) -> list[RunSummary]:
     """Return the runs that have all these tags, newest first."""
     client = connect()
     names = _experiment_names(client)
-    condition = " AND ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     with store_errors("look for runs"):
-        found = client.search_runs(
-            list(names), condition, max_results=_PAGE, order_by=["attributes.start_time DESC"]
-        )
-    return [_summary(run, names) for run in found]
+        return [_summary(run, names) for run in _tagged(client, list(names), tags)]
 
 
 def leaderboard(
@@ -130,28 +127,17 @@ def list_runs(
     """
     client = connect()
     names = _experiment_names(client)
-    conditions = ["tags.`ni.level` != 'trial'" if stages else "tags.`ni.level` = 'run'"]
+    levels = "tags.`ni.level` != 'trial'" if stages else "tags.`ni.level` = 'run'"
     searched = list(names)
+    wanted: dict[str, str] = {}
     if experiment is not None:
         searched = [identity for identity, name in names.items() if name == experiment]
         if not searched:
             searched = list(names)
-            conditions.append(f"tags.`ni.experiment` = '{experiment}'")
-    runs: list[Run] = []
-    token: str | None = None
+            wanted = {"ni.experiment": experiment}
     with store_errors("list runs"):
-        while limit is None or len(runs) < limit:
-            page = client.search_runs(
-                searched,
-                " AND ".join(conditions),
-                max_results=_PAGE if limit is None else min(_PAGE, limit - len(runs)),
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
-            )
-            runs.extend(page)
-            token = page.token
-            if not token:
-                break
+        page = _PAGE if limit is None else min(_PAGE, max(1, limit))
+        runs = list(islice(_tagged(client, searched, wanted, levels, page=page), limit))
     if experiment is not None and not runs:
         raise TrackingError(
             f"There is no run of the experiment '{experiment}'. `ni experiments` lists the"
@@ -224,6 +210,31 @@ def logged_model_uri(run: Run) -> str | None:
         return tagged
     outputs = run.outputs.model_outputs if run.outputs else []
     return f"models:/{outputs[-1].model_id}" if outputs else None
+
+
+def _tagged(
+    client: MlflowClient,
+    experiments: Sequence[str],
+    tags: Mapping[str, str],
+    *conditions: str,
+    page: int = _PAGE,
+) -> Iterator[Run]:
+    """Yield the runs that have all these tags and fulfil MLflow's conditions, newest first."""
+    equal = (equals(f"tags.`{name}`", value) for name, value in tags.items())
+    condition = " AND ".join((*equal, *conditions))
+    token: str | None = None
+    while True:
+        found = client.search_runs(
+            list(experiments),
+            condition,
+            max_results=page,
+            order_by=["attributes.start_time DESC"],
+            page_token=token,
+        )
+        yield from (run for run in found if tags.items() <= run.data.tags.items())
+        token = found.token
+        if not token:
+            return
 
 
 def _summary(run: Run, experiment_names: dict[str, str]) -> RunSummary:

@@ -7,13 +7,12 @@ import logging
 import math
 import signal
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
@@ -27,6 +26,7 @@ from mlflow.utils.validation import (
 )
 
 from ni_platform.errors import NiError, TrackingError
+from ni_platform.termination import unwind_on_sigterm
 from ni_platform.tracking.limits import (
     check_name,
     check_run_name,
@@ -37,6 +37,7 @@ from ni_platform.tracking.limits import (
 )
 from ni_platform.tracking.logged_model import log_scorer
 from ni_platform.tracking.model_source import resolve_model
+from ni_platform.tracking.run_claim import held, require_unheld
 from ni_platform.tracking.run_queries import (
     RunSummary,
     download_artifact,
@@ -44,7 +45,7 @@ from ni_platform.tracking.run_queries import (
     list_runs,
     read_run,
 )
-from ni_platform.tracking.store import connect, experiment_id, store_errors
+from ni_platform.tracking.store import connect, equals, experiment_id, store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,13 +79,15 @@ class RunRecord:
 
     Leaving the block normally marks the run FINISHED, an error FAILED (tag `ni.error`, and for a
     defect its traceback as `error.txt`), Ctrl-C or SIGTERM KILLED. What was logged stays, and
-    `start(resume=RUN_ID)` goes on with it. Thread-safe: MLflow's client is.
+    `start(resume=RUN_ID)` goes on with it. Within the block no other process can work on the run
+    (`run_claim.py`). Thread-safe: MLflow's client is.
     """
 
     def __init__(self, client: MlflowClient, run: Run) -> None:
         self._client = client
         self._children: list[RunRecord] = []
         self._open = True
+        self._held = ExitStack()
         self.run_id: str = run.info.run_id
         self.run_name: str = run.info.run_name
         self.experiment_id: str = run.info.experiment_id
@@ -107,10 +110,12 @@ class RunRecord:
         Raises:
             TrackingError: The store does not answer, a name is none that it takes, or the resumed
                 run was deleted or started with other parameters.
+            BusyError: A living process works on the resumed run.
         """
         client = connect()
         if resume is not None:
             record = cls(client, _writable(client, resume))
+            require_unheld(client, resume)
             record.log_parameters(parameters or {})
             record._reopen()
         else:
@@ -134,6 +139,15 @@ class RunRecord:
         """
         client = connect()
         return cls(client, _writable(client, run_id))
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Let no other process work on this run, for the time of use; it is not ended.
+
+        Raises:
+            BusyError: A living process works on it.
+        """
+        require_unheld(self._client, self.run_id)
+        return held(self._client, self.run_id)
 
     @classmethod
     def _create(
@@ -167,9 +181,9 @@ class RunRecord:
             known = self._client.search_runs(
                 [self.experiment_id],
                 f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.run_id}'"
-                f" AND attributes.run_name = '{name}'",
-                max_results=1,
+                f" AND {equals('attributes.run_name', name)}",
             )
+        known = [run for run in known if run.info.run_name == name]
         if known:
             record = RunRecord(self._client, known[0])
             record.log_parameters(parameters or {})
@@ -302,7 +316,8 @@ class RunRecord:
     # How it ends
 
     def __enter__(self) -> RunRecord:
-        self._previous_handler = _raise_on_sigterm()
+        self._held.enter_context(held(self._client, self.run_id))
+        self._previous_handler = unwind_on_sigterm()
         return self
 
     def __exit__(
@@ -311,8 +326,12 @@ class RunRecord:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._previous_handler is not None:
-            signal.signal(signal.SIGTERM, self._previous_handler)
+        with self._held:
+            if self._previous_handler is not None:
+                signal.signal(signal.SIGTERM, self._previous_handler)
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
         if error is None:
             self._close("FINISHED", "finished")
             return
@@ -323,8 +342,8 @@ class RunRecord:
             else:
                 if not isinstance(error, NiError):
                     self._log_traceback(error)
-                text = str(error) if isinstance(error, NiError) else f"{kind.__name__}: {error}"  # type: ignore[union-attr]
-                self._close("FAILED", "failed", text)
+                words = "" if isinstance(error, NiError) else f"{type(error).__name__}: "
+                self._close("FAILED", "failed", f"{words}{error}")
         except TrackingError as second:
             # The first error is what the user must see.
             _log.warning("The run could not be marked as ended: %s", second)
@@ -354,16 +373,3 @@ def _writable(client: MlflowClient, run_id: str) -> Run:
             " under another name."
         )
     return run
-
-
-def _raise_on_sigterm() -> Any:
-    """Let SIGTERM unwind the stack as Ctrl-C does; return the handler to put back, if any."""
-    current = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or current is _stop:
-        return None
-    signal.signal(signal.SIGTERM, _stop)
-    return current if current is not None else signal.SIG_DFL
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)

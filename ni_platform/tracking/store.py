@@ -14,17 +14,20 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
+from ni_platform.claims import claimed
 from ni_platform.errors import NiError, TrackingError
 from ni_platform.tracking.state import state_folder
 
@@ -33,6 +36,8 @@ PREFLIGHT_SECONDS = 5
 
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _STORE_LIBRARIES = {"mlflow", "sqlalchemy", "sqlite3", "requests", "urllib3", "boto3", "botocore"}
+
+_UNQUOTABLE = "'\\"
 
 _chosen_here: str | None = None
 """The default that this process chose; MLflow exports it as if the user had set it."""
@@ -43,7 +48,7 @@ def tracking_uri() -> str:
     named = os.environ.get("MLFLOW_TRACKING_URI")
     if named and named != _chosen_here:
         return named
-    return f"sqlite:///{state_folder() / 'mlflow.db'}"
+    return _sqlite_uri(state_folder() / "mlflow.db")
 
 
 def ui_command() -> str:
@@ -97,7 +102,7 @@ def connect() -> MlflowClient:
     _quieten_first_use()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    with store_errors("open the tracking store"):
+    with store_errors("open the tracking store"), _one_at_a_time(uri, scheme):
         try:
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             client.search_experiments(max_results=1)
@@ -107,6 +112,17 @@ def connect() -> MlflowClient:
                 " Install it, or name a driver that is there, as in postgresql+psycopg2://..."
             ) from error
     return client
+
+
+def equals(column: str, value: str) -> str:
+    """Return MLflow's filter for the rows whose text `column` is `value`.
+
+    The grammar has no escape, so each quote and backslash becomes `_`, which stands for any one
+    character: then the filter finds more, and whoever asks compares once more.
+    """
+    if not set(_UNQUOTABLE) & set(value):
+        return f"{column} = '{value}'"
+    return f"{column} LIKE '{value.translate(dict.fromkeys(map(ord, _UNQUOTABLE), '_'))}'"
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
@@ -212,6 +228,14 @@ def is_disk_full(error: BaseException) -> bool:
     return False
 
 
+def _one_at_a_time(uri: str, scheme: str) -> AbstractContextManager[None]:
+    """Let one process of this machine at a time open a database: the first one makes its tables."""
+    if scheme in ("http", "https"):
+        return nullcontext()
+    path = _sqlite_path(uri) if scheme == "sqlite" else state_folder() / "locks" / scheme
+    return claimed(path.with_name(f"{path.name}.lock"), "The tracking store", seconds=600)
+
+
 def _refuse_file_store(uri: str) -> None:
     if urlsplit(uri).scheme in ("", "file"):
         raise TrackingError(
@@ -296,8 +320,20 @@ def _ask_folder(folder: Path) -> None:
         ) from error
 
 
+def _sqlite_uri(path: Path) -> str:
+    """Return the URI that SQLAlchemy reads as `path`: it unquotes `%41` and ends it at a `?`."""
+    quoted = str(path).replace("%", "%25").replace("?", "%3F")
+    # Of an URI without its driver's name, MLflow makes the folder before unquoting it.
+    return f"{'sqlite' if quoted == str(path) else 'sqlite+pysqlite'}:///{quoted}"
+
+
 def _sqlite_path(uri: str) -> Path:
-    return Path(unquote(uri.split(":///", 1)[-1].split("?", 1)[0])).absolute()
+    try:
+        return Path(make_url(uri).database or "").absolute()
+    except ArgumentError as error:
+        raise TrackingError(
+            f"MLFLOW_TRACKING_URI ({uri}) names no database file: write sqlite:///PATH.db."
+        ) from error
 
 
 def _artifact_root(uri: str) -> str | None:

@@ -6,23 +6,19 @@ the keeper another: a keeper outlives a driver that was killed by seconds, in wh
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
+from ni_platform.claims import claimed, holder, take
 from ni_platform.errors import ConfigError
 from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.lease import driven_elsewhere
 
-SECONDS_FOR_A_LOOK = 2.0
-"""How long those who only ask whether a sweep is running may hold its lock, at the very most."""
 SECONDS_FOR_A_DEAD_DRIVER = 30.0
 """How long the keeper of a driver that died may take to notice."""
 
@@ -35,14 +31,13 @@ def driving(folder: SweepFolder) -> Iterator[None]:
         ConfigError: Another process drives this sweep.
 
     """
-    folder.path.mkdir(parents=True, exist_ok=True)
-    lock = _take(folder, _driver_lock(folder), SECONDS_FOR_A_LOOK)
-    try:
-        os.ftruncate(lock, 0)
-        os.write(lock, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+    with claimed(
+        _driver_lock(folder),
+        f"the sweep {folder.path.name!r} is running already: it",
+        refusal=ConfigError,
+        remedy=_remedy(folder),
+    ):
         yield
-    finally:
-        os.close(lock)
 
 
 def claim(folder: SweepFolder) -> int:
@@ -52,19 +47,20 @@ def claim(folder: SweepFolder) -> int:
         ConfigError: Another process keeps this sweep.
 
     """
-    return _take(folder, folder.path / "keeper.lock", SECONDS_FOR_A_DEAD_DRIVER)
+    path, since = folder.path / "keeper.lock", time.monotonic()
+    while (lock := take(path)) is None:
+        if time.monotonic() - since > SECONDS_FOR_A_DEAD_DRIVER:
+            raise ConfigError(
+                f"the sweep {folder.path.name!r} is running already: its keeper is "
+                f"{holder(path) or 'another process'}: {_remedy(folder)}"
+            )
+        time.sleep(0.1)
+    return lock
 
 
 def is_running(folder: SweepFolder) -> bool:
     """Whether some process drives the sweep."""
-    path = _driver_lock(folder)
-    if not path.exists():
-        return False
-    lock = os.open(path, os.O_RDWR)
-    try:
-        return not _locked(lock)
-    finally:
-        os.close(lock)
+    return holder(_driver_lock(folder)) is not None
 
 
 def stop_driver(folder: SweepFolder) -> None:
@@ -75,45 +71,25 @@ def stop_driver(folder: SweepFolder) -> None:
 
     """
     name = folder.path.name
-    elsewhere = driven_elsewhere(folder)
-    if elsewhere is None and not is_running(folder):
+    driver = driven_elsewhere(folder) or holder(_driver_lock(folder))
+    if driver is None:
         folder.read()
         raise ConfigError(
             f"the sweep {name!r} is not running; there is nothing to stop, and "
             f"`ni sweep resume {name}` goes on with it"
         )
-    driver = asdict(elsewhere) if elsewhere else json.loads(_driver_lock(folder).read_text())
-    if driver["host"] != socket.gethostname():
+    if driver.host != socket.gethostname():
         raise ConfigError(
-            f"the sweep {name!r} is driven on {driver['host']}; stop it there, or, if it was sent "
+            f"the sweep {name!r} is driven on {driver.host}; stop it there, or, if it was sent "
             "to a cluster, by its name where it was submitted"
         )
-    os.kill(driver["pid"], signal.SIGTERM)
+    os.kill(driver.pid, signal.SIGTERM)
 
 
 def _driver_lock(folder: SweepFolder) -> Path:
     return folder.path / "driver.lock"
 
 
-def _take(folder: SweepFolder, path: Path, seconds: float) -> int:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + seconds
-    while not _locked(lock):
-        if time.monotonic() > deadline:
-            os.close(lock)
-            name = folder.path.name
-            raise ConfigError(
-                f"the sweep {name!r} is running already; watch it with `ni sweep status {name}`, "
-                f"or end it with `ni sweep stop {name}`"
-            )
-        time.sleep(0.1)
-    return lock
-
-
-def _locked(lock: int) -> bool:
-    """Take the lock if it is free."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _remedy(folder: SweepFolder) -> str:
+    name = folder.path.name
+    return f"watch it with `ni sweep status {name}`, or end it with `ni sweep stop {name}`"

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
 
+from ni_platform.claims import process_lives
 from ni_platform.data import storage
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.tuning.definition import SweepFolder
@@ -152,14 +153,3 @@ def _refusal(folder: SweepFolder, lease: Lease) -> str:
         f"{name!r} in {folder.place}: end it there by `ni sweep stop {name}`, or, if it was sent "
         "to a cluster, where it was sent from"
     )
-
-
-def process_lives(pid: int) -> bool:
-    """Whether there is a process of that number on this machine."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -84,7 +84,7 @@ def _on_this_side(job: SweepJob) -> list[str]:
             f"{job.gpus_per_trial:g}: round it"
         )
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+    if uri.startswith("sqlite") and not uri.partition(":///")[2].startswith("/"):
         failures.append(
             f"MLFLOW_TRACKING_URI ({uri}) is a file of the current folder, which the job lacks: "
             "name a tracking server"

@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
 from ni_platform.experiment import OnEvent, Workers, train
 from ni_platform.metrics.best_of import LOWER_IS_BETTER, BestOfMany
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.tracking.promotion import PromotionReport, promote
+from ni_platform.tracking.run_claim import interrupted_run
 from ni_platform.tracking.run_queries import RunSummary, find_runs, read_run
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.state import state_folder
 from ni_platform.tuning.exchanged_weights import fetch_encoders
 from ni_platform.tuning.finding import find_sweep
 from ni_platform.tuning.mirrored_folder import send
@@ -102,9 +105,24 @@ def promote_winner(
 
     Raises:
         ConfigError: There is no such sweep or trial, or the dataset is another one now.
+        BusyError: Another process trains or promotes a winner of this sweep.
 
     """
     winner = Winner.of(find_sweep(name, storage), trial)
+    claim = state_folder() / "locks" / f"winner-{winner.run_id}.lock"
+    with claimed(claim, f"The winner of sweep {name}"):
+        return _promote(winner, model, workers, force, allow_failed_checks, on_event)
+
+
+def _promote(
+    winner: Winner,
+    model: str,
+    workers: Workers | None,
+    force: str | None,
+    allow_failed_checks: bool,
+    on_event: OnEvent,
+) -> WinnerPromotion:
+    """Do all that only one process may do with a sweep's winner at a time."""
     fetch_encoders(winner.folder)
     dataset = Dataset.open(winner.sweep.data)
     _require_same_data(winner, dataset)
@@ -113,8 +131,8 @@ def promote_winner(
         "ni.sweep_run": winner.run_id,
         "ni.sweep_trial": str(winner.trial.number),
     }
-    known = find_runs(tags | {"ni.level": "run"})
-    finished = [run for run in known if run.status == "FINISHED" and run.model_uri]
+    of_winner = tags | {"ni.level": "run"}
+    finished = [run for run in find_runs(of_winner) if run.status == "FINISHED" and run.model_uri]
     if finished:
         run_id = finished[0].run_id
         on_event(f"trial {winner.trial.number} was trained again before: run {run_id}")
@@ -127,13 +145,13 @@ def promote_winner(
             name=f"{winner.sweep.name}, winner {winner.trial.number}",
             parent=winner.run_id,
             tags=tags,
-            resume=known[0].run_id if known else None,
+            resume=interrupted_run(of_winner),
             allow_failed_checks=allow_failed_checks,
             on_event=on_event,
         ).run_id
     on_event("estimating how lucky the best trial was")
     optimism = estimated_optimism(winner, dataset)
-    gates = promote(run_id, model, force=force)
+    gates = promote(run_id, model, force=force, on_wait=on_event)
     run = read_run(run_id)
     test = _recorded(run, f"test/{winner.metric}")
     if test is None:

@@ -227,6 +227,8 @@ def _run_trials(
                     config, folder, keeper, make_train, count_lanes(config, left), Path(scratch)
                 )
                 _follow(lanes, keeper, record, on_event)
+        else:
+            on_event(f"the sweep was finished already: its {config.trials} trials have ended")
     finally:
         try:
             written = bool(ray.get(keeper.finish.remote(SECONDS_TO_WRITE)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +17,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from ni_platform.errors import ConfigError, NiError, TrackingError
+from ni_platform.errors import BusyError, ConfigError, NiError, TrackingError
 from ni_platform.experiment_config import load_experiment, resolve
 from ni_platform.overrides import to_dict
+from ni_platform.tracking.run_claim import interrupted_run, run_holder
+from ni_platform.tracking.run_queries import find_runs
 from ni_platform.tracking.run_record import (
     RunRecord,
     download_artifact,
@@ -26,6 +30,7 @@ from ni_platform.tracking.run_record import (
     read_run,
     resolve_model,
 )
+from ni_platform.tracking.store import connect
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,83 @@ def test_resumed_run_goes_on() -> None:
     assert read_run(run.run_id).status == "FINISHED"
     assert read_run(run.run_id).parameters == {"a": "1", "b": "2"}
     assert read_run(stage.run_id).metrics == {"train/loss": 1.0}
+
+
+def test_a_living_run_is_not_resumed() -> None:
+    """Whoever would go on with a run that is being worked on is told by which process."""
+    with RunRecord.start("planted") as run:
+        with pytest.raises(BusyError, match=rf"held by process {os.getpid()} of .* since 20"):
+            RunRecord.start("planted", resume=run.run_id)
+        with pytest.raises(BusyError, match="held by process"):
+            RunRecord.existing(run.run_id).alone()
+        with pytest.raises(BusyError, match="held by process"):
+            interrupted_run({"ni.level": "run"})
+        said: list[str] = []
+        assert interrupted_run({"ni.level": "run"}, said.append) is None
+        assert len(said) == 1
+    assert read_run(run.run_id).status == "FINISHED"
+    assert read_run(run.run_id).tags["ni.held_by"] == ""
+
+
+def test_a_run_of_a_killed_process_is_resumed() -> None:
+    """A run that its machine left RUNNING is nobody's, whatever it says of itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _SLEEP], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        with pytest.raises(BusyError, match=rf"held by process {process.pid} of"):
+            RunRecord.start("planted", resume=run_id)
+        process.kill()
+        process.wait()
+    assert read_run(run_id).status == "RUNNING"
+    assert interrupted_run({"ni.level": "run"}) == run_id
+    with RunRecord.start("planted", resume=run_id):
+        pass
+
+
+def test_a_run_of_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs of life of another machine's process hold a run while they are renewed, no longer."""
+    run = RunRecord.start("planted")
+    client = connect()
+    holder = {"host": "far away", "pid": os.getpid(), "since": "2026-01-01T00:00:00+00:00"}
+
+    def sign(age: float) -> None:
+        seen = time.time() - age
+        client.set_tag(run.run_id, "ni.held_by", json.dumps(holder | {"seen": seen}))
+
+    sign(age=120)  # it ended two minutes ago
+    assert run_holder(client, run.run_id) is None
+    sign(age=1)
+    timer = threading.Timer(0.2, sign, [0])
+    timer.start()
+    found = run_holder(client, run.run_id)
+    timer.join()
+    assert found is not None
+    assert str(found) == f"process {os.getpid()} of far away since 2026-01-01T00:00:00+00:00"
+    monkeypatch.setattr("ni_platform.tracking.run_claim.SECONDS_TO_EXPIRE", 0.5)
+    assert run_holder(client, run.run_id) is None, "it was not seen again"
+
+
+def test_signs_of_life_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of a run renews its sign until it ends."""
+    monkeypatch.setattr("ni_platform.tracking.run_claim.SECONDS_BETWEEN_SIGNS", 0.05)
+    with RunRecord.start("planted") as run:
+        first = read_run(run.run_id).tags["ni.held_by"]
+        until = time.monotonic() + 60
+        while read_run(run.run_id).tags["ni.held_by"] == first:
+            assert time.monotonic() < until
+
+
+@pytest.mark.parametrize("value", ["it's", 'a "b"', 'it\'s a "b"', "back\\slash\\", "50%_[x]"])
+def test_any_text_finds_its_runs(value: str) -> None:
+    """Quotes, backslashes and wildcards in a tag or experiment are letters like others."""
+    wanted = RunRecord.start("planted", tags={"ni.place": value, "ni.experiment": value})
+    other = value.replace("'", "x").replace("\\", "x").replace("%", "x").replace('"', "x")
+    RunRecord.start("planted", tags={"ni.place": other, "ni.experiment": other})
+    assert [run.run_id for run in find_runs({"ni.place": value})] == [wanted.run_id]
+    assert list(list_runs(value)["run_id"]) == [wanted.run_id]
+    assert wanted.child(value).run_id == wanted.child(value).run_id
 
 
 def test_resuming_with_other_parameters_is_refused() -> None:

@@ -23,7 +23,7 @@ from ni_platform.errors import TrackingError
 from ni_platform.models.scorer import Scorer
 from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.promotion import promote
-from ni_platform.tracking.run_record import RunRecord, read_run
+from ni_platform.tracking.run_record import RunRecord, download_artifact, read_run
 from ni_platform.tracking.store import connect, state_folder, tracking_uri, ui_command
 
 
@@ -38,6 +38,39 @@ def test_default_store_is_a_folder(state: Path, monkeypatch: pytest.MonkeyPatch)
     assert (state / "mlflow.db").is_file()
     assert [p.name for p in (state / "artifacts").rglob("*.json")] == ["config.json"]
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["50% off", "what?", "a%20b#1", "caf\u00e9/cafe\u0301"])
+def test_any_name_of_the_state_folder(
+    name: str,
+    state: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    finished_run: Callable[..., str],
+    scorer: Scorer,
+    dataset: Dataset,
+    tmp_path: Path,
+) -> None:
+    """Whatever NI_HOME is called, database, artifacts and models lie in it and nothing beside it.
+
+    The runs are found again, and a registered model predicts what it did before.
+    """
+    home = tmp_path / "outer" / name / "ni"
+    home.parent.mkdir(parents=True)
+    state.rename(home)
+    monkeypatch.setenv("NI_HOME", str(home))
+    run_id = finished_run(np.tile([0.1, 0.2, 0.3], 40))
+    assert promote(run_id, "planted").promoted
+    frame = dataset.inputs([0, 1])
+    loaded = Scorer.load(resolve_model("models:/planted@champion"))
+    np.testing.assert_allclose(loaded.predict(frame), scorer.predict(frame), rtol=1e-6)
+    if "%20" not in name:  # MLflow's own loading takes it for a blank
+        served = mlflow.pyfunc.load_model("models:/planted@champion").predict(frame)
+        np.testing.assert_allclose(np.ravel(served), scorer.predict(frame), rtol=1e-6)
+    assert download_artifact(run_id, "checks/summary.json").is_file()
+    assert list(tmp_path.iterdir()) == [tmp_path / "outer"]
+    beside = [path for path in (tmp_path / "outer").rglob("*") if not path.is_relative_to(home)]
+    assert all(home.is_relative_to(path) for path in beside)
+    assert len(list(home.rglob("test.parquet"))) == 1
 
 
 def test_state_folder_defaults_to_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:

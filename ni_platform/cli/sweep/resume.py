@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ni_platform.cli.output import json_option
+from ni_platform.cli.output import console, json_option
 from ni_platform.cli.sweep.options import storage_option
 
 
@@ -23,10 +23,13 @@ def command(name: str, storage: str | None, allow_failed_checks: bool, as_json: 
     from ni_platform.cli.sweep.run import run_and_print
     from ni_platform.cli.sweep.submit import send
     from ni_platform.tuning.finding import find_sweep
+    from ni_platform.tuning.status import sweep_status
     from ni_platform.tuning.submission import find_submission
 
     submission = find_submission(name) if storage is None else None
     if submission is not None:
+        if sweep_status(name).state == "finished":
+            console.print("The sweep was finished already: nothing is left to train.")
         send(submission.job)
         return
     config, _ = find_sweep(name, storage).read()

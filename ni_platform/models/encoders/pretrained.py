@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ni_platform.errors import WeightsError
+from ni_platform.errors import WeightsError, clause
 from ni_platform.models.encoders.efficientnet_lite import (
     EfficientNetLite0,
     from_published_names,
@@ -271,7 +271,7 @@ def _explained(weights: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(
-            f"The pretrained weights {weights!r} do not load: {reason}. Give weights whose "
+            f"The pretrained weights {weights!r} do not load: {clause(reason)}. Give weights whose "
             "architecture the installed transformers knows, with all their files."
         ) from error
 
