@@ -15,7 +15,6 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
 from ni_platform.errors import ConfigError
 from ni_platform.experiment import pretrain
-from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.overrides import with_values
 from ni_platform.ray_cluster import start_ray
@@ -32,9 +31,8 @@ from ni_platform.tuning.exchanged_weights import (
     fetch_encoders,
     send_encoders,
 )
-from ni_platform.tuning.lane import Train
 from ni_platform.tuning.lanes import MakeTrain
-from ni_platform.tuning.trial import TrialTraining
+from ni_platform.tuning.trial import shared_training
 
 
 def prepare(
@@ -99,7 +97,7 @@ def prepare(
         ray.wait([shared])
     else:
         shared = ray.put(encode(progress=_Counted(len(dataset), on_event)))
-    return partial(_make_train, experiment=experiment, shared=[shared])
+    return partial(shared_training, experiment=experiment, shared=[shared])
 
 
 def in_one_precision(
@@ -147,14 +145,3 @@ class _Counted:
         if before * 4 // self._total < self._done[modality] * 4 // self._total:
             share = self._done[modality] / self._total
             self._on_event(f"encoding {modality} once for all trials: {share:.0%}")
-
-
-def _make_train(
-    config: SweepConfig, *, experiment: ExperimentConfig, shared: list[ray.ObjectRef]
-) -> Train:
-    """Run in each lane's process: what is shared lies in the memory of the machine.
-
-    The reference stands in a list, so that it is not fetched before it is asked for.
-    """
-    device = "cuda" if config.gpus_per_trial else "cpu"
-    return TrialTraining(experiment, ray.get(shared[0]), device)
