@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 
@@ -12,13 +10,6 @@ from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tuning.preparation import in_one_precision
 from tests.tuning.toy import toy_config
-
-
-@pytest.fixture(autouse=True)
-def store(empty_database, tmp_path, monkeypatch):
-    """An empty store."""
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.setenv("NI_HOME", str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +21,9 @@ def store(empty_database, tmp_path, monkeypatch):
         ("bfloat16", False, False, "bfloat16"),
     ],
 )
-def test_a_sweep_keeps_the_precision_that_it_began_with(asked, first, second, chosen, monkeypatch):
+def test_a_sweep_keeps_the_precision_that_it_began_with(
+    asked, first, second, chosen, ni_home, monkeypatch
+):
     """It began on one processor, with AMX or not, and goes on on another: its trials compare."""
     config = toy_config(3)
     experiment = with_values(config.experiment, [("training.precision", asked)])
