@@ -39,7 +39,7 @@ from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect, state_folder
 from ni_platform.training.config import TrainingConfig
-from ni_platform.training.events import EpochDone, Event
+from ni_platform.training.events import EpochDone, Event, StageStarted
 from ni_platform.training.stages import run_stages, trained_scorer
 from ni_platform.training.worker import FUSED, StageResult, StageTask
 
@@ -340,10 +340,15 @@ def _run(
     workers: Workers,
     on_event: OnEvent,
 ) -> dict[str, StageResult]:
-    """Train stages; each is a child run with its learning curve."""
+    """Train stages; each is a child run with its learning curve and what the machine decided."""
     children = {task.name: record.child(task.name, to_dict(task.training)) for task in tasks}
 
     def log(event: Event) -> None:
+        if isinstance(event, StageStarted):
+            tags = {"ni.precision": event.precision, "ni.device": event.device}
+            children[event.stage].set_tags(tags)
+            if event.stage == FUSED:
+                record.set_tags(tags)
         if isinstance(event, EpochDone):
             curve = {f"epoch/{key}": value for key, value in event.metrics.items()}
             children[event.stage].log_metrics(curve, step=event.epoch)

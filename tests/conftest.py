@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # Libraries that ask the network for news or weights must not do so in a test.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -30,13 +32,28 @@ _DEFINITIONS = ("experiments.", "tune_spaces.", "data_checks.")
 _ROOT = str(Path(__file__).parents[1])
 
 
-_LONGEST = ("test_end_to_end.py", "training/", "tuning/")
+_SHARING_RAY = (
+    "training/test_stages.py",
+    "test_end_to_end.py",
+    "tuning/test_sweep_promotion.py",
+    "tables/test_table2.py",
+)
+"""Files whose tests train on one Ray: starting another takes longer than most of them."""
+_LONGEST = (*_SHARING_RAY, "tuning/test_sweep.py", "tuning/test_lanes.py", "tracking/", "tuning/")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take minutes, so that no process waits for another at the end."""
+    """Keep a file's tests in one process, and begin with the files that take longest."""
     here = Path(__file__).parent
-    items.sort(key=lambda item: not str(item.path.relative_to(here)).startswith(_LONGEST))
+    order = {}
+    for item in items:
+        file = str(item.path.relative_to(here))
+        group = "ray" if file in _SHARING_RAY else file
+        item.add_marker(pytest.mark.xdist_group(group))
+        first = (number for number, start in enumerate(_LONGEST) if file.startswith(start))
+        order[item] = next(first, len(_LONGEST))
+    items.sort(key=order.__getitem__)
 
 
 @pytest.fixture(autouse=True)
@@ -69,13 +86,46 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from ni_platform.tracking.store import connect
 
-    folder = tmp_path_factory.mktemp("database")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NI_HOME", str(folder))
-        connect()
-        mlflow.set_tracking_uri(None)
-        mlflow.set_registry_uri(None)
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of all processes of this test run
+    folder = root / "database"
+    with FileLock(root / "database.lock"), pytest.MonkeyPatch.context() as patch:
+        if not (folder / "made").exists():
+            patch.setenv("NI_HOME", str(folder))
+            connect()
+            mlflow.set_tracking_uri(None)
+            mlflow.set_registry_uri(None)
+            (folder / "made").touch()
     return folder / "mlflow.db"
+
+
+@pytest.fixture
+def ni_home(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state folder of this test, NI_HOME, without runs."""
+    folder = tmp_path / "state folder"  # a blank in the name is a path like any other
+    folder.mkdir()
+    shutil.copy(empty_database, folder / "mlflow.db")
+    monkeypatch.setenv("NI_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two_cpus() -> None:
+    """A Ray that offers two CPUs, whatever the machine has; the tests of a process share it."""
+    from ni_platform.ray_cluster import start_ray
+
+    start_ray(cpus=2)
+
+
+@pytest.fixture(scope="module")
+def without_ray() -> Iterator[None]:
+    """No Ray, before and after: the tests of this file start one of their own."""
+    import ray
+
+    ray.shutdown()
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +140,20 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture
-def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The S3 server, as boto3 finds it in the environment."""
-    for name, value in {
+@pytest.fixture(scope="module")
+def s3_environment(s3_server: str) -> dict[str, str]:
+    """What boto3 finds the S3 server by."""
+    return {
         "AWS_ENDPOINT_URL": s3_server,
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
+    }
+
+
+@pytest.fixture
+def s3(s3_server: str, s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The S3 server, as boto3 finds it in the environment."""
+    for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
     return s3_server

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import norm
+from scipy.special import ndtr
 from torch import Tensor, nn
 
 from ni_platform.data.batch import Outcomes
@@ -159,5 +159,5 @@ def outputs_of(layer: nn.Linear, x_BW: Tensor) -> Tensor:
 def _means_between(mean: float, spread: float) -> np.ndarray:
     """Mean rate inside each bucket of rates whose logarithm is normal."""
     edges = np.concatenate([[-np.inf], _EDGES_AT, [np.inf]])
-    inside = np.diff(norm.cdf(edges - spread)) / np.diff(norm.cdf(edges))
+    inside = np.diff(ndtr(edges - spread)) / np.diff(ndtr(edges))
     return np.clip(np.exp(mean + spread**2 / 2) * inside, 0, 1)

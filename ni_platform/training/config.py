@@ -11,6 +11,7 @@ from ni_platform.models.losses import LossConfig
 from ni_platform.seeds import check_seed
 
 Monitor = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
+Precision = Literal["float32", "bfloat16"]
 LOWER_IS_BETTER = frozenset({"loss", "rmse"})
 
 
@@ -46,8 +47,9 @@ class TrainingConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     frozen: tuple[str, ...] = ()
     """Modalities whose encoders keep their weights and stay in evaluation mode."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of matrix products; auto is bfloat16 on GPUs and on CPUs with AMX."""
+    precision: Literal["auto", Precision] = "auto"
+    """Of matrix products; auto is bfloat16 on GPUs and on CPUs with AMX; the run's tag
+    `ni.precision` says which."""
     image_crop: int | None = None
     """Side of a random square crop of training images, in pixels (NI pretraining: 512)."""
     seed: int = 0

@@ -33,6 +33,7 @@ class StageStarted(Event):
     workers: int
     device: str
     precision: str
+    """Of matrix products; where the config says auto, what was chosen for this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

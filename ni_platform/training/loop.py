@@ -28,7 +28,7 @@ from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone
 from ni_platform.training.optimization import adam, parameter_groups, set_learning_rate
 from ni_platform.training.prediction import Predictor, on_device, validation_metrics
 from ni_platform.training.stage_data import StageData
-from ni_platform.training.workers import Gradients, Workers, precision_on
+from ni_platform.training.workers import Gradients, Workers, precision_name, precision_on
 
 SECONDS_BETWEEN_EVENTS = 0.25
 
@@ -327,7 +327,7 @@ class StageTraining:
                 contents=len(self.data.train_rows),
                 workers=self.workers.size,
                 device=str(self.workers.device),
-                precision=str(self._dtype).removeprefix("torch."),
+                precision=precision_name(self._dtype),
             )
         )
 

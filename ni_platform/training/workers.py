@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ni_platform.training.config import TrainingConfig
+from ni_platform.training.config import Precision, TrainingConfig
 
 
 class Workers:
@@ -108,6 +108,11 @@ class Gradients:
 def precision_on(device: torch.device, config: TrainingConfig) -> torch.dtype:
     """Return the type of matrix products: bfloat16 on GPUs and on CPUs with AMX unless set."""
     if config.precision == "auto":
-        gains = device.type == "cuda" or torch.cpu._is_amx_tile_supported()
+        gains = device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16")
         return torch.bfloat16 if gains else torch.float32
     return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+
+
+def precision_name(dtype: torch.dtype) -> Precision:
+    """Return what a config calls a type of matrix products."""
+    return "bfloat16" if dtype == torch.bfloat16 else "float32"

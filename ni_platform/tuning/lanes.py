@@ -25,7 +25,6 @@ from ni_platform.tuning.exchanged_weights import sending_weights
 from ni_platform.tuning.keeper import Assignment, Decision, Keeper
 from ni_platform.tuning.lane import KeeperLostError, Train, reason_of, run_lane
 from ni_platform.tuning.mirror import Mirror
-from ni_platform.tuning.recorder import Recorder
 
 _ENVIRONMENT = {
     # Tune's own account of its trials, which are lanes here, is of no use to anybody.
@@ -49,6 +48,9 @@ class KeeperActor(Keeper):
 
     def __init__(self, config: SweepConfig, folder: SweepFolder, run_id: str | None) -> None:
         """Go on with the sweep; without the id of a run nothing is written to MLflow."""
+        # MLflow takes seconds to import, and lanes, which know this module, do not need it.
+        from ni_platform.tuning.recorder import Recorder
+
         super().__init__(config, folder)
         self._troubles: list[str] = []
         tell = self._troubles.append

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
+import torch
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
 from ni_platform.errors import ConfigError
 from ni_platform.experiment import pretrain
 from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.overrides import with_values
 from ni_platform.ray_cluster import start_ray
+from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.training.encoded import reasons_against
 from ni_platform.training.shared_stage import SharedStage
+from ni_platform.training.workers import precision_name, precision_on
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.distributed_trial import DistributedTraining
 from ni_platform.tuning.exchanged_weights import (
@@ -26,9 +31,8 @@ from ni_platform.tuning.exchanged_weights import (
     fetch_encoders,
     send_encoders,
 )
-from ni_platform.tuning.lane import Train
 from ni_platform.tuning.lanes import MakeTrain
-from ni_platform.tuning.trial import TrialTraining
+from ni_platform.tuning.trial import shared_training
 
 
 def prepare(
@@ -47,9 +51,10 @@ def prepare(
         ConfigError: Machines of the cluster would have to exchange files, but share no folder.
 
     """
+    start_ray()
+    config = in_one_precision(config, record, on_event)
     experiment = config.experiment
     assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
-    start_ray()
     machines = sum(node["Alive"] for node in ray.nodes())
     if folder.mirror is not None and machines > 1 and experiment.pretraining.stages:
         raise ConfigError(
@@ -92,7 +97,28 @@ def prepare(
         ray.wait([shared])
     else:
         shared = ray.put(encode(progress=_Counted(len(dataset), on_event)))
-    return partial(_make_train, shared=[shared])
+    return partial(shared_training, experiment=experiment, shared=[shared])
+
+
+def in_one_precision(
+    config: SweepConfig, record: RunRecord, on_event: Callable[[Any], None]
+) -> SweepConfig:
+    """Decide once what `precision: auto` is, so that trials of different machines compare.
+
+    A sweep that goes on, perhaps on another machine, keeps what it began with.
+    """
+    # Workers of one trial take GPUs wherever there are any.
+    gpus = config.gpus_per_trial or (
+        config.workers_per_trial > 1 and ray.cluster_resources().get("GPU", 0)
+    )
+    device = torch.device("cuda" if gpus else "cpu")
+    chosen = read_run(record.run_id).tags.get("ni.precision") or precision_name(
+        precision_on(device, config.experiment.training)
+    )
+    record.set_tags({"ni.precision": chosen})
+    on_event(f"trials are trained in {chosen}")
+    decided = with_values(config.experiment, [("training.precision", chosen)])
+    return replace(config, experiment=decided)
 
 
 def _prepared(
@@ -119,12 +145,3 @@ class _Counted:
         if before * 4 // self._total < self._done[modality] * 4 // self._total:
             share = self._done[modality] / self._total
             self._on_event(f"encoding {modality} once for all trials: {share:.0%}")
-
-
-def _make_train(config: SweepConfig, *, shared: list[ray.ObjectRef]) -> Train:
-    """Run in each lane's process: what is shared lies in the memory of the machine.
-
-    The reference stands in a list, so that it is not fetched before it is asked for.
-    """
-    device = "cuda" if config.gpus_per_trial else "cpu"
-    return TrialTraining(config.experiment, ray.get(shared[0]), device)

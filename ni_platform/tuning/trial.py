@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 import safetensors.torch
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from ni_platform.training.events import EpochDone, Event
 from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.worker import STATE_FILE
 from ni_platform.training.workers import Workers
+from ni_platform.tuning.definition import SweepConfig
 from ni_platform.tuning.lane import OnEpoch, TrialDone
 from ni_platform.tuning.spaces import trial_config
 
@@ -67,6 +69,17 @@ class TrialTraining:
             predictions=predicted.numpy().astype(np.float32),
             save=lambda folder: save_weights(_weights(stage.module), folder),
         )
+
+
+def shared_training(
+    config: SweepConfig, *, experiment: ExperimentConfig, shared: list[ray.ObjectRef]
+) -> TrialTraining:
+    """Run in each lane's process: what is shared lies in the memory of the machine.
+
+    The reference stands in a list, so that it is not fetched before it is asked for.
+    """
+    device = "cuda" if config.gpus_per_trial else "cpu"
+    return TrialTraining(experiment, ray.get(shared[0]), device)
 
 
 class BestEpoch:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -32,10 +31,8 @@ CONFIG = InsightsConfig(
 
 
 @pytest.fixture
-def run(tmp_path, empty_database, monkeypatch, pictured, model_folder) -> str:
+def run(ni_home, pictured, model_folder) -> str:
     """Id of a run with the model, its insights, and a split whose first 40 contents are learned."""
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.setenv("NI_HOME", str(tmp_path))
     ids = pictured.content_id.astype(str)
     parts = np.where(np.arange(70) < 40, "train", "in_domain")
     splits = pd.DataFrame({"content_id": ids, "content_key": ids, "part": parts})

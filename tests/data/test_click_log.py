@@ -27,6 +27,8 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, DatasetError, NiError
 from ni_platform.ray_cluster import start_ray
 
+pytestmark = pytest.mark.usefixtures("without_ray")  # of another test's environment
+
 SPEC = LogSpec(
     name="ads",
     content="ad",
@@ -37,11 +39,33 @@ SPEC = LogSpec(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _no_ray_afterwards():
-    """Leave no Ray behind: other tests start one of their own size."""
-    yield
-    ray.shutdown()
+@pytest.fixture(scope="module")
+def eleven_logs(tmp_path_factory) -> list[str]:
+    """11 files of 1 to 11 events, each with a bad row more."""
+    folder = tmp_path_factory.mktemp("logs")
+    for number in range(1, 12):
+        log = events(number, seed=number)
+        log.loc[number, ["ad", "device", "clicked"]] = ["ad0", "phone", 5]
+        log.to_csv(folder / f"{number:02d}.csv", index=False)
+    return [str(folder)]
+
+
+@pytest.fixture(scope="module")
+def counted_alone(without_ray, eleven_logs, tmp_path_factory):
+    """Their dataset and report as this process makes them: so few do not pay for a Ray."""
+    out = tmp_path_factory.mktemp("alone") / "out"
+    counted = aggregate(eleven_logs, str(out), spec(max_rejected=0.5))
+    assert not ray.is_initialized()
+    return counted
+
+
+@pytest.fixture(scope="module")
+def one_cpu(counted_alone, s3_environment) -> None:
+    """A Ray of one CPU; its processes take their environment, and so the bucket's place, now."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_environment.items():
+            patch.setenv(name, value)
+        start_ray(1)
 
 
 def events(rows: int, seed: int = 0) -> pd.DataFrame:
@@ -64,7 +88,7 @@ def spec(**changes: object) -> LogSpec:
     return LogSpec(**{**vars(SPEC), **changes})
 
 
-def test_many_files_of_both_kinds_count_as_pandas_does(tmp_path):
+def test_many_files_of_both_kinds_count_as_pandas_does(one_cpu, tmp_path):
     """A folder of Parquet, CSV and compressed CSV is counted side by side, robots left out."""
     parts = [events(500, seed) for seed in range(4)]
     logs = tmp_path / "logs"
@@ -73,7 +97,6 @@ def test_many_files_of_both_kinds_count_as_pandas_does(tmp_path):
     parts[1].to_csv(logs / "1.csv", index=False)
     parts[2].to_csv(logs / "2.csv.gz", index=False)
     parts[3].assign(clicked=parts[3]["clicked"].astype(bool)).to_parquet(logs / "3.parquet")
-    start_ray(2)
     made = spec(
         time="seconds",
         time_parts=("weekday", "hour"),
@@ -98,37 +121,28 @@ def test_many_files_of_both_kinds_count_as_pandas_does(tmp_path):
     assert report.dropped == {"bot = yes": int((everything["bot"] == "yes").sum())}
 
 
-def test_ray_counts_every_file_once_and_as_one_process_does(tmp_path):
-    """11 files of 1 to 11 events, each with a bad row more, of which Ray counts two at once."""
-    (tmp_path / "logs").mkdir()
-    for number in range(1, 12):
-        log = events(number, seed=number)
-        log.loc[number, ["ad", "device", "clicked"]] = ["ad0", "phone", 5]
-        log.to_csv(tmp_path / f"logs/{number:02d}.csv", index=False)
-    logs, loose = [str(tmp_path / "logs")], spec(max_rejected=0.5)
-    ray.shutdown()
-
-    alone, report = aggregate(logs, str(tmp_path / "alone"), loose)
-    assert not ray.is_initialized()  # a log this small does not pay for starting it
-    start_ray(1)
-    shared, shared_report = aggregate(logs, str(tmp_path / "shared"), loose)
-    ray.shutdown()
+def test_ray_counts_every_file_once_and_as_one_process_does(
+    one_cpu, counted_alone, eleven_logs, tmp_path
+):
+    """Of 11 files with a bad row each it counts two at once."""
+    alone, report = counted_alone
+    shared, shared_report = aggregate(eleven_logs, str(tmp_path / "shared"), spec(max_rejected=0.5))
 
     assert (report.files, report.rows, report.impressions) == (11, 77, 66)
     assert shared_report == report
     assert shared.contents.equals(alone.contents)
     rejects = pd.read_csv(tmp_path / "shared/rejects.csv")
     assert rejects["line"].tolist() == list(range(3, 14))
-    assert rejects["file"].tolist() == [str(file) for file in sorted(Path(logs[0]).iterdir())]
+    assert rejects["file"].tolist() == [
+        str(file) for file in sorted(Path(eleven_logs[0]).iterdir())
+    ]
 
 
-def test_a_log_and_its_dataset_in_a_bucket(bucket, tmp_path):
+def test_a_log_and_its_dataset_in_a_bucket(one_cpu, bucket, tmp_path):
     """An `s3://` prefix of logs becomes an `s3://` dataset with the same counts."""
     parts = [events(300, seed) for seed in range(2)]
     for number, part in enumerate(parts):
         storage.write_bytes(f"{bucket}/log/{number}.csv", part.to_csv(index=False).encode())
-    ray.shutdown()  # workers take their environment, and so the bucket's place, from their start
-    start_ray(2)
 
     dataset, _ = aggregate([f"{bucket}/log"], f"{bucket}/out", SPEC)
 

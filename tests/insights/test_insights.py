@@ -82,9 +82,8 @@ def test_only_held_out_pairs_are_judged(subject):
     assert set(found.scores) == {"word", "phrase", "attribute"}
 
 
-def test_a_run_carries_its_insights(subject, tmp_path, monkeypatch):
+def test_a_run_carries_its_insights(subject, ni_home):
     """Metrics by modality and method, the report, and everything read back as it was."""
-    monkeypatch.setenv("NI_HOME", str(tmp_path))
     dataset, scorer, parts = subject
     said: list[str] = []
     with RunRecord.start("insights", run_name="<b>run</b>") as record:
@@ -121,9 +120,8 @@ def test_a_run_carries_its_insights(subject, tmp_path, monkeypatch):
     assert said[0].startswith("explained 64 of 70")
 
 
-def test_a_run_without_insights_has_none(tmp_path, monkeypatch):
+def test_a_run_without_insights_has_none(ni_home):
     """Absent, not an error."""
-    monkeypatch.setenv("NI_HOME", str(tmp_path))
     with RunRecord.start("insights") as record:
         pass
     assert StoredInsights.load(record.run_id) is None

@@ -19,16 +19,9 @@ from tests.selection.conftest import as_dataset
 CATEGORICAL = ("colour", "noise", "own")
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """One state folder for this module: making a tracking store takes seconds."""
-    return tmp_path_factory.mktemp("home")
-
-
 @pytest.fixture
-def folder(campaign, tmp_path, monkeypatch, home):
+def folder(campaign, tmp_path, ni_home):
     """The campaign as a dataset folder of its own."""
-    monkeypatch.setenv("NI_HOME", str(home))
     planted = as_dataset(campaign, categorical=CATEGORICAL, numeric=["size"], ab_test="test")
     write_dataset(tmp_path / "data", planted.manifest, planted.contents)
     return tmp_path / "data"

@@ -55,9 +55,8 @@ def data(tmp_path_factory) -> str:
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch) -> Path:
-    """An empty store."""
-    monkeypatch.setenv("NI_HOME", str(tmp_path / "ni"))
+def home(ni_home, tmp_path) -> Path:
+    """A folder with an empty store."""
     return tmp_path
 
 

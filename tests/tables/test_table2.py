@@ -34,9 +34,8 @@ SMALL = ExperimentConfig(
 )
 
 
-def test_methods_of_one_training_beside_one_another(tmp_path, monkeypatch):
+def test_methods_of_one_training_beside_one_another(two_cpus, ni_home, tmp_path):
     """Correlations are those that the run records, changes are against GradCAM's own."""
-    monkeypatch.setenv("NI_HOME", str(tmp_path / "ni"))
     dataset = make_synthetic(tmp_path / "planted", tests=40, image_size=32)
     # Trained before, without insights: the table explains it, and trains nothing.
     unexplained = replace(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -37,13 +36,9 @@ DATABASE_PASSWORD = "p%w@/: x'1"
 
 
 @pytest.fixture(autouse=True)
-def state(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def state(ni_home: Path) -> Path:
     """The state folder NI_HOME of this test."""
-    folder = tmp_path / "state folder"  # a blank in the name is a path like any other
-    folder.mkdir()
-    shutil.copy(empty_database, folder / "mlflow.db")
-    monkeypatch.setenv("NI_HOME", str(folder))
-    return folder
+    return ni_home
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +28,6 @@ from ni_platform.models.inputs import ImageInput
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
-from ni_platform.ray_cluster import start_ray
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone, StopTraining
 from ni_platform.training.stages import StageTask, _chains, _waves, run_stages, trained_scorer
@@ -47,31 +46,24 @@ CONFIG = TrainingConfig(
 
 
 @pytest.fixture(scope="module")
-def without_ray(dataset: Dataset, scorer_folder: Path, tmp_path_factory) -> Path:
+def trained_here(dataset: Dataset, scorer_folder: Path, tmp_path_factory) -> Path:
     """Folders `one` and `two` with the fused stage trained without Ray by one and two workers.
 
     The scorer in `initial` has no dropout, as workers draw different dropout masks.
     """
-    folder = tmp_path_factory.mktemp("without_ray")
+    folder = tmp_path_factory.mktemp("trained_here")
     scorer = without_dropout(scorer_folder, folder / "initial")
     task = fused_task(dataset, Path(scorer))
     train_here(task, folder / "one")
-    # Forked, which spares the imports; possible only before Ray has started its threads.
-    context = multiprocessing.get_context("fork")
+    # Forked, which spares the imports, but not from here: Ray may have started its threads.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ni_platform.training.worker"])
     processes = [context.Process(target=train_as, args=(r, task, folder)) for r in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     return folder
-
-
-@pytest.fixture(scope="module")
-def two_cpus(without_ray: Path):
-    """A Ray that offers two CPUs, whatever the machine has."""
-    start_ray(cpus=2)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture
@@ -95,6 +87,7 @@ def fused_task(dataset: Dataset, scorer_folder: Path) -> StageTask:
 
 def train_as(rank: int, task: StageTask, folder: Path) -> None:
     """Train a stage as one of two workers."""
+    torch.set_num_threads(1)
     store = f"file://{folder}/store"
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     train_here(task, folder / "two")
@@ -155,6 +148,7 @@ class Killer:
         assert (starts[1].epoch, starts[1].step) > (0, 0)
 
 
+@pytest.mark.slow
 def test_killed_worker_resumes_with_identical_weights(two_cpus, task, tmp_path):
     """A worker killed by SIGKILL goes on, and the weights are those of an undisturbed training."""
     expected = train_here(task, tmp_path / "here")
@@ -167,19 +161,19 @@ def test_killed_worker_resumes_with_identical_weights(two_cpus, task, tmp_path):
 
 
 def test_killed_one_of_two_workers_resumes_with_identical_weights(
-    without_ray, two_cpus, task, tmp_path
+    trained_here, two_cpus, task, tmp_path
 ):
     """If one of two workers is killed, both go on, and end with the weights of undisturbed ones."""
-    task = replace(task, scorer=str(without_ray / "initial"))
+    task = replace(task, scorer=str(trained_here / "initial"))
     killer = Killer()
     run_stages([task], tmp_path / "run", workers=2, on_event=killer)
     killer.assert_resumed()
-    assert differing(state(without_ray / "two"), state(tmp_path / "run" / "fused")) == []
+    assert differing(state(trained_here / "two"), state(tmp_path / "run" / "fused")) == []
 
 
-def test_two_workers_train_the_regressor_of_one(without_ray):
+def test_two_workers_train_the_regressor_of_one(trained_here):
     """Losses and predictions after twelve epochs are those of one worker."""
-    one, two = (StageResult.read(without_ray / name) for name in ("one", "two"))
+    one, two = (StageResult.read(trained_here / name) for name in ("one", "two"))
     losses = [[epoch["train_loss"] for epoch in result.history] for result in (one, two)]
     np.testing.assert_allclose(losses[1][0], losses[0][0], rtol=1e-4)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-2)
@@ -188,25 +182,53 @@ def test_two_workers_train_the_regressor_of_one(without_ray):
     np.testing.assert_allclose(two.predictions, one.predictions, rtol=0.02)
 
 
-def test_who_watches_can_end_the_training(without_ray, two_cpus, task, tmp_path):
-    """All workers end after the epoch under way; the stage is not done, Ray goes on working."""
-    task = replace(
-        task,
-        training=replace(CONFIG, epochs=500),
-        scorer=str(without_ray / "initial"),
-    )
-    epochs: list[int] = []
+def test_who_watches_can_end_the_training(trained_here, two_cpus, task, tmp_path):
+    """All workers end after the epoch under way; only the same stage goes on, where it ended."""
+    long = replace(CONFIG, epochs=500)
+    task = replace(task, training=long, scorer=str(trained_here / "initial"))
+    folder = tmp_path / "run"
+    seen: list[Event] = []
 
-    def stop(event: Event) -> None:
-        if isinstance(event, EpochDone):
-            epochs.append(event.epoch)
-            raise StopTraining("enough")
+    def until(kind: type[Event]) -> Callable[[Event], None]:
+        def stop(event: Event) -> None:
+            seen.append(event)
+            if isinstance(event, kind):
+                raise StopTraining("enough")
+
+        return stop
 
     with pytest.raises(StopTraining, match="enough"):
-        run_stages([task], tmp_path / "run", workers=2, on_event=stop)
-    assert epochs == [1]
-    assert StageResult.read(tmp_path / "run" / "fused") is None
+        run_stages([task], folder, workers=2, on_event=until(EpochDone))
+    assert (seen[0].epoch, seen[-1].epoch) == (0, 1)
+    assert StageResult.read(folder / "fused") is None
     assert ray.is_initialized()
+
+    with pytest.raises(ConfigError, match="holds a training run"):
+        run_stages([task], folder, workers=2)
+    for training, workers in ((CONFIG, 2), (long, 1)):
+        with pytest.raises(ConfigError, match="started with other stages"):
+            run_stages([replace(task, training=training)], folder, workers=workers, resume=True)
+    with pytest.raises(StopTraining, match="enough"):
+        run_stages([task], folder, workers=2, resume=True, on_event=until(StageStarted))
+    assert seen[-1].epoch >= 1
+
+
+def test_a_stage_starts_from_those_before_it(task, tmp_path):
+    """A frozen encoder is the one that was trained before, and the scorer is made of both."""
+    first = replace(task, name="text", training=replace(CONFIG, epochs=2))
+    second = replace(task, training=replace(CONFIG, epochs=2, frozen=("text",)), after=("text",))
+    text = train_here(first, tmp_path / "text")
+    fused = train_here(second, tmp_path / "fused", {"text": tmp_path / "text" / STATE_FILE})
+    encoder = [name for name in text if name.startswith("encoders.text.")]
+    assert encoder
+    assert all(torch.equal(fused[name], text[name]) for name in encoder)
+    results = {name: StageResult.read(tmp_path / name) for name in ("text", "fused")}
+    scorer = trained_scorer([first, second], results, tmp_path / "final")
+    frame = Dataset.open(task.dataset).inputs(task.predict_rows)
+    rates = scorer.predict(frame)
+    np.testing.assert_allclose(rates, results["fused"].predictions, rtol=1e-4)
+    reloaded = Scorer.load(tmp_path / "final", "cpu")
+    np.testing.assert_array_equal(reloaded.predict(frame), rates)
 
 
 def test_stages_run_side_by_side_where_there_is_room(two_cpus, task, tmp_path):
@@ -220,6 +242,7 @@ def test_stages_run_side_by_side_where_there_is_room(two_cpus, task, tmp_path):
         assert differing(expected, state(results[stage.name].folder)) == []
 
 
+@pytest.mark.slow
 def test_killed_driver_resumes_with_identical_weights(two_cpus, task, tmp_path):
     """A driver killed by SIGKILL, started again with resume, ends with the same weights."""
     frozen = replace(CONFIG, frozen=("text",))
@@ -243,36 +266,21 @@ def test_killed_driver_resumes_with_identical_weights(two_cpus, task, tmp_path):
     child.wait()
     assert (tmp_path / "run" / "text" / "result.json").exists()
     assert not (tmp_path / "run" / "fused" / "result.json").exists()
-    with pytest.raises(ConfigError, match="holds a training run"):
-        run_stages(tasks, tmp_path / "run", cpus_per_worker=1)
-    changed = [tasks[0], replace(tasks[1], training=replace(frozen, epochs=99))]
-    with pytest.raises(ConfigError, match="started with other stages"):
-        run_stages(changed, tmp_path / "run", cpus_per_worker=1, resume=True)
     events: list[Event] = []
     folder = tmp_path / "run"
-    results = run_stages(tasks, folder, cpus_per_worker=1, resume=True, on_event=events.append)
+    run_stages(tasks, folder, cpus_per_worker=1, resume=True, on_event=events.append)
     (start,) = [event for event in events if isinstance(event, StageStarted)]
     assert start.stage == "fused"
     assert (start.epoch, start.step) > (0, 0)
-    text = train_here(tasks[0], tmp_path / "here" / "text")
+    train_here(tasks[0], tmp_path / "here" / "text")
     states = {"text": tmp_path / "here" / "text" / STATE_FILE}
     fused = train_here(tasks[1], tmp_path / "here" / "fused", states)
     assert differing(fused, state(folder / "fused")) == []
-    encoder = [name for name in text if name.startswith("encoders.text.")]
-    assert encoder
-    assert all(torch.equal(fused[name], text[name]) for name in encoder)
-    scorer = trained_scorer(tasks, results, tmp_path / "final")
-    frame = Dataset.open(task.dataset).inputs(task.predict_rows)
-    rates = scorer.predict(frame)
-    np.testing.assert_allclose(rates, results["fused"].predictions, rtol=1e-4)
-    reloaded = Scorer.load(tmp_path / "final", "cpu")
-    np.testing.assert_array_equal(reloaded.predict(frame), rates)
 
 
 DRIVER = """
 from dataclasses import replace
 import numpy as np
-from ni_platform.ray_cluster import start_ray
 from ni_platform.training.events import StepDone
 from ni_platform.training.stages import StageTask, run_stages
 from test_stages import CONFIG

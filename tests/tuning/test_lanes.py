@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -19,18 +20,22 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.journal import Journal, read_trials, started
-from ni_platform.tuning.keeper import SweepProgress
-from ni_platform.tuning.lane import Train
+from ni_platform.tuning.keeper import Keeper, SweepProgress
+from ni_platform.tuning.lane import Train, run_lane
 from ni_platform.tuning.lanes import MakeTrain, count_lanes, start_keeper
 from ni_platform.tuning.sweep import _run_trials
 from tests.tuning.toy import Toy, assert_consistent, toy_config, toy_folder, write_space
 
 
 @pytest.fixture(scope="module", autouse=True)
-def two_cpus(tmp_path_factory: pytest.TempPathFactory):
+def ray_with_a_gpu(
+    without_ray: None, empty_database: Path, tmp_path_factory: pytest.TempPathFactory
+):
     """A Ray of two CPUs that says it has a GPU; its processes know the toy's space and a store."""
     root = tmp_path_factory.mktemp("home")
     write_space(root)
+    (root / "ni").mkdir()
+    shutil.copy(empty_database, root / "ni/mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NI_HOME", str(root / "ni"))
         patch.chdir(root)
@@ -39,7 +44,6 @@ def two_cpus(tmp_path_factory: pytest.TempPathFactory):
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, **quiet)
         yield
-        ray.shutdown()
 
 
 @pytest.fixture
@@ -104,8 +108,8 @@ def test_lanes_that_are_killed_lose_no_trial(folder, tmp_path):
 
 
 def test_a_keeper_that_is_killed_ends_the_sweep_with_a_word_and_nothing_is_lost(folder):
-    """The driver does not hang; another run goes on."""
-    config = toy_config(40)
+    """The driver does not hang; another keeper goes on."""
+    config = toy_config(40, concurrent=1)
     driver = psutil.Process()
 
     def kill_the_keeper(event: Any) -> None:
@@ -120,20 +124,20 @@ def test_a_keeper_that_is_killed_ends_the_sweep_with_a_word_and_nothing_is_lost(
     with pytest.raises(TrainingError, match="keeper, the process that writes its journal, died"):
         run(config, folder, make_slow, kill_the_keeper)
     assert sum(trial.status == "complete" for trial in read_trials(folder.journal).values()) >= 5
-    run(config, folder, lambda config: Toy())
+    keeper = Keeper(config, folder)
+    run_lane("lane", keeper, Toy(), folder.weights)
+    keeper.close()
     assert_consistent(config, folder)
 
 
 def test_what_keeps_lanes_from_working_ends_the_sweep_with_its_reason(folder):
-    """A training that cannot be prepared, and a space that fails in the middle."""
+    """Here a training that cannot be prepared."""
 
     def make_nothing(config: SweepConfig) -> Train:
         raise RuntimeError("planted")
 
     with pytest.raises(TrainingError, match=r"cannot go on: RuntimeError: planted .*resume it"):
-        run(toy_config(6), folder, make_nothing)
-    with pytest.raises(TrainingError, match=r"the space toy_space.failing has no trial 4: Runtime"):
-        run(toy_config(6, space="toy_space.failing"), folder, lambda config: Toy())
+        run(toy_config(6, concurrent=1), folder, make_nothing)
 
 
 def test_what_keeps_the_keeper_from_starting_is_told_in_its_words(folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -30,13 +29,9 @@ STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "run
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(ni_home: Path) -> Path:
     """The state folder of this test."""
-    folder = tmp_path / "ni"
-    folder.mkdir()
-    shutil.copy(empty_database, folder / "mlflow.db")
-    monkeypatch.setenv("NI_HOME", str(folder))
-    return folder
+    return ni_home
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,10 +53,12 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory) -> Iterator[None]:
-    """An empty store for all of these tests: making one takes seconds."""
+def home(empty_database, tmp_path_factory) -> Iterator[None]:
+    """An empty store for all of these tests."""
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copy(empty_database, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NI_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("NI_HOME", str(folder))
         yield
 
 

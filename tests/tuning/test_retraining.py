@@ -18,9 +18,8 @@ from ni_platform.tracking.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_queries import download_artifact
 
 
-def test_train_and_validation_rows_are_trained_on_and_no_other(tmp_path, monkeypatch):
+def test_train_and_validation_rows_are_trained_on_and_no_other(ni_home, tmp_path):
     """The model is the one fitted on both parts; neither is evaluated, and the gates know it."""
-    monkeypatch.setenv("NI_HOME", str(tmp_path / "ni"))
     make_synthetic(tmp_path / "data", tests=60, domains=4, image_size=32)
     dataset = Dataset.open(tmp_path / "data")
     model = TabularConfig(estimator="linear")

@@ -47,9 +47,8 @@ def dataset(tmp_path_factory) -> Dataset:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
-    """An empty store."""
-    monkeypatch.setenv("NI_HOME", str(tmp_path / "ni"))
+def home(ni_home, tmp_path) -> Path:
+    """A folder with an empty store."""
     return tmp_path
 
 
@@ -144,7 +143,7 @@ def test_only_trials_with_a_result_are_promoted(dataset):
     assert list_runs().empty
 
 
-def test_a_network_stops_at_its_best_epochs(dataset, tmp_path):
+def test_a_network_stops_at_its_best_epochs(two_cpus, dataset, tmp_path):
     """Encoder and fusion end at the epochs that validation chose, on all rows but the test's."""
     course = TrainingConfig(
         epochs=4, batch_size=64, decay="linear", early_stopping=1, precision="float32"

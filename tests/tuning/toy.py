@@ -45,14 +45,9 @@ def toy_config(trials: int, *, epochs: int = 3, **changes: Any) -> SweepConfig:
     """A sweep of `SPACE`; trials have `epochs` epochs."""
     experiment = load_experiment("neural_insights.quickstart")
     training = replace(experiment.training, epochs=epochs)
-    settings = {"space": "toy_space.one", "objective": "rmse", "scheduler": "none"} | changes
-    return SweepConfig(
-        name="toy",
-        experiment=replace(experiment, training=training),
-        data="none",
-        trials=trials,
-        **settings,
-    )
+    settings = {"space": "toy_space.one", "objective": "rmse", "scheduler": "none"}
+    settings |= {"experiment": replace(experiment, training=training)} | changes
+    return SweepConfig(name="toy", data="none", trials=trials, **settings)
 
 
 def toy_folder(root: Path) -> SweepFolder:

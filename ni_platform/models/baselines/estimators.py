@@ -8,19 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
-import skops.io
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.model_selection import GroupShuffleSplit
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVR
 
 from ni_platform.data.overdispersion import precision
 from ni_platform.errors import DatasetError
+
+# scikit-learn and skops are imported where they are used: every process of a run or a sweep knows
+# this module, to read configs, and few of them fit anything.
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 EstimatorName = Literal["glm", "linear", "svr_rbf", "svr_poly", "xgboost"]
 
@@ -55,6 +54,8 @@ class TrainingTable:
         """Positions to fit on and to judge on; None for less than five groups."""
         if len(set(self.groups_N)) < 5:
             return None
+        from sklearn.model_selection import GroupShuffleSplit
+
         split = GroupShuffleSplit(n_splits=1, test_size=_HELD_OUT, random_state=seed)
         fitted, judged = next(split.split(self.features_NF, groups=self.groups_N))
         return fitted, judged
@@ -67,8 +68,14 @@ def fit_estimator(name: EstimatorName, table: TrainingTable, seed: int) -> Any:
     if name == "xgboost":
         return _boosted_trees(table, seed)
     if name == "linear":
+        from sklearn.linear_model import LinearRegression
+
         regression: Any = LinearRegression()
     else:
+        from sklearn.compose import TransformedTargetRegressor
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVR
+
         kernel = name.removeprefix("svr_")
         # Its tolerance is absolute, and rates of 2 % would all lie within it.
         regression = TransformedTargetRegressor(SVR(kernel=kernel), transformer=StandardScaler())
@@ -99,16 +106,24 @@ def save_estimator(name: EstimatorName, estimator: Any, folder: Path) -> None:
     if name == "xgboost":
         estimator.save_model(folder / _file(name))
     else:
+        import skops.io
+
         skops.io.dump(estimator, folder / _file(name))
 
 
 def load_estimator(name: EstimatorName, folder: Path) -> Any:
-    """Read what `save_estimator` wrote; a file with any other type in it is refused."""
+    """Read what `save_estimator` wrote; a file with any other type in it is a ValueError."""
     if name == "xgboost":
         from xgboost import Booster
 
         return Booster(model_file=folder / _file(name))
-    return skops.io.load(folder / _file(name), trusted=_TRUSTED)
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        return skops.io.load(folder / _file(name), trusted=_TRUSTED)
+    except UntrustedTypesFoundException as error:
+        raise ValueError(str(error)) from error
 
 
 def _file(name: EstimatorName) -> str:
@@ -146,6 +161,8 @@ def _binomial(
             "A GLM is fitted on contents whose success rates are not all 0 or all 1, "
             "but these are. Check the outcome columns."
         )
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=inverse_penalty, max_iter=1000)
     return model.fit(sp.vstack([features_NF, features_NF]), success, sample_weight=share)
 

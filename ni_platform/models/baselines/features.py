@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from pydantic import TypeAdapter
-from sklearn.feature_extraction.text import CountVectorizer
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.models.inputs import (
@@ -25,6 +24,9 @@ from ni_platform.models.inputs import (
     joined_texts,
     levels_of,
 )
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import CountVectorizer
 
 _MAX_WORDS = 20_000
 _WORD = re.compile(r"[^\W_]+")
@@ -102,6 +104,8 @@ def _schema(dataset: Dataset, rows: np.ndarray, modalities: Collection[str]) -> 
 
 
 def _counter(**options: Any) -> CountVectorizer:
+    from sklearn.feature_extraction.text import CountVectorizer
+
     return CountVectorizer(binary=True, token_pattern=_WORD.pattern, **options)
 
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
-from skops.io.exceptions import UntrustedTypesFoundException
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, DatasetError
@@ -160,7 +159,7 @@ class TabularRegressor:
             raise damaged(folder, error) from error
         try:
             return cls(config, features, load_estimator(config.estimator, folder))
-        except (OSError, ValueError, KeyError, UntrustedTypesFoundException) as error:
+        except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(
                 f"The estimator in {folder} does not load ({reason}). Save the model again."
