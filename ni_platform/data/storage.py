@@ -97,7 +97,7 @@ def local_copy(uri: str | Path) -> Iterator[Path]:
     """Give a path with the file's content: itself if local, else a copy for the time of use."""
     if not is_remote(uri):
         if not os.path.isfile(uri):
-            raise MissingFileError(f"{uri} is not a file: check the path.")
+            raise MissingFileError(f"{uri} does not exist, or is no file: check the path.")
         yield Path(uri)
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ni_platform.data import storage
 from ni_platform.data.reading.csv_file import CsvFormat, Say, read_csv
 from ni_platform.data.reading.labels import CellError, labels_of, scalars, text
 from ni_platform.data.reading.numbers import NumberError, numbers_of
@@ -53,10 +54,10 @@ def read_table(
     form: CsvFormat | None = None,
     say: Say = lambda note: None,
 ) -> pd.DataFrame:
-    """Read a local CSV or Parquet table, compressed or not, with each column as it is declared.
+    """Read a CSV or Parquet table, compressed or not, with each column as it is declared.
 
     Args:
-        path: The file.
+        path: The file, local or `s3://`.
         roles: What the declared columns are. Those that the table lacks are left to the caller.
         form: What is known of how a CSV is written.
         say: Told what was found out about the file.
@@ -80,13 +81,15 @@ def read_source(
     form: CsvFormat | None = None,
     say: Say = lambda note: None,
 ) -> SourceTable:
-    """Read a local table as its file holds it; `wanted` are columns that its header has."""
-    form = form or CsvFormat()
-    if not os.path.isfile(path):
-        raise DatasetError(f"The table {path} does not exist: check the path.")
-    with unpacked(Path(path), str(path)) as (stream, inner):
+    """Read a table as its file holds it; `wanted` are columns that its header has."""
+    form, name = form or CsvFormat(), str(path)
+    if os.path.isdir(path):
+        raise DatasetError(
+            f"{path} is a folder, and a table is one file: put the parts of one that was written "
+            "in parts together, and name that file."
+        )
+    with storage.local_copy(path) as local, unpacked(local, name) as (stream, inner):
         data = stream.read()
-    name = str(path)
     is_parquet = without_packing(inner).endswith(_PARQUET)
     if data.startswith(_PARQUET_MAGIC) or is_parquet:
         return SourceTable(name=name, columns=read_parquet(data, name, wanted))
