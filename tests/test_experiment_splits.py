@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import ray
 
 from ni_platform.data.dataset import Dataset, write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
@@ -15,12 +16,14 @@ from ni_platform.data.splits import SplitConfig
 from ni_platform.errors import DatasetError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.experiment import train
-from ni_platform.experiment_config import ExperimentConfig, experiment_splits
+from ni_platform.experiment_config import ExperimentConfig, experiment_splits, load_experiment
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.scoring import evaluate_model
 from ni_platform.tables.definition import Column, PaperTable, Row
 from ni_platform.tables.run import run_table
 from ni_platform.tracking.run_queries import download_artifact, list_runs
+from ni_platform.tuning.definition import SweepConfig
+from ni_platform.tuning.sweep import run_sweep
 
 CONFIG = ExperimentConfig(
     name="tests.glm",
@@ -157,4 +160,20 @@ def test_a_table_is_stopped_before_its_first_row(data):
     table = PaperTable(name="tests.empty", title="t", columns=columns, rows=rows)
     with pytest.raises(DatasetError, match="min_impressions=450"):
         run_table(table, data.root, replicates=0)
+    assert list_runs().empty
+
+
+def test_a_sweep_without_validation_stops_before_anything_starts(data, tmp_path):
+    """Trials are compared on validation, also where the winner will be trained on it."""
+    was_there = ray.is_initialized()
+    experiment = replace(
+        load_experiment("neural_insights.quickstart"), min_impressions=501, train_on_validation=True
+    )
+    config = SweepConfig(
+        name="empty", space="fusion.neural_insights", experiment=experiment, data=data.root,
+        trials=2, objective="rmse",
+    )  # fmt: skip
+    with pytest.raises(DatasetError, match=r"validation part .* min_impressions=501"):
+        run_sweep(config, storage=str(tmp_path / "sweeps"))
+    assert ray.is_initialized() == was_there
     assert list_runs().empty

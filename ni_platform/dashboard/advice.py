@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from ni_platform.insights.config import SupportConfig
@@ -56,15 +57,21 @@ class Advice:
 def advice(
     insights: StoredInsights, domain: str, *, support: SupportConfig | None = None, count: int = 5
 ) -> list[Advice]:
-    """Features with enough support, by kind: of the domain where it has any, else of all."""
-    found = []
+    """Features with enough support, by kind: of the domain where it has any, else of all.
+
+    Of those of all domains, none is advised against which most past pairs of this domain speak.
+    """
+    found, support = [], support or SupportConfig()
     for kind, heading in _KINDS.items():
         scores = insights.scores[insights.scores["kind"] == kind]
         if scores.empty:
             continue
-        enough = supported(scores, support or SupportConfig())
-        inside = enough[enough["domain"] == domain]
-        chosen, where = (inside, domain) if len(inside) else (enough[enough["domain"].isna()], None)
+        enough = supported(scores, support)
+        chosen = enough[enough["domain"] == domain]
+        where = domain if len(chosen) else None
+        if where is None:
+            own = scores[scores["domain"] == domain]
+            chosen = _not_refuted(enough[enough["domain"].isna()], own, support)
         best, worst = top_and_bottom(chosen, count)
         if len(best) or len(worst):
             points = in_points(insights, _MODALITY[kind])
@@ -78,6 +85,14 @@ def advice(
                 )
             )
     return found
+
+
+def _not_refuted(scores: pd.DataFrame, own: pd.DataFrame, support: SupportConfig) -> pd.DataFrame:
+    """Scores over all domains whose direction held in the past pairs of one, or which it lacks."""
+    here = own.set_index("feature")[["score", "agreed", "of"]].reindex(scores["feature"])
+    alike = np.sign(here["score"].to_numpy()) == np.sign(scores["score"].to_numpy())
+    agreed = np.where(alike, here["agreed"], 1 - here["agreed"])
+    return scores[~((here["of"] > 0).to_numpy() & (agreed < support.agreement))]
 
 
 def past_of(insights: StoredInsights | None, feature: str) -> Recommendation | None:

@@ -8,12 +8,13 @@ import numpy as np
 
 from ni_platform.dashboard.advice import in_points
 from ni_platform.dashboard.loaded_model import LoadedModel
-from ni_platform.dashboard.past import PastContents, domain_labels
+from ni_platform.dashboard.past import PastContents
 from ni_platform.dashboard.patches import Patches
 from ni_platform.dashboard.studio import Studio
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import LEFT_OUT
 from ni_platform.errors import ConfigError, TrackingError
+from ni_platform.insights.insights import domain_labels
 from ni_platform.insights.record import StoredInsights
 from ni_platform.scoring import EXPLAINED_RUN
 from ni_platform.tracking.model_source import run_of_model

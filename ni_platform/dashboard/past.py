@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ni_platform.data.dataset import Dataset
-from ni_platform.models.inputs import category
-
 NEIGHBOURS = 200
 """Most past contents that an interval rests on."""
 FEWEST = 20
@@ -118,10 +115,3 @@ class PastContents:
         if domain is not None:
             chosen = chosen[self.of_domain(domain)]
         return np.histogram(chosen, bins=bins, range=(low, high))[0], low, high
-
-
-def domain_labels(dataset: Dataset) -> np.ndarray:
-    """The domain of each content as the page writes it, object [N]; None where unknown."""
-    found = dataset.domain
-    labels = [None] * len(dataset) if found is None else [category(cell) for cell in found]
-    return np.array(labels, dtype=object)

@@ -17,13 +17,14 @@ from ni_platform.dashboard.advice import Advice, advice, past_of
 from ni_platform.dashboard.draft import Draft
 from ni_platform.dashboard.explaining import Explained, Explainer
 from ni_platform.dashboard.loaded_model import LoadedModel
-from ni_platform.dashboard.past import Interval, PastContents, Place, domain_labels
+from ni_platform.dashboard.past import Interval, PastContents, Place
 from ni_platform.dashboard.patches import Patches
 from ni_platform.dashboard.uploads import Uploads
 from ni_platform.dashboard.what_if import Change, Edit, PaintedCell, TextEdit, WhatIf
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import decode
 from ni_platform.errors import ContentError
+from ni_platform.insights.insights import domain_labels
 from ni_platform.insights.record import StoredInsights
 
 

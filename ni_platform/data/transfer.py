@@ -144,7 +144,7 @@ def _pictures(dataset: Dataset) -> set[str]:
     """Names below the folder of the pictures that rows name, hidden ones and behind links too."""
     uris = () if dataset.image_uri is None else dataset.image_uri.dropna().unique()
     names = {os.path.relpath(uri, dataset.root) for uri in uris if os.path.isfile(uri)}
-    return {Path(name).as_posix() for name in names if not name.startswith("..")}
+    return {Path(name).as_posix() for name in names if Path(name).parts[0] != ".."}
 
 
 def _is_text(name: str) -> bool:

@@ -40,6 +40,7 @@ from ni_platform.insights.rank_scores import (
     word_occurrences,
 )
 from ni_platform.insights.trust import Trust, trust_score
+from ni_platform.models.inputs import category
 from ni_platform.models.scorer import Scorer
 
 HELD_OUT = ("in_domain", "out_of_domain")
@@ -314,8 +315,7 @@ def _scores(
     """Rank scores of words, phrases and attribute levels, over all domains and within each."""
     found = {}
     clusters = _clusters(arms)
-    domain = dataset.domain
-    domains = None if domain is None else domain.to_numpy(dtype=object)[rows]
+    domains = domain_labels(dataset)[rows]
     occurrences = {}
     if "text" in judged:
         explained = explanations.modalities["text"]
@@ -328,10 +328,17 @@ def _scores(
         )
     for kind, table in occurrences.items():
         scores = rank_scores(table, clusters)
-        if domains is not None:
+        if pd.notna(domains).any():
             scores = pd.concat([scores, rank_scores(table, clusters, domains)], ignore_index=True)
-        found[kind] = with_past_agreement(scores, table, arms, held_out)
+        found[kind] = with_past_agreement(scores, table, arms, held_out, domains)
     return found
+
+
+def domain_labels(dataset: Dataset) -> np.ndarray:
+    """The domain of each content as scores and pages name it, object [N]; None where unknown."""
+    found = dataset.domain
+    labels = [None] * len(dataset) if found is None else [category(cell) for cell in found]
+    return np.array(labels, dtype=object)
 
 
 def _attribute_occurrences(

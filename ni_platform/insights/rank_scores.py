@@ -60,13 +60,16 @@ def rank_scores(
         occurrences: as `word_occurrences` gives them.
         clusters: number of what each content belongs to [N], such as its A/B test: contents of
             one are not independent.
-        domains: domain of each content [N]; features are then scored within each.
+        domains: domain of each content [N], None where unknown; features are then scored within
+            each, and contents of no known domain count in none.
 
     Returns:
         A row per domain (None for all together) and feature, the highest score first: domain,
         feature, score, low, high (95 % by Student's t over clusters; NaN of one cluster),
         contents, tests.
     """
+    if domains is not None:
+        occurrences = occurrences[pd.notna(domains)[occurrences["row"]]]
     table = occurrences.assign(
         cluster=clusters[occurrences["row"]],
         domain=None if domains is None else domains[occurrences["row"]],
@@ -95,18 +98,25 @@ def rank_scores(
 
 
 def with_past_agreement(
-    scores: pd.DataFrame, occurrences: pd.DataFrame, arms: Arms, judged: np.ndarray
+    scores: pd.DataFrame,
+    occurrences: pd.DataFrame,
+    arms: Arms,
+    judged: np.ndarray,
+    domains: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Add how often a feature's direction held in past A/B tests: agreed, of, agreed_tests.
 
     Of the pairs of arms of which one has the feature and the other has not, those count in which
-    the arm with it did better where its score is positive, or worse where it is negative.
+    the arm with it did better where its score is positive, or worse where it is negative. For a
+    score within a domain only pairs of two arms of that domain count: what holds elsewhere is no
+    evidence, and between arms of two domains the domain itself makes a difference.
 
     Args:
-        scores: as `rank_scores` gives them.
+        scores: as `rank_scores` gives them, of all domains together (domain None) or within each.
         occurrences: what they were computed from.
         arms: contents, outcomes and pairs.
         judged: contents that the model did not learn from, bool [N]; only their pairs count.
+        domains: as `rank_scores` was given them; None if no score is within one.
     """
     usable = judged[arms.first] & judged[arms.second]
     first, second = arms.first[usable], arms.second[usable]
@@ -121,13 +131,23 @@ def with_past_agreement(
     each = each[~each.duplicated(["first", "second", "feature"], keep=False)]
     each["up"] = (each["lift"] * each["direction"] > 0).astype(float)
     each["test"] = arms.test[each["first"]]
-    found = each.groupby("feature").agg(
-        up=("up", "mean"), of=("up", "size"), agreed_tests=("test", "nunique")
-    )
-    joined = scores.join(found, on="feature")
+    together = scores["domain"].isna()
+    joined = _joined(scores[together], each, ["feature"])
+    if domains is not None and not together.all():
+        each["domain"] = domains[each["first"]]
+        within = each[each["domain"] == domains[each["second"]]]
+        own = _joined(scores[~together], within, ["domain", "feature"])
+        joined = pd.concat([joined, own]).sort_index()
     joined["agreed"] = np.where(joined["score"] > 0, joined["up"], 1 - joined["up"])
     joined[["of", "agreed_tests"]] = joined[["of", "agreed_tests"]].fillna(0).astype(int)
     return joined.drop(columns="up")
+
+
+def _joined(scores: pd.DataFrame, pairs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    found = pairs.groupby(keys).agg(
+        up=("up", "mean"), of=("up", "size"), agreed_tests=("test", "nunique")
+    )
+    return scores.join(found, on=keys)
 
 
 def supported(scores: pd.DataFrame, config: SupportConfig) -> pd.DataFrame:

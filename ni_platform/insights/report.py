@@ -215,7 +215,7 @@ def _recommendations(kind: str, insights: Insights, config: InsightsConfig) -> s
     together = scores[scores["domain"].isna()]
     heading = f"<h2>{KINDS[kind]}</h2>"
     rule = _rule(config)
-    if together.empty:
+    if scores.empty:
         return f'{heading}<p class="note">None rests on enough. {rule}</p>'
     judged = insights.modalities["attributes" if kind == "attribute" else "text"]
     drawn = partial(_best_and_worst, in_points=judged.in_points)

@@ -112,7 +112,8 @@ def run_table(
         on_event: Told what happens.
 
     Raises:
-        ConfigError: No row is left, or the budget or seeds make no sense.
+        ConfigError: No row is left, one is measured against a row of other contents, or the
+            budget or seeds make no sense.
         DatasetError: A part of a row's split has no content; before anything is trained.
         BusyError: Another process measures this table on these data.
         WeightsError: A row's pretrained weights cannot be reached; before anything is trained.
@@ -122,6 +123,7 @@ def run_table(
     connect()
     dataset = Dataset.open(data)
     chosen = _chosen(table, rows)
+    _require_references(table, chosen)
     configs = {
         (full_label(row), seed): fitted_to(_prepared(row.config, seed, budget), dataset)
         for row in chosen
@@ -189,6 +191,32 @@ def _chosen(table: PaperTable, wanted: Sequence[str]) -> list[Row]:
         raise ConfigError(f"no row of {table.name} contains {' or '.join(wanted)}; it has {labels}")
     references = {column.relative_to for column in table.columns}
     return [row for row in table.rows if row in found or row.label in references]
+
+
+def _reference(column: Column, row: Row, rows: Iterable[Row]) -> Row:
+    for other in rows:
+        if (other.group, other.label) == (row.group, column.relative_to):
+            return other
+    raise ConfigError(
+        f"{column.title!r} of {full_label(row)!r} is a change against {column.relative_to!r}, but "
+        "there is no such row in its group; add it, or name another in relative_to"
+    )
+
+
+def _require_references(table: PaperTable, rows: Sequence[Row]) -> None:
+    """Refuse changes against a row that is judged on other contents: they would be paired wrong."""
+    for row in rows:
+        for column in (column for column in table.columns if column.relative_to is not None):
+            other = _reference(column, row, rows)
+            if any(
+                getattr(row.config, name) != getattr(other.config, name)
+                for name in ("splits", "min_impressions")
+            ):
+                raise ConfigError(
+                    f"{column.title!r} of {full_label(row)!r} is a change against "
+                    f"{full_label(other)!r}, which has another split or min_impressions and so "
+                    "other test contents; give both the same, or a group of their own"
+                )
 
 
 def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentConfig:
@@ -301,10 +329,7 @@ def _measured(
             own = measured[full_label(row)]
             reference = None
             if column.relative_to is not None:
-                other = next(
-                    r for r in rows if (r.group, r.label) == (row.group, column.relative_to)
-                )
-                reference = measured[full_label(other)]
+                reference = measured[full_label(_reference(column, row, rows))]
             estimate = _figure(column, own, reference, replicates)
             if estimate is None:
                 continue

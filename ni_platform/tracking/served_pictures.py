@@ -100,18 +100,21 @@ class ServedPictures:
         return found
 
     def _permitted(self, text: str) -> str | None:
-        try:
-            text.encode()
-            real = os.path.realpath(text)
-        except ValueError:  # no characters of a file name
-            return None
         if is_remote(text):
             steps = {".", ".."} & set(text.split("/"))
-            return text if text.startswith(self.prefixes) and not steps else None
-        if not os.path.isabs(text):
+            return text if _is_name(text) and text.startswith(self.prefixes) and not steps else None
+        if not (self.folders and os.path.isabs(text) and _is_name(text)):
             return None
-        inside = any(Path(real).is_relative_to(folder) for folder in self.folders)
-        return real if inside else None
+        real = os.path.realpath(text)  # what is read is what was looked at
+        return real if any(Path(real).is_relative_to(folder) for folder in self.folders) else None
+
+
+def _is_name(text: str) -> bool:
+    """Whether a file can have the name: without it, looking for one raises."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _decoded(text: str) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 
 import numpy as np
@@ -282,6 +283,30 @@ def test_recommendations_have_support_and_are_of_the_domain_where_it_has_any(ins
     assert [one.feature for one in everywhere.best] == ["last chance"]
     assert [one.feature for one in everywhere.worst] == ["new home"]
     assert everywhere.best[0].held == 9
+
+
+def test_what_the_past_of_a_domain_speaks_against_is_not_advised_there(insights):
+    """Over all domains "last chance" holds; in site2 it lost, and "new home", which lowers, won.
+
+    In site3 it lowers by the model, and did so in all past pairs: against the advice to use it.
+    """
+    columns = list(insights.scores.columns)
+    own = [
+        ("phrase", "site2", "last chance", 0.01, -0.01, 0.03, 4, 3, 0.25, 4, 3),
+        ("phrase", "site2", "new home", 0.001, -0.01, 0.03, 4, 3, 1.0, 4, 3),
+        ("phrase", "site3", "last chance", -0.01, -0.03, 0.01, 4, 3, 1.0, 4, 3),
+        ("phrase", "site4", "last chance", 0.01, -0.01, 0.03, 4, 3, 0.5, 4, 3),
+    ]
+    scores = pd.concat([insights.scores, pd.DataFrame(own, columns=columns)], ignore_index=True)
+    known = dataclasses.replace(insights, scores=scores)
+
+    kinds = {one.heading: one for one in advice(known, "site2")}
+    assert "Phrases" not in kinds  # nothing is left of them
+    assert kinds["Words"].domain is None
+    (phrases, *_) = advice(known, "site3")
+    assert (phrases.best, [one.feature for one in phrases.worst]) == ([], ["new home"])
+    (phrases, *_) = advice(known, "site4")
+    assert [one.feature for one in phrases.best] == ["last chance"]
 
 
 def test_patches_are_one_of_each_cluster_with_what_it_rests_on(pictured):

@@ -10,6 +10,7 @@ import pytest
 from pictured import NI, write_pictured
 
 from ni_platform.attribution.config import AttributionConfig
+from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig, SupportConfig
 from ni_platform.insights.insights import make_insights
 from ni_platform.insights.record import (
@@ -19,6 +20,7 @@ from ni_platform.insights.record import (
     has_insights,
     recorded_pairs,
 )
+from ni_platform.insights.report import Subject, insights_report
 from ni_platform.insights.sanity import shuffled_scorer
 from ni_platform.models.scorer import build_scorer
 from ni_platform.tracking.run_queries import download_artifact
@@ -80,6 +82,41 @@ def test_only_held_out_pairs_are_judged(subject):
         assert modality.control_against_best == {}
         assert modality.trust.score is None  # eight tests are too few
     assert set(found.scores) == {"word", "phrase", "attribute"}
+
+
+def test_the_report_advises_within_a_domain_what_does_not_hold_over_all(subject):
+    """A word that wins in one domain and loses in others is the advice of that domain alone."""
+    dataset, scorer, parts = subject
+    methods = dataclasses.replace(CONFIG.attribution, methods=("feature_ablation",))
+    config = dataclasses.replace(CONFIG, attribution=methods, shuffles=0, contents=12)
+    found = make_insights(scorer, dataset, parts, config)
+    scores = pd.DataFrame(
+        {
+            "domain": [None, "shop"], "feature": ["bargain", "bargain"], "score": [0.01, 0.04],
+            "low": [-0.02, 0.02], "high": [0.04, 0.06], "contents": [40, 20], "tests": [20, 10],
+            "agreed": [0.5, 1.0], "of": [20, 10], "agreed_tests": [20, 10],
+        }
+    )  # fmt: skip
+    found = dataclasses.replace(found, scores={"word": scores}, patches=None)
+    page = insights_report(Subject(run_name="r", run_id="1", dataset=dataset), found, config)
+    (_, within) = page.split("<summary>shop</summary>")
+    assert "bargain" in within
+    assert "bargain" not in page.partition("<summary>shop</summary>")[0]
+
+
+def test_domains_are_named_as_the_page_names_them(subject):
+    """Numbers are text, and contents of no known domain are in no domain's scores."""
+    dataset, scorer, parts = subject
+    column = str(dataset.manifest.columns.domain)
+    numbers = pd.Series([None if row % 5 == 0 else float(row % 2) for row in range(len(dataset))])
+    other = Dataset(dataset.root, dataset.manifest, dataset.contents.assign(**{column: numbers}))
+    methods = dataclasses.replace(CONFIG.attribution, methods=("feature_ablation",))
+    config = dataclasses.replace(CONFIG, attribution=methods, shuffles=0, contents=24)
+    found = make_insights(scorer, other, parts, config)
+    for scores in found.scores.values():
+        assert set(scores["domain"].dropna()) == {"0", "1"}
+        together = scores[scores["domain"].isna()]
+        assert not together["feature"].duplicated().any()
 
 
 def test_a_run_carries_its_insights(subject, ni_home):

@@ -129,6 +129,38 @@ def test_past_agreement_counts_pairs_of_which_one_has_the_feature():
     assert found.loc["everywhere", ["of", "agreed_tests"]].tolist() == [0, 0]
 
 
+def test_past_agreement_within_a_domain_counts_its_own_pairs():
+    """The word wins three tests in de and loses two in fr; one test has an arm in each of both."""
+    rate = [0.2, 0.1] * 3 + [0.1, 0.2] * 2 + [0.1, 0.2, 0.1, 0.2]
+    arms = Arms.of(np.array(rate), pd.Series(list("aabbccddeeffgg")), None)
+    domains = np.array(["de"] * 6 + ["fr"] * 4 + ["de", "fr", None, None], dtype=object)
+    table = occurrences(free=dict.fromkeys([0, 2, 4, 6, 8, 10, 12], 0.1))
+    scores = pd.concat(
+        [rank_scores(table, arms.test), rank_scores(table, arms.test, domains)], ignore_index=True
+    )
+    assert scores["domain"].isna().sum() == 1  # contents of no known domain are not scored again
+    found = with_past_agreement(scores, table, arms, np.ones(14, dtype=bool), domains)
+    figures = found[["domain", "agreed", "of", "agreed_tests"]].to_numpy().tolist()
+    assert figures[0][1:] == [pytest.approx(3 / 7), 7, 7]  # over all domains
+    assert figures[1:] == [["de", 1.0, 3, 3], ["fr", 0.0, 2, 2]]
+    support = SupportConfig(contents=2, tests=2)
+    scored = found.assign(low=0.05)  # contributions without any spread
+    assert supported(scored, support)["domain"].tolist() == ["de"]
+
+
+def test_past_agreement_where_no_pair_is_of_one_domain():
+    """A test between two domains is evidence over all, and for neither."""
+    arms = Arms.of(np.array([0.2, 0.1]), pd.Series(["a", "a"]), None)
+    domains = np.array(["de", "fr"], dtype=object)
+    table = occurrences(free={0: 0.1})
+    scores = pd.concat(
+        [rank_scores(table, arms.test), rank_scores(table, arms.test, domains)], ignore_index=True
+    )
+    found = with_past_agreement(scores, table, arms, np.ones(2, dtype=bool), domains)
+    assert found["of"].tolist() == [1, 0]
+    assert np.isnan(found["agreed"][1])
+
+
 def test_what_rests_on_too_little_is_left_out():
     """Too few contents, an interval that holds zero, or most past pairs against it."""
     scores = pd.DataFrame(

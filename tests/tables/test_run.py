@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from ni_platform.cli.main import group
+from ni_platform.data.splits import SplitConfig
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError, WeightsError
 from ni_platform.experiment import train
@@ -175,6 +176,25 @@ def test_wrong_options(data, home, options, message):
     """Each is refused before anything is fitted."""
     with pytest.raises(ConfigError, match=message):
         run_table(TABLE, data, **options)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (tabular("linear", min_impressions=500), "another split or min_impressions"),
+        (tabular("linear", splits=SplitConfig(seed=1)), "another split or min_impressions"),
+        (None, "no such row in its group"),
+    ],
+)
+def test_a_change_against_other_contents_is_refused(data, home, other, words):
+    """Paired row by row, predictions of different contents would give a figure all the same."""
+    rows = [Row(label="GLM", config=tabular("glm"), group="" if other else "elsewhere")]
+    rows.append(Row(label="linear", config=other or tabular("linear")))
+    columns = (Column(title="change", metric="test/rmse", relative_to="GLM"),)
+    table = PaperTable(name="tests.pairs", title="t", columns=columns, rows=tuple(rows))
+    with pytest.raises(ConfigError, match=words):
+        run_table(table, data)
+    assert list_runs().empty
 
 
 def test_weights_are_looked_for_before_anything_is_trained(data, home):
