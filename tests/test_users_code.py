@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ni_platform.definitions import list_functions
 from ni_platform.errors import ConfigError, NiError
 from ni_platform.experiment_config import list_experiments, load_experiment
 from ni_platform.tables.definition import load_table
+from ni_platform.tracking.run_record import RunRecord, read_run
 
 HEAD = """
 from dataclasses import replace
@@ -114,6 +116,23 @@ def test_ctrl_c_stays_an_interrupt(project):
     write(project, "experiments/broken_file.py", "def one():\n    raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
         load_experiment("broken_file.one")
+
+
+def test_sigterm_in_a_users_code_stays_the_end_of_the_run(project, empty_database, monkeypatch):
+    """It is not the user's code that exits: the run is KILLED, and the process ends with 143."""
+    (project / "ni").mkdir()
+    shutil.copy(empty_database, project / "ni/mlflow.db")
+    monkeypatch.setenv("NI_HOME", str(project / "ni"))
+    write(
+        project,
+        "experiments/own_file.py",
+        "import os, signal, time\n"
+        "def one():\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(60)\n",
+    )
+    with pytest.raises(SystemExit) as ended, RunRecord.start("planted") as run:
+        load_experiment("own_file.one")
+    assert ended.value.code == 143
+    assert read_run(run.run_id).status == "KILLED"
 
 
 EXPERIMENTS = {

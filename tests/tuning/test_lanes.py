@@ -144,7 +144,9 @@ def test_what_keeps_the_keeper_from_starting_is_told_in_its_words(folder):
     """Here a journal of another space."""
     with Journal(folder.journal) as journal:
         journal.append(started(0, 0.0, {"y": 0.5}, {}))
-    with pytest.raises(ConfigError, match=r"^Trial 0 can only be repeated in the space that it"):
+    with pytest.raises(
+        ConfigError, match=r"^the space toy_space.one: Trial 0 can only be repeated in"
+    ):
         start_keeper(toy_config(3), folder, None)
 
 
