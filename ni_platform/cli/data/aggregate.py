@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ni_platform.cli.data.output import print_dataset
-from ni_platform.cli.output import console, json_option, print_json, table
+from ni_platform.cli.output import console, json_option, print_json, say, table
 
 
 @click.command("aggregate")
@@ -28,7 +28,9 @@ def command(logs: tuple[str, ...], folder: str, spec: str, as_json: bool) -> Non
 
     meaning = LogSpec.load(spec)
     with CountingProgress() as progress:
-        dataset, report = run(logs, folder, meaning, folder=dirname(spec), on_file=progress)
+        dataset, report = run(
+            logs, folder, meaning, folder=dirname(spec), on_file=progress, say=say
+        )
     table(
         "Click log",
         ("", "count"),

@@ -23,6 +23,7 @@ from ni_platform.data.click_log.report import REJECTS_FILE, REPORT_FILE, Aggrega
 from ni_platform.data.click_log.spec import LogSpec
 from ni_platform.data.dataset import Dataset, check_free
 from ni_platform.data.importers.table import import_table
+from ni_platform.data.reading.csv_file import Say
 from ni_platform.data.storage import OnFile
 from ni_platform.errors import DatasetError
 from ni_platform.ray_cluster import start_ray
@@ -42,6 +43,8 @@ class _Part:
     rejected: int
     first_reject: str | None
     rejects: bytes
+    notes: list[str]
+    """What was found out about the file."""
 
 
 def aggregate(
@@ -51,15 +54,17 @@ def aggregate(
     *,
     folder: str | Path = ".",
     on_file: OnFile = lambda done, total: None,
+    say: Say = lambda note: None,
 ) -> tuple[Dataset, Aggregation]:
     """Count a log per combination and write the dataset folder `out` (M2FN Section 6.2).
 
     Args:
-        logs: CSV or Parquet files, folders of them, or `s3://` prefixes.
+        logs: CSV or Parquet files, packed or not, folders of them, or `s3://` prefixes.
         out: Dataset folder to write; also gets `aggregation.json` and `rejects.csv`.
         spec: What the columns mean and what to keep.
         folder: What the paths of `spec.creatives` are relative to.
         on_file: Told of progress.
+        say: Told once what was found out about how files are written.
 
     Files are counted as Ray tasks, so a cluster shares them out, unless all of them are small;
     memory follows the number of combinations. Nothing is written where more than
@@ -77,8 +82,8 @@ def aggregate(
     )
     with tempfile.TemporaryDirectory() as scratch:
         rejects = Rejects(Path(scratch) / "rejects")
-        counts = _counted(files, spec, report, rejects, out, on_file)
-        table = contents_table(counts, spec, folder, report)
+        counts = _counted(files, spec, report, rejects, out, on_file, say)
+        table = contents_table(counts, spec, folder, report, say)
         return _write(table, out, spec, folder, report, rejects, Path(scratch)), report
 
 
@@ -89,9 +94,11 @@ def _counted(
     rejects: Rejects,
     out: str,
     on_file: OnFile,
+    say: Say,
 ) -> pa.Table:
     """Count all files; raises DatasetError where too many rows are bad or none is left."""
     counts, dropped, first_rejects = Counts(spec.keys), Counter[str](), {}
+    found: dict[int, list[str]] = {}
     for done, (number, part) in enumerate(_parts(files, spec), start=1):
         if part.counts is not None:
             counts.add(part.counts)
@@ -101,7 +108,11 @@ def _counted(
         rejects.add(number, part.rejects)
         if part.first_reject is not None:
             first_rejects[number] = part.first_reject
+        found[number] = part.notes
         on_file(done, len(files))
+    report.found_out = _once(found, files)
+    for note in report.found_out:
+        say(note)
     report.dropped = {rule.name: dropped[rule.name] for rule in spec.drop}
     if report.rejected > spec.max_rejected * report.rows:
         place = f"{out.rstrip('/')}.{REJECTS_FILE}"
@@ -145,6 +156,18 @@ def _parts(files: Sequence[str], spec: LogSpec) -> Iterator[tuple[int, _Part]]:
         yield number, part
 
 
+def _once(notes: dict[int, list[str]], files: Sequence[str]) -> list[str]:
+    """What was found out, once for all files that it is true of, in the order of the files."""
+    alike: dict[str, list[str]] = {}
+    for number in sorted(notes):
+        for note in notes[number]:
+            alike.setdefault(note.removeprefix(files[number]), []).append(files[number])
+    return [
+        f"{of[0]}{note}" + (f" (so are {len(of) - 1:,} other files)" if len(of) > 1 else "")
+        for note, of in alike.items()
+    ]
+
+
 def _is_small(files: Sequence[str]) -> bool:
     sizes = accumulate(storage.size(file) for file in files)
     return all(size <= _SMALL_LOG_BYTES for size in sizes)
@@ -152,8 +175,9 @@ def _is_small(files: Sequence[str]) -> bool:
 
 def _count_file(file: str, spec: LogSpec) -> _Part:
     counts, rows, dropped = Counts(spec.keys), 0, Counter[str]()
+    notes: list[str] = []
     with storage.local_copy(file) as path, RejectsOfFile(file) as rejects:
-        for piece in read_events(path, spec, file):
+        for piece in read_events(path, spec, file, notes.append):
             counts.add_events(piece.events)
             rows += piece.rows
             dropped.update(piece.dropped)
@@ -165,6 +189,7 @@ def _count_file(file: str, spec: LogSpec) -> _Part:
             rejected=rejects.count,
             first_reject=rejects.first,
             rejects=rejects.compressed(),
+            notes=notes,
         )
 
 

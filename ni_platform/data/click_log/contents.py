@@ -14,12 +14,13 @@ from ni_platform.data.click_log.counts import IMPRESSIONS, encoded, in_order, su
 from ni_platform.data.click_log.levels import merge_rare_levels
 from ni_platform.data.click_log.report import Aggregation
 from ni_platform.data.click_log.spec import Creatives, LogSpec
+from ni_platform.data.reading.csv_file import Say
 from ni_platform.data.reading.table import read_table
 from ni_platform.errors import DatasetError
 
 
 def contents_table(
-    counts: pa.Table, spec: LogSpec, folder: str | Path, report: Aggregation
+    counts: pa.Table, spec: LogSpec, folder: str | Path, report: Aggregation, say: Say
 ) -> pd.DataFrame:
     """Merge rare levels, leave out rare combinations, and join what is known of the creatives.
 
@@ -31,7 +32,7 @@ def contents_table(
     table = _decoded(counts, spec.keys).to_pandas()
     table.insert(0, spec.content_id, ids)
     if spec.creatives is not None:
-        table = _joined(table, spec.creatives, spec.content, folder, report)
+        table = _joined(table, spec.creatives, spec.content, folder, report, say)
     return table
 
 
@@ -40,7 +41,7 @@ def _merged(counts: pa.Table, spec: LogSpec, report: Aggregation) -> pa.Table:
         # In order of the texts: ties must not be broken by which file was counted first.
         totals = _decoded(summed(counts, [attribute]), [attribute]).to_pandas()
         names, merges = merge_rare_levels(
-            totals, attribute, spec.min_level_impressions, spec.ordered.get(attribute)
+            totals, attribute, spec.min_level_impressions, spec.order(attribute)
         )
         by_level = totals[IMPRESSIONS].groupby(totals[attribute].map(names)).sum()
         report.levels[attribute] = {str(level): int(shown) for level, shown in by_level.items()}
@@ -91,17 +92,25 @@ def _content_ids(keys: pd.DataFrame, content: str) -> list[str]:
 
 
 def _joined(
-    table: pd.DataFrame, creatives: Creatives, content: str, folder: str | Path, report: Aggregation
+    table: pd.DataFrame,
+    creatives: Creatives,
+    content: str,
+    folder: str | Path,
+    report: Aggregation,
+    say: Say,
 ) -> pd.DataFrame:
     source = storage.join(folder, creatives.table)
     with storage.local_copy(source) as path:
-        about = read_table(path, creatives.roles)
+        about = read_table(path, creatives.roles, form=creatives.csv, say=say)
     columns = [creatives.key, *creatives.columns]
     absent = [name for name in columns if name not in about.columns]
     if absent:
         raise DatasetError(f"{source} has no column {absent[0]!r}; it has {list(about.columns)}.")
     about = about[columns].rename(columns={creatives.key: content})
-    about[content] = about[content].astype(str)
+    without_key = int(about[content].isna().sum())
+    if without_key:
+        say(f"{source}: {without_key} rows have no {creatives.key!r}, and are left out")
+        about = about[about[content].notna()]
     repeated = about[content][about[content].duplicated()]
     if len(repeated):
         raise DatasetError(

@@ -27,6 +27,8 @@ class Aggregation:
     max_rejected: float
     min_level_impressions: int
     min_impressions: int
+    found_out: list[str] = field(default_factory=list)
+    """How files are written, where it is not the usual way: separator, encoding, header."""
     rows: int = 0
     rejected: int = 0
     dropped: dict[str, int] = field(default_factory=dict)

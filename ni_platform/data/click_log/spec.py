@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 from pydantic import ConfigDict
 
 from ni_platform.data import storage
+from ni_platform.data.click_log.spec_file import texts_and_numbers
+from ni_platform.data.click_log.times import TimeUnit
+from ni_platform.data.reading.csv_file import CsvFormat
+from ni_platform.data.reading.labels import CellError, label
 from ni_platform.data.reading.table import Role
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.overrides import from_dict
@@ -47,6 +51,16 @@ class DropRule:
                 f"{self.column!r} is none ({error}): correct it."
             ) from error
 
+        _ = self.levels
+
+    @property
+    def levels(self) -> frozenset[str] | None:
+        """Labels that `equals` and `one_of` leave, None if there is neither."""
+        where = f"the drop rule on {self.column!r}"
+        listed = [frozenset(_labels(self.one_of, where))] if self.one_of else []
+        equal = [frozenset(_labels([self.equals], where))] if self.equals is not None else []
+        return frozenset.intersection(*listed, *equal) if listed or equal else None
+
     @property
     def conditions(self) -> str:
         """The conditions in words."""
@@ -81,6 +95,8 @@ class Creatives:
     text: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
+    csv: CsvFormat = field(default_factory=CsvFormat)
+    """How the table is written, where it is a CSV that does not tell."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -109,7 +125,12 @@ class LogSpec:
     clicked: str
     """Column that holds 0 or 1 (or false or true)."""
     time: str | None = None
-    """Column with seconds since 1970 or ISO 8601; checked, and the source of `time_parts`."""
+    """Column with timestamps, ISO 8601 or numbers since 1970; the source of `time_parts`.
+
+    A time without a zone is in UTC.
+    """
+    time_unit: TimeUnit | None = None
+    """Unit of the numbers since 1970; seconds if it is not given."""
     time_parts: tuple[Literal["weekday", "hour"], ...] = ()
     """Attributes made from the time, in UTC."""
     domain: str | None = None
@@ -126,8 +147,14 @@ class LogSpec:
     max_rejected: float = 0.01
     """Largest share of rows that cannot be read; above it nothing is written."""
     creatives: Creatives | None = None
+    csv: CsvFormat = field(default_factory=CsvFormat)
+    """How the log is written, where it is CSV that does not tell."""
 
     def __post_init__(self) -> None:
+        if self.time_unit and self.time is None:
+            raise ConfigError("time_unit is that of the time: name its column with time.")
+        for attribute in self.ordered:
+            self.order(attribute)
         if self.time_parts and self.time is None:
             raise ConfigError("time_parts are made from the time: name its column with time.")
         names = [*self.keys, self.clicked, *(self.creatives.columns if self.creatives else ())]
@@ -160,6 +187,19 @@ class LogSpec:
         optional = tuple(name for name in (self.domain, self.ab_test) if name is not None)
         return (self.content, *optional, *self.attributes)
 
+    def order(self, attribute: str) -> list[str] | None:
+        """Labels of an ordered attribute from first to last, None for one without an order."""
+        if attribute not in self.ordered:
+            return None
+        levels = _labels(self.ordered[attribute], f"ordered.{attribute}")
+        repeated = [level for level in levels if levels.count(level) > 1]
+        if repeated:
+            raise ConfigError(
+                f"ordered.{attribute} must list each level once, but {repeated[0]!r} comes twice "
+                "(1.0 is 1, True is true)."
+            )
+        return levels
+
     @property
     def content_id(self) -> str:
         """Column of the dataset that names a combination."""
@@ -175,15 +215,24 @@ class LogSpec:
     @classmethod
     def load(cls, path: str | Path) -> LogSpec:
         """Read a YAML file. Raises DatasetError or ConfigError that names file and key."""
-        try:
-            values = yaml.safe_load(storage.read_bytes(path))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DatasetError(
-                f"{path} is not valid YAML: {' '.join(str(error).split())}"
-            ) from error
+        values = texts_and_numbers(storage.read_bytes(path), str(path))
         if not isinstance(values, dict):
             raise DatasetError(f"{path} must be a mapping such as `content: ad_id`.")
         try:
             return from_dict(cls, values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+
+
+def _labels(levels: Iterable[str], where: str) -> list[str]:
+    """The labels of levels that a spec names, which the log's own are compared with."""
+    found = []
+    for level in levels:
+        try:
+            name = label(level)
+        except CellError as error:
+            raise ConfigError(f"{where} has {level!r}, {error}.") from error
+        if name is None:
+            raise ConfigError(f"{where} has a blank level, which is null in a log: leave it out.")
+        found.append(name)
+    return found

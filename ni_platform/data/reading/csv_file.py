@@ -196,42 +196,55 @@ def _rows(text: str, name: str, header: Header) -> Iterator[tuple[int, list[str]
             elif any(row):
                 yield line + skipped, _fitted(row, line + skipped, name, header)
     except csv.Error as error:
-        escaped = '\\"' in text
-        raise DatasetError(
-            f"{name} line {number + 1 + skipped}: {error}. Quotes inside of a quoted field must be "
-            + ('doubled, but are written as \\": ' if escaped else "doubled, and each be closed: ")
-            + "export the table again so, or correct the line."
-        ) from error
+        place = f"{name} line {number + 1 + skipped}"
+        raise quote_error(place, error, escaped='\\"' in text) from error
+
+
+def quote_error(place: str, error: csv.Error, *, escaped: bool) -> DatasetError:
+    """Say what is wrong with the quotes of a row; `escaped` if the text has backslashes there."""
+    return DatasetError(
+        f"{place}: {error}. Quotes inside of a quoted field must be "
+        + ('doubled, but are written as \\": ' if escaped else "doubled, and each be closed: ")
+        + "export the table again so, or correct the line."
+    )
 
 
 def _fitted(row: list[str], line: int, name: str, header: Header) -> list[str]:
-    wide = len(header.names)
-    if len(row) == wide + 1 and row[-1] == "":
-        row = row[:-1]  # every row ends with a separator, and the header does not
-    if len(row) == wide - 1 and header.unnamed_last:
-        row = [*row, ""]
-    if len(row) != wide:
+    fitting = fitted(row, header)
+    if fitting is None:
         raise DatasetError(
-            f"{name} line {line}: the header has {wide} fields, but the row has {len(row)}: put "
-            f"fields that hold the separator {header.delimiter!r} in quotes, or correct the line."
+            f"{name} line {line}: the header has {len(header.names)} fields, but the row has "
+            f"{len(row)}: put fields that hold the separator {header.delimiter!r} in quotes, or "
+            "correct the line."
         )
-    if tuple(cell.strip() for cell in row) == header.names:
+    if tuple(cell.strip() for cell in fitting) == header.names:
         raise DatasetError(
             f"{name} line {line} is the header again, as where files were put one below the other: "
             "remove the line."
         )
-    if any("\n" in cell or "\r" in cell for cell in row):
-        _check_no_rows_inside(row, line, name, header)
-    return row
+    check_no_rows_inside(fitting, line, name, header)
+    return fitting
 
 
-def _check_no_rows_inside(row: list[str], line: int, name: str, header: Header) -> None:
+def fitted(row: list[str], header: Header) -> list[str] | None:
+    """Return a row as long as the header; None where more than an empty last field is amiss."""
+    wide = len(header.names)
+    if len(row) == wide + 1 and row[-1] == "":
+        return row[:-1]  # every row ends with a separator, and the header does not
+    if len(row) == wide - 1 and header.unnamed_last:
+        return [*row, ""]
+    return row if len(row) == wide else None
+
+
+def check_no_rows_inside(row: list[str], line: int, name: str, header: Header) -> None:
     """Raise DatasetError where a field of several lines holds rows: its quote was never closed.
 
     What such a field swallowed is the rest of its own row, perhaps whole rows, and the start of
     another row. Lines count as rows if they have as many fields as the header, and numbers where
     this row has numbers.
     """
+    if not any("\n" in cell or "\r" in cell for cell in row):
+        return
     numeric = [place for place, cell in enumerate(row) if _looks_like_a_number(cell)]
 
     def is_row(cells: list[str]) -> bool:

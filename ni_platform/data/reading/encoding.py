@@ -33,13 +33,14 @@ language has together: Polish becomes `¹ê³`, Czech `øìù`.
 """
 
 
-def encoding_of(data: bytes, name: str, *, complete: bool = True) -> str:
+def encoding_of(data: bytes, name: str, *, complete: bool = True, first_line: int = 1) -> str:
     """Return Python's name of the encoding of a text file.
 
     Args:
         data: Its bytes, or the first of them.
         name: Stands for the file in messages.
         complete: Whether `data` is all; if not, a character may be cut at its end.
+        first_line: Line of the file that `data` begins in.
 
     Raises:
         DatasetError: It is none of UTF-8, UTF-16, UTF-32 and Windows-1252, or may be another one.
@@ -56,7 +57,7 @@ def encoding_of(data: bytes, name: str, *, complete: bool = True) -> str:
     except UnicodeDecodeError as error:
         if _is_western(data):
             return "cp1252"
-        line = data.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, error.start) + first_line
         raise DatasetError(
             f"{name} is not UTF-8 (line {line} holds {data[error.start : error.start + 8]!r}), "
             "and its encoding cannot be told: name it (--encoding, in a spec encoding:), such as "

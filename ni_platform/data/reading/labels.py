@@ -86,14 +86,34 @@ def labels_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
         CellError: As `label` does; names the value.
 
     """
+    labels, faults = labels_and_faults(column)
+    for fault in faults.values():
+        raise CellError(fault)
+    return labels
+
+
+def labels_and_faults(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, dict[int, str]]:
+    """Return labels as `labels_of` does, and what is wrong with the rows that have none.
+
+    Raises:
+        CellError: The whole column holds lists or records.
+
+    """
     if isinstance(column.type, pa.ExtensionType):
         column = column.cast(column.type.storage_type)
     if pa.types.is_nested(column.type):
         raise CellError(f"{column.type}, not one value per row: write its parts as columns")
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    chunks = [_relabelled(chunk) for chunk in column.unify_dictionaries().chunks]
-    return pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string()))
+    chunks, faults, start = [], dict[int, str](), 0
+    for chunk in column.unify_dictionaries().chunks:
+        labels, wrong = _relabelled(chunk)
+        chunks.append(labels)
+        if wrong:
+            values = chunk.indices.to_pylist()
+            faults |= {start + row: wrong[i] for row, i in enumerate(values) if i in wrong}
+        start += len(chunk)
+    return pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.string())), faults
 
 
 def scalars(values: pa.Array) -> list[Any]:
@@ -110,21 +130,20 @@ def is_null(cell: Any) -> bool:
     return np.ndim(cell) == 0 and not isinstance(cell, str | bytes) and bool(pd.isna(cell))
 
 
-def _relabelled(chunk: pa.DictionaryArray) -> pa.DictionaryArray:
+def _relabelled(chunk: pa.DictionaryArray) -> tuple[pa.DictionaryArray, dict[int, str]]:
+    """The labels of a chunk, and what is wrong with values of its dictionary, by their index."""
     names: dict[str, int] = {}
     numbers: list[int | None] = []
-    for value in scalars(chunk.dictionary):
-        name = _named(value)
+    faults: dict[int, str] = {}
+    for index, value in enumerate(scalars(chunk.dictionary)):
+        try:
+            name = label(value)
+        except CellError as error:
+            name = None
+            faults[index] = f"{value!r:.80}, {error}"
         numbers.append(None if name is None else names.setdefault(name, len(names)))
     indices = pa.array(numbers, pa.int32()).take(chunk.indices)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))
-
-
-def _named(value: Any) -> str | None:
-    try:
-        return label(value)
-    except CellError as error:
-        raise CellError(f"{value!r:.80}, {error}") from None
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string())), faults
 
 
 @lru_cache(maxsize=1 << 16)
