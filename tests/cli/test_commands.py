@@ -66,7 +66,7 @@ main.main()
 """
 
 
-@pytest.mark.parametrize("ending", ["raise", "raise OSError('a process of Ray has gone')"])
+@pytest.mark.parametrize("ending", ["raise", "raise RuntimeError('a process of Ray has gone')"])
 def test_sigterm_ends_with_143(ending):
     """A command that is told to stop cleans up and says so, whatever its cleaning up meets."""
     script = _TOLD_TO_STOP.format(ending=ending)
