@@ -99,6 +99,13 @@ def test_state_folder_defaults_to_the_current_folder(monkeypatch: pytest.MonkeyP
     assert state_folder() == Path.cwd() / ".ni"
 
 
+def test_a_home_of_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ~ that stands for no folder is an error that names the setting."""
+    monkeypatch.setenv("NI_HOME", "~nobody-of-this-name/ni")
+    with pytest.raises(TrackingError, match=r"NI_HOME \(~nobody-of-this-name/ni\) begins with ~"):
+        connect()
+
+
 def test_named_database_wins(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty_database: Path
 ) -> None:
