@@ -141,12 +141,11 @@ class _Reader:
         if not len(closed):
             return None
         used = int(closed[-1]) + 1
-        quotes = quotes[quotes < used]
+        quotes = quotes[: np.searchsorted(quotes, used)]
         outer = np.zeros(256, dtype=bool)
         outer[[ord(self.header.delimiter), _NEWLINE, _RETURN, _QUOTE]] = True
-        opening = quotes[::2]
-        before = cells[np.maximum(opening - 1, 0)]
-        if not (outer[before] | (opening == 0)).all() or not outer[cells[quotes[1::2] + 1]].all():
+        # Before the first byte stands, as index -1, the last newline.
+        if not (outer[cells[quotes[::2] - 1]].all() and outer[cells[quotes[1::2] + 1]].all()):
             return None
         newlines = int(np.searchsorted(ends, used))
         begins = np.concatenate([[0], np.searchsorted(ends, closed[:-1], side="right")])

@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9]\d*)\.0+")
 _SCIENTIFIC = re.compile(r"[+-]?\d(?:\.(\d+))?[eE]\+(\d+)")
+_OTHER_LABEL = r"^$|^[\x00-\x20]|[\x00-\x20]$|\.0$|[eE]\+\d+$|^(?i:true|false)$|[^\x00-\x7f]"
+"""Texts whose label may be another text."""
 _EXACT_BITS = {2: 11, 4: 24, 8: 53}
 """Bytes of a floating-point number and the bits that it keeps of an integer."""
 
@@ -132,6 +135,9 @@ def is_null(cell: Any) -> bool:
 
 def _relabelled(chunk: pa.DictionaryArray) -> tuple[pa.DictionaryArray, dict[int, str]]:
     """The labels of a chunk, and what is wrong with values of its dictionary, by their index."""
+    if _are_labels(chunk.dictionary):
+        labels = chunk.dictionary.cast(pa.string())
+        return pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), labels), {}
     names: dict[str, int] = {}
     numbers: list[int | None] = []
     faults: dict[int, str] = {}
@@ -144,6 +150,15 @@ def _relabelled(chunk: pa.DictionaryArray) -> tuple[pa.DictionaryArray, dict[int
         numbers.append(None if name is None else names.setdefault(name, len(names)))
     indices = pa.array(numbers, pa.int32()).take(chunk.indices)
     return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string())), faults
+
+
+def _are_labels(values: pa.Array) -> bool:
+    """Whether distinct values are their own labels, as most are: no need to look at each."""
+    if values.null_count or pc.count_distinct(values).as_py() < len(values):
+        return False
+    if pa.types.is_string(values.type):
+        return not pc.any(pc.match_substring_regex(values, _OTHER_LABEL), min_count=0).as_py()
+    return bool(pa.types.is_integer(values.type))
 
 
 @lru_cache(maxsize=1 << 16)
