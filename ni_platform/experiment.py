@@ -143,7 +143,9 @@ def train(
         on_event("recording the model")
         fitted.save()
         model_uri = record.log_model(
-            workspace / "model", dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS])
+            workspace / "model",
+            dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS]),
+            pictures=dataset.images_root,
         )
         if config.insights is not None:
             on_event("explaining")

@@ -25,6 +25,7 @@ from ni_platform.data.storage import read_bytes
 from ni_platform.data.vectors import is_missing
 from ni_platform.errors import NiError, TrackingError
 from ni_platform.tracking.model_source import SCORER_ARTIFACT
+from ni_platform.tracking.served_pictures import PICTURES
 from ni_platform.tracking.store import store_errors
 
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt"}
@@ -52,9 +53,11 @@ def log_scorer(
     experiment_id: str,
     folder: Path,
     input_example: pd.DataFrame,
+    pictures: str | None,
 ) -> str:
     """Log the Scorer saved in `folder` as the model of a run; return its `models:/m-...` URI.
 
+    `pictures` is where those of its dataset are, which a notebook that loads it may read.
     The model is READY only once all its files are stored; a failure marks it FAILED.
 
     Raises:
@@ -73,7 +76,13 @@ def log_scorer(
             client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
             with tempfile.TemporaryDirectory() as scratch:
                 path = Path(scratch) / "model"
-                _save(path, folder, example, schema, run_id, model_id, logged.artifact_location)
+                model = Model(
+                    artifact_path=logged.artifact_location,
+                    run_id=run_id,
+                    model_uuid=model_id,
+                    model_id=model_id,
+                )
+                _save(path, model, folder, example, schema, pictures)
                 client.log_model_artifacts(model_id, str(path))
             client.finalize_logged_model(model_id, LoggedModelStatus.READY)
         except BaseException:
@@ -85,20 +94,19 @@ def log_scorer(
 
 def _save(
     path: Path,
+    model: Model,
     folder: Path,
     example: pd.DataFrame,
     schema: dict,
-    run_id: str,
-    model_id: str,
-    location: str,
+    pictures: str | None,
 ) -> None:
-    model = Model(artifact_path=location, run_id=run_id, model_uuid=model_id, model_id=model_id)
     with _quiet():
         mlflow.pyfunc.save_model(
             path=str(path),
             mlflow_model=model,
             python_model=str(Path(__file__).with_name("scoring_model.py")),
             artifacts={SCORER_ARTIFACT: folder.absolute().as_uri()},  # of a path, `%20` is unquoted
+            model_config={PICTURES: pictures} if pictures else None,
             signature=signature(schema, example),
             input_example=example,
             # Named here, because MLflow would otherwise load the model in a process of its own

@@ -300,10 +300,13 @@ class RunRecord:
             yield file
             self.log_artifact(file, folder or None)
 
-    def log_model(self, folder: str | Path, input_example: pd.DataFrame) -> str:
+    def log_model(
+        self, folder: str | Path, input_example: pd.DataFrame, *, pictures: str | None = None
+    ) -> str:
         """Log the Scorer saved in `folder` as the run's model and return its `models:/m-...` URI.
 
-        `input_example` holds a few rows of the model's input columns.
+        `input_example` holds a few rows of the model's input columns; `pictures` is where those of
+        its dataset are, which a notebook that loads the model may read.
         """
         model_uri = log_scorer(
             self._client,
@@ -311,6 +314,7 @@ class RunRecord:
             experiment_id=self.experiment_id,
             folder=Path(folder),
             input_example=input_example,
+            pictures=pictures,
         )
         self.set_tags({"ni.model_uri": model_uri})
         return model_uri

@@ -6,6 +6,7 @@ model holds no pickle and loading one runs nothing but this package.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from ni_platform.errors import NiError
 from ni_platform.models.regressor import load_regressor
-from ni_platform.tracking.served_pictures import ServedPictures
+from ni_platform.tracking.served_pictures import PICTURES, ServedPictures
+
+_SERVER = "mlflow.pyfunc.scoring_server.app"
+"""The module that MLflow's server of a model runs, and nothing else."""
 
 
 class ScoringModel(PythonModel):
@@ -26,7 +30,9 @@ class ScoringModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the Scorer that lies in the model, and note what pictures may be read."""
         self._scorer = load_regressor(Path(context.artifacts["scorer"]))
-        self._pictures = ServedPictures.of_environment()
+        config = context.model_config or {}
+        dataset = None if _SERVER in sys.modules else config.get(PICTURES)
+        self._pictures = ServedPictures.of_environment(dataset=dataset)
 
     def predict(
         self,
@@ -37,8 +43,8 @@ class ScoringModel(PythonModel):
         """Return one rate in (0, 1) per row.
 
         The columns are the model's signature; an empty cell is a missing modality. A picture is
-        bytes, or (over HTTP) base64 text with or without a `data:` prefix. A path or `s3://` URI
-        is read only below what `NI_SERVED_PICTURES` names; see `ServedPictures`.
+        bytes, or (over HTTP) base64 text with or without a `data:` prefix. Which paths and `s3://`
+        URIs are read, `ServedPictures` says.
 
         Raises:
             MlflowException: INVALID_PARAMETER_VALUE (HTTP 400), with what is wrong and the remedy.

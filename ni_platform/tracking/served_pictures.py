@@ -1,10 +1,10 @@
-"""The pictures that a logged model takes: sent along always, files only where its server says so.
+"""The pictures that a logged model takes: sent along always, files only below roots that are named.
 
 Whoever asks a served model chooses the cells of the table. A path among them would have the server
-read that file, or tell whether it is there; so the environment variable `NI_SERVED_PICTURES` names
-what may be read: folders and `s3://` prefixes, separated as in PATH. Unset, nothing is. That holds
-for every `mlflow.pyfunc.load_model`, for a model cannot know who asks it. `Scorer`, `ni predict`
-and the dashboard read the pictures of a dataset without it.
+read that file, or tell whether it is there; so the environment variable `NI_SERVED_PICTURES` of the
+server names what may be read: folders and `s3://` prefixes, separated as in PATH. Unset, nothing
+is. A model that a notebook has loaded also reads the pictures of the dataset that it was trained
+on; `Scorer`, `ni predict` and the dashboard read those of any dataset that they are given.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from ni_platform.data.storage import is_remote
 from ni_platform.errors import ConfigError, ImageError
 
 VARIABLE = "NI_SERVED_PICTURES"
+PICTURES = "pictures"
+"""Key of a logged model's configuration: where the pictures of its dataset are."""
 
 _IMAGE_MAGIC = (
     b"\xff\xd8\xff",  # JPEG
@@ -51,8 +53,10 @@ class ServedPictures:
     """`s3://` prefixes that end in a slash."""
 
     @classmethod
-    def of_environment(cls, environment: Mapping[str, str] = os.environ) -> ServedPictures:
-        """Read `NI_SERVED_PICTURES`.
+    def of_environment(
+        cls, environment: Mapping[str, str] = os.environ, dataset: str | None = None
+    ) -> ServedPictures:
+        """Read `NI_SERVED_PICTURES`; `dataset` is a folder or prefix that may be read beside it.
 
         Raises:
             ConfigError: It names something that is neither a folder nor an `s3://` prefix.
@@ -65,6 +69,7 @@ class ServedPictures:
                     f"{VARIABLE} must name absolute folders that are there or s3://BUCKET/PREFIX, "
                     f"separated by {os.pathsep!r}, but holds {root!r}: correct it."
                 )
+        roots += [dataset] if dataset else []
         return cls(
             folders=tuple(os.path.realpath(root) for root in roots if not is_remote(root)),
             prefixes=tuple(f"{root.rstrip('/')}/" for root in roots if is_remote(root)),
@@ -95,7 +100,8 @@ class ServedPictures:
             raise ImageError(
                 "A picture must be sent as bytes or as base64 text (JPEG, PNG, WebP, GIF, BMP or "
                 f"TIFF), but got {shown!r}. A path or s3:// URI is read only below what the "
-                f"variable {VARIABLE} of the model's own process named when it was loaded."
+                f"variable {VARIABLE} of the model's own process named when it was loaded, and in "
+                "a notebook below the pictures of the model's dataset."
             )
         return found
 

@@ -64,7 +64,7 @@ def record_models(
             scorer = _trial_scorer(experiment, folder, trial, dataset, splits)
             scorer.save(Path(scratch) / "model")
             example = dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS])
-            record.log_model(Path(scratch) / "model", example)
+            record.log_model(Path(scratch) / "model", example, pictures=dataset.images_root)
     drop_weights(folder, {trial.number for trial in kept})
 
 

@@ -31,7 +31,9 @@ from ni_platform.tracking.store import connect
 def logged(dataset: Dataset, scorer_folder: Path) -> tuple[str, str]:
     """Run id and model URI of a run that logged the tiny regressor."""
     with RunRecord.start("planted") as run:
-        uri = run.log_model(scorer_folder, dataset.inputs([0, 1, 2, 3]))
+        uri = run.log_model(
+            scorer_folder, dataset.inputs([0, 1, 2, 3]), pictures=dataset.images_root
+        )
     return run.run_id, uri
 
 

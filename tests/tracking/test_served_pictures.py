@@ -128,9 +128,9 @@ def test_a_root_that_names_nothing_is_said_at_the_start(root: str) -> None:
 def test_a_loaded_model_reads_what_its_process_named(
     dataset: Dataset, scorer_folder: Path, monkeypatch: pytest.MonkeyPatch, s3: str
 ) -> None:
-    """In a notebook as on a server: paths and URIs below the roots give the rates of the bytes."""
+    """Paths and URIs below the roots, and those of its dataset, give the rates of the bytes."""
     with RunRecord.start("planted") as run:
-        uri = run.log_model(scorer_folder, dataset.inputs([0, 1]))
+        uri = run.log_model(scorer_folder, dataset.inputs([0, 1]), pictures=dataset.images_root)
     boto3.client("s3").create_bucket(Bucket="served")
     frame = dataset.inputs([5, 6])
     data = [Path(path).read_bytes() for path in frame["image"]]
@@ -139,11 +139,13 @@ def test_a_loaded_model_reads_what_its_process_named(
         storage.write_bytes(place, content)
     model = mlflow.pyfunc.load_model(uri)
     expected = model.predict(frame.assign(image=pd.Series(data, dtype=object)))
-    for cells in (list(frame["image"]), remote):
+    local = list(frame["image"])
+    np.testing.assert_array_equal(model.predict(frame), expected)
+    for cells in (remote, ["/etc/passwd", None], [f"{dataset.root}/dataset.yaml", None]):
         with pytest.raises(mlflow.MlflowException, match=VARIABLE):
             model.predict(frame.assign(image=cells))
 
-    monkeypatch.setenv(VARIABLE, os.pathsep.join([dataset.images_root, "s3://served/ads"]))
+    monkeypatch.setenv(VARIABLE, "s3://served/ads")
     model = mlflow.pyfunc.load_model(uri)
-    for cells in (list(frame["image"]), remote):
+    for cells in (local, remote):
         np.testing.assert_array_equal(model.predict(frame.assign(image=cells)), expected)
