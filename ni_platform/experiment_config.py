@@ -178,7 +178,7 @@ def resolve(
         # MLflow takes seconds to import; a mistyped experiment is told at once.
         from ni_platform.tracking.run_queries import download_artifact, read_run
 
-        values = json.loads(download_artifact(from_run, "config.json").read_text())
+        values = json.loads(download_artifact(from_run, "config.json").read_text(encoding="utf-8"))
         config = from_dict(ExperimentConfig, values)
         data = data or read_run(from_run).tags.get("ni.dataset")
     elif experiment is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import pandas as pd
 
 from ni_platform.attribution.config import AttributionConfig
 from ni_platform.attribution.explain import explain as explain_rows
+from ni_platform.data import storage
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import TEST_PARTS, SplitConfig, row_groups
 from ni_platform.errors import ConfigError, DatasetError
@@ -142,16 +143,12 @@ def _target(output: str, endings: tuple[str, ...]) -> Path:
 
 def _write_whole(table: pd.DataFrame, target: Path) -> None:
     """Write a table, which appears complete or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}-unfinished")
-    try:
-        if target.suffix == ".csv":
-            table.to_csv(unfinished, index=False)
-        else:
-            table.to_parquet(unfinished, index=False)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = io.BytesIO()
+    if target.suffix == ".csv":
+        table.to_csv(content, index=False)
+    else:
+        table.to_parquet(content, index=False)
+    storage.write_bytes(target, content.getvalue())
 
 
 def explain_model(

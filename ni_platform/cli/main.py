@@ -53,8 +53,13 @@ def main() -> None:
             # A character that the terminal lacks is replaced, where it would end the command.
             stream.reconfigure(errors="replace")
     termination.unwind_on_sigterm()
-    status = _run()
-    sys.exit(status if termination.received is None else termination.received)
+    try:
+        sys.exit(_run())
+    finally:
+        if termination.received is not None:
+            # Whatever its cleaning up met: the same signal may have ended what it works with.
+            click.echo("stopped by SIGTERM", err=True)
+            sys.exit(termination.received)
 
 
 def _run() -> int:

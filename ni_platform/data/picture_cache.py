@@ -119,7 +119,7 @@ class PictureCache:
         if total + len(data) > self.max_bytes:
             total = self._make_room(len(data))
         # Counted first: a process that dies here leaves the sum too large, never too small.
-        (self.folder / ".bytes").write_text(str(total + len(data)))
+        (self.folder / ".bytes").write_text(str(total + len(data)), encoding="utf-8")
         path.parent.mkdir(exist_ok=True)
         handle, unfinished = tempfile.mkstemp(dir=self.folder, prefix=".new-")
         try:
@@ -132,7 +132,7 @@ class PictureCache:
 
     def _total(self) -> int:
         try:
-            return int((self.folder / ".bytes").read_text())
+            return int((self.folder / ".bytes").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return sum(size for _, size, _ in self._files())
 

@@ -59,7 +59,7 @@ class StoredInsights:
         """
         if not has_artifact(run_id, _CONFIG):
             return None
-        summary = json.loads(download_artifact(run_id, _SUMMARY).read_text())
+        summary = json.loads(download_artifact(run_id, _SUMMARY).read_text(encoding="utf-8"))
         return cls(
             config=_config(run_id),
             modalities={name: _modality(values) for name, values in summary.items()},
@@ -219,7 +219,9 @@ def _figures(name: str, agreed: Agreement) -> dict[str, float]:
 
 
 def _config(run_id: str) -> InsightsConfig:
-    return from_dict(InsightsConfig, json.loads(download_artifact(run_id, _CONFIG).read_text()))
+    return from_dict(
+        InsightsConfig, json.loads(download_artifact(run_id, _CONFIG).read_text(encoding="utf-8"))
+    )
 
 
 def _modality(values: dict[str, Any]) -> ModalityInsights:

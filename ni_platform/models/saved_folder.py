@@ -58,7 +58,7 @@ def write_description(folder: Path, kind: str, **values: Any) -> None:
         "package_version": ni_platform.__version__,
         **values,
     }
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2))
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
 
 
 def read_description(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def read_description(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
     """
     path = folder / DESCRIPTION
     try:
-        description: dict[str, Any] = json.loads(path.read_text())
+        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{folder} is not a saved regressor: {DESCRIPTION} cannot be read ({error}). "

@@ -29,8 +29,8 @@ def write_report(measured: MeasuredTable, folder: Path) -> None:
     """Write table.csv, table.md, table.txt, table.png and, by domain, by_domain.csv and .png."""
     folder.mkdir(parents=True, exist_ok=True)
     long_table(measured).to_csv(folder / "table.csv", index=False)
-    (folder / "table.md").write_text(as_markdown(measured))
-    (folder / "table.txt").write_text(as_text(measured))
+    (folder / "table.md").write_text(as_markdown(measured), encoding="utf-8")
+    (folder / "table.txt").write_text(as_text(measured), encoding="utf-8")
     _figure(measured).savefig(folder / "table.png", bbox_inches="tight", dpi=150)
     if measured.table.by_domain:
         domains = by_domain(measured)

@@ -49,7 +49,7 @@ def data_checks_passed(run: RunSummary) -> Gate:
     name = "data_checks_passed"
     word = run.tags.get("ni.checks")
     try:
-        summary = json.loads(download_artifact(run.run_id, CHECKS).read_text())
+        summary = json.loads(download_artifact(run.run_id, CHECKS).read_text(encoding="utf-8"))
     except (TrackingError, ValueError) as error:
         return Gate(
             name=name, passed=False, explanation=f"There is no record of data checks: {error}"

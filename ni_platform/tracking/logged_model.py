@@ -140,7 +140,7 @@ def requirements() -> list[str]:
 
 def _input_columns(folder: Path) -> dict:
     try:
-        return json.loads((folder / "regressor.json").read_text())["schema"]
+        return json.loads((folder / "regressor.json").read_text(encoding="utf-8"))["schema"]
     except (OSError, KeyError, ValueError) as error:
         raise TrackingError(
             f"{folder} is no saved Scorer (regressor.json with a schema is missing: {error}). Pass"

@@ -282,12 +282,14 @@ class RunRecord:
     def log_json(self, value: Any, path: str) -> None:
         """Store a JSON document as the artifact `path`."""
         with self._artifact_file(path) as file:
-            file.write_text(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+            file.write_text(
+                json.dumps(value, indent=2, default=str, ensure_ascii=False), encoding="utf-8"
+            )
 
     def log_text(self, text: str, path: str) -> None:
         """Store a text, such as an HTML page, as the artifact `path`."""
         with self._artifact_file(path) as file:
-            file.write_text(text)
+            file.write_text(text, encoding="utf-8")
 
     @contextmanager
     def _artifact_file(self, path: str) -> Iterator[Path]:
@@ -350,7 +352,7 @@ class RunRecord:
 
     def _log_traceback(self, error: BaseException) -> None:
         with self._artifact_file("error.txt") as file:
-            file.write_text("".join(traceback.format_exception(error)))
+            file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
 
     def _close(self, status: str, word: str, reason: str | None = None) -> None:
         if not self._open:

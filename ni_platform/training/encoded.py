@@ -120,7 +120,7 @@ def encode_once(
     if not place.exists():
         with new_folder(place, keep=True) as scratch:
             _compute(scorer, name, dataset, dtype, scratch, progress)
-    description = json.loads((place / _DESCRIPTION).read_text())
+    description = json.loads((place / _DESCRIPTION).read_text(encoding="utf-8"))
     # A plain array, though of a mapped file: only those are pickled without a copy.
     values = np.asarray(np.load(place / _OUTPUTS, mmap_mode="r"))
     return Encoded(values=values, bfloat16=description["bfloat16"])
@@ -182,7 +182,9 @@ def _compute(
             progress(len(part))
     assert isinstance(values, np.memmap)  # a dataset has rows  # noqa: S101
     values.flush()
-    (folder / _DESCRIPTION).write_text(json.dumps({"bfloat16": kind == torch.bfloat16}))
+    (folder / _DESCRIPTION).write_text(
+        json.dumps({"bfloat16": kind == torch.bfloat16}), encoding="utf-8"
+    )
 
 
 def _outputs(

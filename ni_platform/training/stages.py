@@ -193,14 +193,14 @@ def _claim(folder: Path, tasks: Sequence[StageTask], workers: int, resume: bool)
             raise ConfigError(
                 f"{folder} holds a training run; resume it, delete it or choose another folder"
             )
-        if path.read_text() != description:
+        if path.read_text(encoding="utf-8") != description:
             raise ConfigError(
                 f"the run in {folder} was started with other stages, rows, settings or number "
                 "of workers; resume it with the same, or choose another folder"
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(description)
+    path.write_text(description, encoding="utf-8")
 
 
 def _describe(task: StageTask) -> dict[str, object]:

@@ -97,7 +97,7 @@ class StageResult:
         path = folder / RESULT_FILE
         if not path.exists():
             return None
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         return cls(
             name=content["name"],
             folder=folder,

@@ -200,7 +200,7 @@ class SweepFolder:
         """
         if not self.definition.exists():
             raise ConfigError(_no_sweep(self))
-        content: dict[str, Any] = json.loads(self.definition.read_text())
+        content: dict[str, Any] = json.loads(self.definition.read_text(encoding="utf-8"))
         return from_dict(SweepConfig, content["config"]), content["run_id"]
 
 

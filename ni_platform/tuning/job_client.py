@@ -115,7 +115,7 @@ def _token() -> str | None:
     if not named and not path.exists():
         return None
     try:
-        token = path.read_text().strip()
+        token = path.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ClusterError(f"The token file {path} cannot be read ({error}). {_REMEDY}") from error
     if not token:

@@ -112,7 +112,9 @@ def notes(folder: SweepFolder) -> Iterator[dict[str, str]]:
     folder.path.mkdir(parents=True, exist_ok=True)
     path = folder.path / "fetched.json"
     with FileLock(f"{path}.lock"):
-        notes: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        notes: dict[str, str] = (
+            json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        )
         try:
             yield notes
         finally:

@@ -202,5 +202,5 @@ def _record(promotion: WinnerPromotion) -> None:
     record.log_metrics(figures)
     record.log_json(content, FILE_NAME)
     path = winner.folder.path / FILE_NAME
-    path.write_text(json.dumps(content, indent=1, default=str))
+    path.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
     send(winner.folder, path)

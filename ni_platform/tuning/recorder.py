@@ -162,7 +162,7 @@ class Recorder:
 
     def _read_offset(self) -> int:
         path = self._folder.written
-        return int(json.loads(path.read_text())["bytes"]) if path.exists() else 0
+        return int(json.loads(path.read_text(encoding="utf-8"))["bytes"]) if path.exists() else 0
 
     def _write_offset(self) -> None:
         write_bytes(self._folder.written, json.dumps({"bytes": self._offset}).encode())

@@ -85,8 +85,10 @@ def report_sweep(
     drawn, notes = _draw(summary, axes, found, folder)
     trial_table(summary).to_csv(folder / TABLE, index=False)
     promoted = sweep_folder.path / PROMOTION_FILE
-    promotion = json.loads(promoted.read_text()) if promoted.exists() else None
-    (folder / PAGE).write_text(report_page(summary, drawn, notes, folder, promotion))
+    promotion = json.loads(promoted.read_text(encoding="utf-8")) if promoted.exists() else None
+    (folder / PAGE).write_text(
+        report_page(summary, drawn, notes, folder, promotion), encoding="utf-8"
+    )
     if output is not None:
         shutil.copytree(folder, output, dirs_exist_ok=True)
     on_event("recording the report")

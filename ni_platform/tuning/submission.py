@@ -153,7 +153,11 @@ def read_submission(name: str) -> Submission:
 def find_submission(name: str) -> Submission | None:
     """Return the last submission of the sweep `name` from this folder; None without any."""
     path = _path(name)
-    return from_dict(Submission, json.loads(path.read_text())) if path.exists() else None
+    return (
+        from_dict(Submission, json.loads(path.read_text(encoding="utf-8")))
+        if path.exists()
+        else None
+    )
 
 
 def list_submissions() -> list[str]:

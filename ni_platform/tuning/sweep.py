@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -235,7 +236,7 @@ def _run_trials(
             for trouble in ray.get(keeper.take_troubles.remote()):
                 on_event(trouble)
             ray.kill(keeper)
-        except ray.exceptions.RayActorError:
+        except ray.exceptions.RayError:
             written = False  # it died, which whoever asked it before has told
     return written
 
@@ -257,15 +258,8 @@ def _follow(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEv
                 told = time.monotonic()
                 _log_progress(record, progress)
     except (KeyboardInterrupt, SystemExit):
-        on_event("stopping: trials under way come to the end of an epoch, and are resumed later")
-        ray.get(keeper.stop.remote())
-        lanes.wait(SECONDS_TO_STOP)
-        progress = ray.get(keeper.progress.remote())
-        on_event(
-            f"stopped after {progress.ended} of {progress.trials} trials; `ni sweep resume "
-            f"{record.run_name}` goes on"
-        )
-        _log_progress(record, progress)
+        with suppress(ray.exceptions.RayError):  # the same signal may have ended Ray's processes
+            _stop(lanes, keeper, record, on_event)
         raise
     progress = ask_keeper(keeper.progress.remote())
     on_event(progress)
@@ -277,6 +271,19 @@ def _follow(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEv
         raise TrainingError(
             f"the sweep cannot go on: {reason}; what is done is kept, mend the cause and resume it"
         )
+
+
+def _stop(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEvent) -> None:
+    """Let the trials under way come to the end of an epoch."""
+    on_event("stopping: trials under way come to the end of an epoch, and are resumed later")
+    ray.get(keeper.stop.remote())
+    lanes.wait(SECONDS_TO_STOP)
+    progress = ray.get(keeper.progress.remote())
+    on_event(
+        f"stopped after {progress.ended} of {progress.trials} trials; `ni sweep resume "
+        f"{record.run_name}` goes on"
+    )
+    _log_progress(record, progress)
 
 
 def _log_progress(record: RunRecord, progress: SweepProgress) -> None:

@@ -439,3 +439,16 @@ def table_dataset(
         target=Target(impressions="impressions", clicks="clicks"),
     )
     return Dataset(folder, manifest, contents)
+
+
+def test_a_row_of_totals_is_found(planted):
+    """The last line of a report, in a folder that was written by hand."""
+    columns, target = planted.manifest.columns, planted.manifest.target
+    total = planted.contents.iloc[[0]].assign(
+        **{columns.content_id: "Total", columns.ab_test: None}
+        | {name: planted.contents[name].sum() for name in target.declared.values()}
+    )
+    contents = pd.concat([planted.contents, total], ignore_index=True)
+    found = failures(Dataset(planted.root, planted.manifest, contents))
+    rows = [rows for (_, rule), rows in found.items() if "totals of all other rows" in rule]
+    assert rows == [["Total"]]

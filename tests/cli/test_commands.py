@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,3 +50,29 @@ def test_an_unknown_command_is_a_usage_error():
 
     assert done.returncode == 2
     assert "trian" in done.stderr
+
+
+_TOLD_TO_STOP = """
+import time
+from ni_platform.cli import main
+def work(**_):
+    try:
+        print("up", flush=True)
+        time.sleep(600)
+    except SystemExit:
+        {ending}
+main.group.main = work
+main.main()
+"""
+
+
+@pytest.mark.parametrize("ending", ["raise", "raise RuntimeError('a process of Ray has gone')"])
+def test_sigterm_ends_with_143(ending):
+    """A command that is told to stop cleans up and says so, whatever its cleaning up meets."""
+    script = _TOLD_TO_STOP.format(ending=ending)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout.readline() == b"up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 from ni_platform.cli.main import group
 from ni_platform.data.splits import SplitConfig
 from ni_platform.data.synthetic import make_synthetic
-from ni_platform.errors import ConfigError, WeightsError
+from ni_platform.errors import BusyError, ConfigError, WeightsError
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.metrics.evaluation import evaluate
@@ -59,6 +60,16 @@ def data(tmp_path_factory) -> str:
 def home(ni_home, tmp_path) -> Path:
     """A folder with an empty store."""
     return tmp_path
+
+
+def test_a_table_is_measured_by_one_process_at_a_time(data, home):
+    """A second `ni table` of the same name and data is told which process measures it."""
+
+    def again(event):
+        run_table(TABLE, data, rows=("linear",), replicates=2)
+
+    with pytest.raises(BusyError, match=rf"Table tests.table is held by process {os.getpid()} of"):
+        run_table(TABLE, data, rows=("linear",), replicates=2, on_event=again)
 
 
 def test_figures_rows_and_reuse(data, home):

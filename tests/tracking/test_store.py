@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import shlex
 import shutil
 import socket
 import subprocess
@@ -11,11 +12,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from sqlalchemy.engine import make_url
 
 from ni_platform.cli.ui import command as ui
 from ni_platform.data.dataset import Dataset
@@ -25,6 +29,17 @@ from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.promotion import promote
 from ni_platform.tracking.run_record import RunRecord, download_artifact, read_run
 from ni_platform.tracking.store import connect, state_folder, tracking_uri, ui_command
+
+
+def test_two_first_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder without a database yet, processes that begin at once all find one."""
+    monkeypatch.setenv("NI_HOME", str(tmp_path / "new"))
+    script = "from ni_platform.tracking.store import connect; connect()"
+    started = [
+        subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    assert [(p.communicate()[1].decode()[-500:], p.returncode)[1] for p in started] == [0, 0]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["mlflow.db"]
 
 
 def test_default_store_is_a_folder(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +82,11 @@ def test_any_name_of_the_state_folder(
         served = mlflow.pyfunc.load_model("models:/planted@champion").predict(frame)
         np.testing.assert_allclose(np.ravel(served), scorer.predict(frame), rtol=1e-6)
     assert download_artifact(run_id, "checks/summary.json").is_file()
+    command = shlex.split(ui_command())
+    uri = command[command.index("--backend-store-uri") + 1]
+    root = command[command.index("--default-artifact-root") + 1]
+    assert make_url(uri).database == str(home / "mlflow.db")
+    assert url2pathname(urlsplit(root).path) == str(home / "artifacts")
     assert list(tmp_path.iterdir()) == [tmp_path / "outer"]
     beside = [path for path in (tmp_path / "outer").rglob("*") if not path.is_relative_to(home)]
     assert all(home.is_relative_to(path) for path in beside)
@@ -77,6 +97,13 @@ def test_state_folder_defaults_to_the_current_folder(monkeypatch: pytest.MonkeyP
     """NI_HOME unset means .ni in the current folder."""
     monkeypatch.delenv("NI_HOME")
     assert state_folder() == Path.cwd() / ".ni"
+
+
+def test_a_home_of_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ~ that stands for no folder is an error that names the setting."""
+    monkeypatch.setenv("NI_HOME", "~nobody-of-this-name/ni")
+    with pytest.raises(TrackingError, match=r"NI_HOME \(~nobody-of-this-name/ni\) begins with ~"):
+        connect()
 
 
 def test_named_database_wins(

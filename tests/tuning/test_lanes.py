@@ -137,15 +137,7 @@ def test_what_keeps_lanes_from_working_ends_the_sweep_with_its_reason(folder):
         raise RuntimeError("planted")
 
     with pytest.raises(TrainingError, match=r"cannot go on: RuntimeError: planted .*resume it"):
-<<<<<<< HEAD
         run(toy_config(6, concurrent=1), folder, make_nothing)
-=======
-        run(toy_config(6), folder, make_nothing)
-    with pytest.raises(
-        TrainingError, match=r"no trial 4: the space toy_space.failing .*planted at"
-    ):
-        run(toy_config(6, space="toy_space.failing"), folder, lambda config: Toy())
->>>>>>> spaces
 
 
 def test_what_keeps_the_keeper_from_starting_is_told_in_its_words(folder):

@@ -239,6 +239,12 @@ def test_a_trial_is_what_ni_train_makes_of_its_config(grown):
         assert fused[name] == pytest.approx(winner.metrics[name], rel=1e-3), name
 
 
+def test_a_finished_sweep_says_so(grown):
+    """`ni sweep resume` of a sweep that has all its trials says that it was finished already."""
+    result = CliRunner().invoke(resume_command, ["tiny"], catch_exceptions=False)
+    assert f"was finished already: its {grown.config.trials} trials have ended" in result.output
+
+
 def test_another_sweep_of_the_same_name_is_refused(grown):
     """Other settings, fewer trials, another driver, other data."""
     for other in (config(6, keep=3), config(6, seed=1), config(5)):

@@ -15,7 +15,7 @@ from ni_platform.cli.sweep.promote import command
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import split_dataset
 from ni_platform.data.synthetic import make_synthetic
-from ni_platform.errors import ConfigError
+from ni_platform.errors import BusyError, ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.experiment_config import ExperimentConfig, Pretraining
 from ni_platform.metrics.best_of import best_of_many
@@ -111,6 +111,17 @@ def test_the_best_trial_is_judged_once(dataset):
     other = promote_winner("planted", "model", trial=3)
     assert (other.winner.rank, other.run_id == run.run_id) == (2, False)
     assert len(list_runs()) == 2
+
+
+def test_a_winner_is_promoted_by_one_process_at_a_time(dataset):
+    """A second promotion of the same sweep is told which process does it."""
+    write_sweep(TABULAR, dataset.root, trial_events(0, [0.1]))
+
+    def again(event):
+        promote_winner("planted", "shop")
+
+    with pytest.raises(BusyError, match=r"winner of sweep planted is held by process \d+ of"):
+        promote_winner("planted", "shop", on_event=again)
 
 
 def test_without_stored_predictions_luck_is_not_estimated(dataset):

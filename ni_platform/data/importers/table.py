@@ -277,4 +277,4 @@ def _sample(rows: pd.DataFrame, content_id: str, *columns: str) -> str:
         f"{row[content_id]!s} (" + ", ".join(f"{name}={row[name]!s}" for name in columns) + ")"
         for _, row in shown.iterrows()
     ]
-    return "; ".join(parts) + ("; ..." if len(rows) > _SHOWN else "")
+    return "; ".join(parts) + ("; and more" if len(rows) > _SHOWN else "")

@@ -125,7 +125,7 @@ def pixel_normalization(weights: str) -> tuple[tuple[float, ...], tuple[float, .
     Read from the weights' preprocessor_config.json; ImageNet's where there is none.
     """
     path = locate(weights) / "preprocessor_config.json"
-    settings = json.loads(path.read_text()) if path.is_file() else {}
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     mean = settings.get("image_mean") or _IMAGENET_MEAN
     std = settings.get("image_std") or _IMAGENET_STD
     return tuple(255 * value for value in mean), tuple(255 * value for value in std)

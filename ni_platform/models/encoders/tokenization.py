@@ -106,12 +106,12 @@ class TextTokenizer:
             "pad_id": self.pad_id,
             "separator": self.separator,
         }
-        (folder / "settings.json").write_text(json.dumps(settings, indent=2))
+        (folder / "settings.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> TextTokenizer:
         """Read what `save` wrote."""
-        settings = json.loads((folder / "settings.json").read_text())
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
         return cls(Tokenizer.from_file(str(folder / "tokenizer.json")), **settings)
 
 
