@@ -232,7 +232,7 @@ def test_rows_that_do_not_fit_are_rejects_and_an_empty_last_field_is_fine(
     (tmp_path / "log.csv").write_bytes(
         b"ad,note,device,clicked\n"
         b"a,x,phone,1\n"  # 2
-        b'a,"two\nlines",phone,0,\n'  # 3 and 4
+        b'a,"two\nlines",phone,0,""\n'  # 3 and 4
         b"b,x,desk,1,7\n"  # 5
         b'b,5" screen,desk,1\n'  # 6
         b"b,desk,1\n"  # 7
@@ -258,6 +258,7 @@ def test_rows_that_do_not_fit_are_rejects_and_an_empty_last_field_is_fine(
         (b'a,"say \\"hi\\" now",phone,1\n', r'line 6: .* written as \\"'),
         (b'a,"say \\"",phone,1\nb,"go \\"",desk,0\n', r'line 6: .* written as \\"'),
         (b'a,"Best ever,phone,1\nb,x,desk,0\nb,y",desk,1\n', r"line 6 .*holds rows \(b,x,desk,0"),
+        (b'a,"Best,phone,1\nb,y",x,desk,1\n', r"line 6 has 5 columns, not 4, and goes on over 2"),
         (b'a,"5 inch,phone,1\nb,"7 inch,desk,0\n', "line 6: "),
         (b'a,"never closed,phone,1\nb,x,desk,0\n', "line 6: "),
         (b'a,"x" y,phone,1\n', "line 6: "),

@@ -323,6 +323,14 @@ def test_a_spec_that_may_be_read_wrongly_is_one_message(text, message, tmp_path)
         LogSpec.load(path)
 
 
+def test_a_spec_that_is_no_text_is_one_message(tmp_path):
+    """Latin-1 is no YAML, which is in UTF-8."""
+    (tmp_path / "log.yaml").write_bytes("name: Köln".encode("latin-1"))
+
+    with pytest.raises(DatasetError, match="not valid YAML"):
+        LogSpec.load(tmp_path / "log.yaml")
+
+
 def test_drop_rules_compare_what_is_the_same(tmp_path):
     """1 is 1.0 and true is True; null never matches; what is no number is a reject, not kept."""
     write(

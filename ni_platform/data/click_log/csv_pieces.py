@@ -154,8 +154,7 @@ class _Reader:
         for row in np.unique(np.searchsorted(closed, inner)):
             start = int(closed[row - 1]) + 1 if row else 0
             text = data[start : closed[row] + 1].decode("utf-8")
-            cells_of_row = next(self._parsed([text]))
-            check_no_rows_inside(cells_of_row, int(lines[row]), self.name, self.header)
+            self._fitted(next(self._parsed([text])), int(lines[row]))
         return used, lines, newlines
 
     def _with_arrow(self, data: bytes, lines: np.ndarray) -> Piece | None:
@@ -166,7 +165,7 @@ class _Reader:
 
         def skip(row: pa.csv.InvalidRow) -> str:
             nonlocal mended
-            ends = row.text.rstrip("\r\n").endswith(self.header.delimiter)
+            ends = row.text.rstrip("\r\n").removesuffix('""').endswith(self.header.delimiter)
             mended |= row.actual_columns == wide + 1 and ends
             mended |= row.actual_columns == wide - 1 and self.header.unnamed_last
             broken[row.number - 1] = _count(row.actual_columns, wide)
@@ -220,13 +219,12 @@ class _Reader:
         try:
             for row in reader:
                 place, done = line + done, reader.line_num
-                whole = fitted(row, self.header) if row else [""] * wide
+                whole = self._fitted(row, place) if row else [""] * wide
                 if whole is None:
                     broken.append((place, _count(len(row), wide)))
                 elif strange := _strange(whole[i] for i in wanted):
                     broken.append((place, f"{strange!r} is no text in its encoding"))
                 else:
-                    check_no_rows_inside(whole, place, self.name, self.header)
                     rows.append(whole)
                     lines.append(place)
         except csv.Error as error:
@@ -240,6 +238,21 @@ class _Reader:
         )
         used = end - len("".join(texts[done:]).encode(*BYTES))
         return self._piece(table, np.array(lines, dtype=np.int64), broken), used, done
+
+    def _fitted(self, row: list[str], line: int) -> list[str] | None:
+        """The row, None if it does not fit; raises DatasetError where it has swallowed others."""
+        whole = fitted(row, self.header)
+        if whole is not None:
+            check_no_rows_inside(whole, line, self.name, self.header)
+            return whole
+        wide, lines = len(self.header.names), self.header.delimiter.join(row).splitlines()
+        if len(lines) > 1 and any(part.count(self.header.delimiter) + 1 == wide for part in lines):
+            raise DatasetError(
+                f"{self.name} line {line} {_count(len(row), wide)}, and goes on over {len(lines)} "
+                "lines of which some are rows: a quote in it is not closed. Double quotes inside "
+                "of fields, or remove the stray one."
+            )
+        return None
 
     def _parsed(self, texts: Sequence[str]) -> Any:
         csv.field_size_limit(_LARGEST_FIELD)

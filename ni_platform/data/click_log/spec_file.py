@@ -27,15 +27,13 @@ def texts_and_numbers(data: bytes, name: str) -> Any:
         DatasetError: `name` is no YAML, or gives a key twice.
 
     """
-    loader = yaml.SafeLoader(data)
     try:
+        loader = yaml.SafeLoader(data)
         node = loader.get_single_node()
         _keep_texts(node, name, "", [])
         return None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DatasetError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
-    finally:
-        loader.dispose()
 
 
 def _keep_texts(node: yaml.Node | None, name: str, key: str, above: list[yaml.Node]) -> None:
