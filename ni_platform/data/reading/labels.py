@@ -106,10 +106,8 @@ def labels_and_faults(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, dict[in
         column = column.cast(column.type.storage_type)
     if pa.types.is_nested(column.type):
         raise CellError(f"{column.type}, not one value per row: write its parts as columns")
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
     chunks, faults, start = [], dict[int, str](), 0
-    for chunk in column.unify_dictionaries().chunks:
+    for chunk in _encoded(column).chunks:
         labels, wrong = _relabelled(chunk)
         chunks.append(labels)
         if wrong:
@@ -131,6 +129,20 @@ def scalars(values: pa.Array) -> list[Any]:
 def is_null(cell: Any) -> bool:
     """Whether a cell is null; a list or text never is."""
     return np.ndim(cell) == 0 and not isinstance(cell, str | bytes) and bool(pd.isna(cell))
+
+
+def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Dictionary-encode a column; where Arrow cannot, as of float16, each row has its own level."""
+    if pa.types.is_dictionary(column.type):
+        return column.unify_dictionaries()
+    try:
+        return column.dictionary_encode().unify_dictionaries()
+    except pa.ArrowNotImplementedError:
+        rows = [pa.array(range(len(chunk)), pa.int32()) for chunk in column.chunks]
+        return pa.chunked_array(
+            [pa.DictionaryArray.from_arrays(*pair) for pair in zip(rows, column.chunks)],
+            pa.dictionary(pa.int32(), column.type),
+        )
 
 
 def _relabelled(chunk: pa.DictionaryArray) -> tuple[pa.DictionaryArray, dict[int, str]]:

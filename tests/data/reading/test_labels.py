@@ -75,3 +75,11 @@ def test_a_text_is_not_trimmed_or_composed():
     assert text("e\N{COMBINING ACUTE ACCENT}") == "e\N{COMBINING ACUTE ACCENT}"
     assert text("caf\N{LATIN SMALL LETTER E WITH ACUTE}".encode()) == "café"
     assert text(2012) == "2012"
+
+
+def test_floats_of_two_bytes_are_labels():
+    """Arrow cannot dictionary-encode them; they are named as others are, and rounded ones told."""
+    cells = pa.chunked_array([pa.array([np.float16(3), None, np.float16(0.1)], pa.float16())])
+    assert labels_of(cells).to_pylist() == ["3", None, "0.1"]
+    with pytest.raises(CellError, match="the same for several integers"):
+        labels_of(pa.chunked_array([pa.array([np.float16(2048)], pa.float16())]))
