@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -62,7 +63,8 @@ def unpacked(path: Path, name: str) -> Iterator[tuple[IO[bytes], str]]:
                 while layer.read(_AT_ONCE):
                     pass
     except _BROKEN as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # A damaged archive sends its reader to places before its start.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise DatasetError(
             f"{name} is cut short or damaged ({str(error) or type(error).__name__}): copy or "
@@ -142,6 +144,7 @@ class _RawZstandard(io.RawIOBase):
     def __init__(self, stream: IO[bytes]) -> None:
         self._source = stream
         self._unpack = pa.CompressedInputStream(stream, "zstd")
+        self._earlier: list[pa.CompressedInputStream] = []
 
     def readable(self) -> bool:
         return True
@@ -153,6 +156,7 @@ class _RawZstandard(io.RawIOBase):
         if offset or whence != io.SEEK_SET:
             raise io.UnsupportedOperation("a zstd stream goes back to its start only")
         self._source.seek(0)
+        self._earlier.append(self._unpack)  # one that is collected closes the source
         self._unpack = pa.CompressedInputStream(self._source, "zstd")
         return 0
 

@@ -90,3 +90,16 @@ def test_a_workbook_is_refused_with_the_remedy(tmp_path):
         for name in ("t.xlsx", "t.csv"):
             with pytest.raises(DatasetError, match=r"workbook .*save the sheet as CSV UTF-8"):
                 read(tmp_path, name, content)
+
+
+def test_an_archive_that_lost_bytes_in_its_middle_is_damaged(tmp_path):
+    """Its directory then points to before its start, which the system calls an invalid argument."""
+    content = PACKED["t.csv.zip"]
+    with pytest.raises(DatasetError, match="cut short or damaged"):
+        read(tmp_path, "t.csv.zip", content[:100] + content[200:])
+
+
+def test_a_small_zstd_file_is_read_whatever_is_collected_meanwhile(tmp_path):
+    """Going back to the start of the stream must not close the file beneath it."""
+    content = pa.Codec("zstd").compress(b"id,shown\na,1\n", asbytes=True)
+    assert read(tmp_path, "t.csv.zst", content) == (["a"], [1])
