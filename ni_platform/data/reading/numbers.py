@@ -38,7 +38,12 @@ NULLS = frozenset(
 """Cells of a column of numbers that say that there is none, in lower case."""
 
 _PLAIN = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_CURRENCY = re.compile(r"(?:[A-Z]{3}|kr|Fr\.?|zł|R\$)")
+# Named one by one: TSD, MIO, MRD, PCT and BPS look like codes of currencies, and change the number.
+_CURRENCY = re.compile(
+    r"AED|ARS|AUD|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HUF|IDR|ILS|INR|ISK|JPY|KRW|"
+    r"MXN|MYR|NGN|NOK|NZD|PEN|PHP|PLN|RON|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR|"
+    r"kr|Fr\.?|zł|Kč|Ft|R\$"
+)
 _SPACES = "\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE} "
 _GROUPS: dict[Decimals, str] = {".": ",'’ ", ",": ".'’ "}
 
@@ -82,7 +87,10 @@ def numbers_of(
     elif pa.types.is_null(kind):
         found = [None] * len(column)
     else:
-        raise NumberError(0, f"the column holds {column.type}, no numbers")
+        raise NumberError(
+            0,
+            f"is of the type {column.type}, no number: convert the column, or declare it otherwise",
+        )
     return _as_series(found)
 
 

@@ -82,6 +82,9 @@ def test_what_may_be_two_numbers_is_refused(cells, options, position):
         (["1.5", "1,5"], 1),
         (["1-2"], 0),
         (["(3)"], 0),
+        (["5 TSD"], 0),
+        (["1.2 MIO"], 0),
+        (["30 BPS"], 0),
     ],
 )
 def test_what_is_no_number_is_refused_with_its_place(cells, position):
@@ -100,3 +103,9 @@ def test_nulls_of_all_kinds_are_null():
 def test_large_whole_numbers_with_nulls_stay_whole():
     """64 bits are not passed through a float."""
     assert read(["9007199254740993", None])[0] == 9007199254740993
+
+
+def test_a_column_of_another_type_is_told_with_its_type():
+    """Times and lists are no numbers, also where every cell is null."""
+    with pytest.raises(NumberError, match=r"is of the type timestamp\[ms\], no number: convert"):
+        numbers_of(pa.chunked_array([pa.array([None], pa.timestamp("ms"))]), whole=False)
