@@ -19,18 +19,22 @@ _SIGNS = "€§©®°«»‘’‚“”„–—…•™×\N{NO-BREAK SPACE}"
 _POUNDS = re.compile(r"£(?=\s?\d)")
 _LANGUAGES = (
     "äöüÄÖÜßé",
-    "àâæçéèêëîïôœùûüÿÀÂÆÇÉÈÊËÎÏÔŒÙÛÜŸ",
+    "àâæçéèêëîïôœùûüÿÀÂÆÇÉÈÊËÎÏÔŒÙÛÜ",
     "áéíñóúüÁÉÍÑÓÚÜ¿¡",
     "àáâãçéêíóôõúüÀÁÂÃÇÉÊÍÓÔÕÚÜ",
-    "àèéìíîòóùúÀÈÉÌÎÒÓÙÚ",
+    "àèéìîòóùÀÈÉÌÒÓÙ",
     "åäöæøéüÅÄÖÆØÉÜ",
-    "áäçéèëïíóöüúÁÄÇÉÈËÏÍÓÖÜÚ",
+    "äçéèëïöüÄÇÉÈËÏÖÜ",
+    "áéëíïóöúüÁÉËÍÏÓÖÚÜ",
 )
 """Letters of German, French, Spanish, Portuguese, Italian, the Scandinavian languages and Dutch.
 
 Text in another encoding of one byte per character, read as Windows-1252, mixes letters that no
-language has together: Polish becomes `¹ê³`, Czech `øìù`.
+language has together: Polish becomes `¹ê³`, Czech `øìù`, `Èeská`.
 """
+_LETTER = r"[^\W\d_]"
+_MISPLACED = re.compile(rf"(?<={_LETTER})(?:[„‚]|[“”«»§•€©°](?={_LETTER}))|õ(?!e)")
+"""What stands within words if DOS and Macintosh are read as Windows, and `ő` of Hungarian."""
 
 
 def encoding_of(data: bytes, name: str, *, complete: bool = True, first_line: int = 1) -> str:
@@ -114,6 +118,9 @@ def _is_western(data: bytes) -> bool:
     try:
         text = _POUNDS.sub("", data.decode("cp1252"))
     except UnicodeDecodeError:
+        return False
+    unclosed = set("„‚") & set(text) and not set("“”‘’«»") & set(text)
+    if unclosed or _MISPLACED.search(text):
         return False
     special = {character for character in text if ord(character) > 127} - set(_SIGNS)
     rare = sum(map(text.count, special)) < 0.2 * sum(character.isalpha() for character in text)
