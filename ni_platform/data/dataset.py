@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ni_platform.data import picture_cache, storage, vectors
 from ni_platform.data.checksums import remote_digests, write_checksums
@@ -284,7 +285,13 @@ def _filled(
         _place(source, folder / str(manifest.images) / name)
     table = folder / manifest.contents
     table.parent.mkdir(parents=True, exist_ok=True)
-    contents.reset_index(drop=True).to_parquet(table, index=False)
+    try:
+        contents.reset_index(drop=True).to_parquet(table, index=False)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DatasetError(
+            f"Cells of a column must be of one type that Parquet holds, but {error.args}: convert "
+            "the column, to texts if nothing else fits."
+        ) from error
     manifest.save(folder / FILE_NAME)
     return folder
 

@@ -220,3 +220,18 @@ def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, files, monkeypatc
         write_dataset(out, MANIFEST, pd.concat([CONTENTS] * 2000), files)
     assert caught.value.__cause__.errno == errno.ENOSPC
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("cells", [["a", True], ["a", [1]], [2**70, 1], ["\ud800", "a"]])
+def test_a_frame_that_parquet_cannot_hold_is_refused(tmp_path, cells):
+    """Mixed cells, numbers beyond 64 bits and halves of characters are one error, not Arrow's."""
+    manifest = Manifest(
+        name="mixed",
+        columns=Columns(content_id="id", text=("title",)),
+        target=Target(impressions="shown", clicks="clicked"),
+    )
+    frame = pd.DataFrame({"id": ["1", "2"], "shown": [9, 9], "clicked": [1, 1]})
+    frame["title"] = pd.Series(cells, dtype=object)
+    with pytest.raises(DatasetError, match="of one type that Parquet holds"):
+        write_dataset(tmp_path / "data", manifest, frame)
+    assert list(tmp_path.iterdir()) == []
