@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench weights clean
+.PHONY: demo test test-slow fuzz lint bench weights clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,9 @@ test: $(INSTALLED)  ## every test but the slow ones
 
 test-slow: $(INSTALLED)  ## whole sweeps on a real cluster and in S3, killed and resumed
 	$(BIN)/pytest -m slow tests/tuning
+
+fuzz: $(INSTALLED)  ## ten thousand tables, logs and damaged files, new ones each time
+	NI_FUZZ=long $(BIN)/pytest -n 2 tests/fuzz --timeout 7200
 
 lint: $(INSTALLED)  ## style, types, layers
 	$(BIN)/ruff check .
