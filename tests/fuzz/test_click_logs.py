@@ -148,7 +148,7 @@ def _csv(draw: Any, table: pa.Table) -> tuple[str, bytes]:
     return suffix, pack(data)
 
 
-@examples(12, 1000)
+@examples(8, 500)
 @given(st.lists(files(), min_size=1, max_size=4))
 def test_every_event_counts_for_its_key(log: list[tuple[str, bytes, list[Event]]]) -> None:
     """Impressions and clicks per key are those of a count by hand, whatever type a file has."""

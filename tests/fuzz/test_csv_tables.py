@@ -50,7 +50,7 @@ def contents_of_texts(draw: Any) -> Contents:
     return Contents(names, {role: columns[role] for role in order})
 
 
-@examples(25, 3000)
+@examples(20, 2500)
 @given(st.data())
 def test_every_cell_of_a_csv_is_what_was_written(data: Any) -> None:
     """Whatever is found out about the file or said of it: rows keep their cells and pictures."""

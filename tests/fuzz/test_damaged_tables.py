@@ -75,7 +75,7 @@ def test_an_undamaged_table_is_read(name: str) -> None:
     assert table["price"].tolist() == _TABLE["price"].to_pylist()
 
 
-@examples(20, 2000)
+@examples(12, 1200)
 @given(st.data())
 def test_a_damaged_table_is_an_error_or_a_table(data: Any) -> None:
     """Whatever happened to its bytes; where a sum guards them, every cell is the one written."""
@@ -90,7 +90,7 @@ def test_a_damaged_table_is_an_error_or_a_table(data: Any) -> None:
         pd.testing.assert_frame_equal(table, read(name, FILES[name][1]))
 
 
-@examples(15, 1000)
+@examples(8, 500)
 @given(st.data())
 def test_a_packed_table_that_is_cut_short_is_never_read_in_part(data: Any) -> None:
     """Cut anywhere, what is packed gives all rows or an error."""

@@ -50,7 +50,7 @@ def cells(draw: Any, rows: int) -> list[Any]:
     return draw(st.lists(some, min_size=rows, max_size=rows))
 
 
-@examples(10, 1000)
+@examples(8, 600)
 @given(st.data())
 def test_a_frame_is_written_and_read_back_or_refused(data: Any) -> None:
     """A column of mixed cells never ends in an error of another library, nor in other cells."""

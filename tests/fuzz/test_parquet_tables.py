@@ -16,7 +16,7 @@ from ni_platform.data.importers.table import import_table
 from ni_platform.errors import NiError
 
 
-@examples(25, 3000)
+@examples(20, 2500)
 @given(st.data())
 def test_every_cell_of_a_parquet_table_is_what_was_written(data: Any) -> None:
     """Imported, or as a folder written by hand: each row keeps its cells and its picture."""

@@ -63,7 +63,7 @@ def columns(draw: Any) -> tuple[list[Decimal | None], list[str], dict[str, Any]]
     return numbers, cells, {"whole": count, "decimal": told, "comma_country": point == ","}
 
 
-@examples(30, 2500)
+@examples(15, 1500)
 @given(columns())
 def test_a_number_is_read_as_it_was_meant(
     drawn: tuple[list[Decimal | None], list[str], dict[str, Any]],
