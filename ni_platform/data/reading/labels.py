@@ -166,11 +166,13 @@ def _relabelled(chunk: pa.DictionaryArray) -> tuple[pa.DictionaryArray, dict[int
 
 def _are_labels(values: pa.Array) -> bool:
     """Whether distinct values are their own labels, as most are: no need to look at each."""
+    is_text = pa.types.is_string(values.type)
+    if not is_text and not pa.types.is_integer(values.type):
+        return False
     if values.null_count or pc.count_distinct(values).as_py() < len(values):
         return False
-    if pa.types.is_string(values.type):
-        return not pc.any(pc.match_substring_regex(values, _OTHER_LABEL), min_count=0).as_py()
-    return bool(pa.types.is_integer(values.type))
+    other = is_text and pc.any(pc.match_substring_regex(values, _OTHER_LABEL), min_count=0).as_py()
+    return not other
 
 
 @lru_cache(maxsize=1 << 16)

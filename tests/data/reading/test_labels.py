@@ -77,6 +77,14 @@ def test_a_text_is_not_trimmed_or_composed():
     assert text(2012) == "2012"
 
 
+def test_strings_of_every_type_are_labels():
+    """Types for which Arrow counts no distinct values are named all the same."""
+    for kind in (pa.string(), pa.large_string(), pa.string_view(), pa.binary()):
+        cells = pa.chunked_array([pa.array(["a", None, "3.0", "a"], kind)])
+        assert labels_of(cells).to_pylist() == ["a", None, "3", "a"]
+        assert labels_of(cells.dictionary_encode()).to_pylist() == ["a", None, "3", "a"]
+
+
 def test_floats_of_two_bytes_are_labels():
     """Arrow cannot dictionary-encode them; they are named as others are, and rounded ones told."""
     cells = pa.chunked_array([pa.array([np.float16(3), None, np.float16(0.1)], pa.float16())])
