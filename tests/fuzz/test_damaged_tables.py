@@ -17,6 +17,8 @@ from fuzz.examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ni_platform.data.click_log import LogSpec
+from ni_platform.data.click_log.events import read_events
 from ni_platform.data.reading.table import read_table
 from ni_platform.errors import DatasetError, NiError
 
@@ -28,8 +30,10 @@ _TABLE = pa.table(
         "price": [row / 8 for row in range(40)],
         "shown": [1000 + row * row for row in range(40)],
         "clicked": list(range(40)),
+        "click": [row % 2 for row in range(40)],
     }
 )
+_LOG = LogSpec(name="log", content="id", clicked="click", categorical=("title",))
 _GUARDED = ("gzip", "bz2", "xz", "zip", "tar.gz")
 """Packings that carry a sum of what they hold."""
 
@@ -88,6 +92,22 @@ def test_a_damaged_table_is_an_error_or_a_table(data: Any) -> None:
     assert isinstance(table, pd.DataFrame)
     if name in _GUARDED:
         pd.testing.assert_frame_equal(table, read(name, FILES[name][1]))
+
+
+@examples(8, 500)
+@given(st.data())
+def test_a_damaged_log_is_an_error_or_events_and_rejects(data: Any) -> None:
+    """Whatever happened to its bytes: as many good and bad rows as rows, or one error."""
+    name = data.draw(st.sampled_from(sorted(FILES)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"log{FILES[name][0]}"
+        path.write_bytes(data.draw(damaged(FILES[name][1])))
+        try:
+            pieces = list(read_events(path, _LOG))
+        except NiError:
+            return
+    for piece in pieces:
+        assert len(piece.events) + len(piece.rejects) == piece.rows
 
 
 @examples(8, 500)
