@@ -16,10 +16,10 @@ demo: $(INSTALLED)  ## planted data, checks, staged training, evaluation, promot
 	$(BIN)/ni demo
 
 test: $(INSTALLED)  ## every test but the slow ones
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow"
 
-test-slow: $(INSTALLED)  ## whole sweeps on a real cluster and in S3, killed and resumed
-	$(BIN)/pytest -m slow tests/tuning
+test-slow: $(INSTALLED)  ## what is killed and resumed for minutes: drivers, whole sweeps, a cluster, S3
+	$(BIN)/pytest -m slow
 
 fuzz: $(INSTALLED)  ## ten thousand tables, logs and damaged files, new ones each time
 	NI_FUZZ=long $(BIN)/pytest -n 2 tests/fuzz --timeout 7200

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import url2pathname
 
 import mlflow
 import numpy as np
@@ -326,7 +327,7 @@ def test_an_unreachable_tracking_server_stops_before_training(home, monkeypatch)
 
 def _artifact(home: Path, run_id: str, path: str) -> Path:
     (uri,) = _query(home, "SELECT artifact_uri FROM runs WHERE run_uuid = ?", run_id)[0]
-    return Path(uri.removeprefix("file://")) / path
+    return Path(url2pathname(uri.removeprefix("file://"))) / path
 
 
 def _query(home: Path, statement: str, *values: str) -> list[tuple]:

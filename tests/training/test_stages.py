@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from model_folder import without_dropout
 from PIL import Image
+from two_workers import train_alone, train_as
 
 from ni_platform.data.dataset import Dataset, write_dataset
 from ni_platform.errors import ConfigError, DatasetError
@@ -31,8 +32,7 @@ from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone, StopTraining
 from ni_platform.training.stages import StageTask, _chains, _waves, run_stages, trained_scorer
-from ni_platform.training.worker import STATE_FILE, StageResult, train_stage
-from ni_platform.training.workers import Workers
+from ni_platform.training.worker import STATE_FILE, StageResult
 
 CONFIG = TrainingConfig(
     epochs=12,
@@ -85,28 +85,11 @@ def fused_task(dataset: Dataset, scorer_folder: Path) -> StageTask:
     )
 
 
-def train_as(rank: int, task: StageTask, folder: Path) -> None:
-    """Train a stage as one of two workers."""
-    torch.set_num_threads(1)
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    train_here(task, folder / "two")
-    torch.distributed.destroy_process_group()
-
-
 def train_here(
     task: StageTask, folder: Path, states: Mapping[str, Path] = MappingProxyType({})
 ) -> dict[str, torch.Tensor]:
     """Train a stage in this process, without Ray, and return its weights."""
-    train_stage(
-        task,
-        folder,
-        states=states,
-        workers=Workers("cpu"),
-        resume=None,
-        emit=lambda event: None,
-        save=lambda checkpoint: None,
-    )
+    train_alone(task, folder, states)
     return state(folder)
 
 
