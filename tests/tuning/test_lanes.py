@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,9 @@ def test_a_keeper_that_is_killed_ends_the_sweep_with_a_word_and_nothing_is_lost(
     def kill_the_keeper(event: Any) -> None:
         if isinstance(event, SweepProgress) and event.ended >= 5:
             for process in driver.children(recursive=True):
-                if "KeeperActor" in "".join(process.cmdline()):
-                    process.kill()
+                with suppress(psutil.Error):  # others may end while they are looked at
+                    if "KeeperActor" in "".join(process.cmdline()):
+                        process.kill()
 
     def make_slow(config: SweepConfig) -> Train:
         return Toy(before=lambda x, epoch: time.sleep(0.05))
