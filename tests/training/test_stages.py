@@ -13,13 +13,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import psutil
 import pytest
 import ray
 import safetensors.torch
 import torch
 from model_folder import without_dropout
 from PIL import Image
+from processes import processes_below
 from two_workers import train_alone, train_as
 
 from ni_platform.data.dataset import Dataset, write_dataset
@@ -116,11 +116,7 @@ class Killer:
         self.events.append(event)
         if isinstance(event, StepDone) and event.epoch >= 3 and not self.killed:
             self.killed = True
-            workers = [
-                process
-                for process in psutil.Process().children(recursive=True)
-                if "RayTrainWorker" in " ".join(process.cmdline())
-            ]
+            workers = processes_below("RayTrainWorker")
             os.kill(max(workers, key=lambda process: process.pid).pid, signal.SIGKILL)
 
     def assert_resumed(self) -> None:

@@ -8,13 +8,12 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import ray
+from processes import processes_below
 
 from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.tracking.run_record import RunRecord
@@ -111,14 +110,11 @@ def test_lanes_that_are_killed_lose_no_trial(folder, tmp_path):
 def test_a_keeper_that_is_killed_ends_the_sweep_with_a_word_and_nothing_is_lost(folder):
     """The driver does not hang; another keeper goes on."""
     config = toy_config(40, concurrent=1)
-    driver = psutil.Process()
 
     def kill_the_keeper(event: Any) -> None:
         if isinstance(event, SweepProgress) and event.ended >= 5:
-            for process in driver.children(recursive=True):
-                with suppress(psutil.Error):  # others may end while they are looked at
-                    if "KeeperActor" in "".join(process.cmdline()):
-                        process.kill()
+            for process in processes_below("KeeperActor"):
+                process.kill()
 
     def make_slow(config: SweepConfig) -> Train:
         return Toy(before=lambda x, epoch: time.sleep(0.05))
