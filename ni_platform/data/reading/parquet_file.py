@@ -34,6 +34,8 @@ def read_parquet(source: bytes | IO[bytes], name: str, wanted: Collection[str] =
             check_names(parquet.schema_arrow.names, name)
             table = parquet.read()
         table.validate(full=True)
+        fields = [field.with_type(_without_views(field.type)) for field in table.schema]
+        table = table.cast(pa.schema(fields, metadata=table.schema.metadata))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DatasetError(
             f"{name} is not a readable Parquet table ({' '.join(str(error).split())}): if it is "
@@ -63,6 +65,19 @@ def exact_series(column: pa.ChunkedArray) -> pd.Series:
     if any(check(kind) for check in plain) or (pa.types.is_boolean(kind) and not column.null_count):
         return pd.Series(column.to_pandas())
     return pd.Series(pd.array(column, dtype=pd.ArrowDtype(kind)))
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    """The type that holds the same without views, of which Arrow cannot take rows."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_list(kind) or pa.types.is_list_view(kind):
+        return pa.list_(_without_views(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_views(field.type)) for field in kind])
+    return kind
 
 
 _NULLABLE: dict[pa.DataType, Any] = {

@@ -110,3 +110,21 @@ def test_one_that_is_cut_short_is_told(tmp_path):
         (tmp_path / "t.parquet").write_bytes(whole[:end])
         with pytest.raises(DatasetError, match="cut short or damaged"):
             read_table(tmp_path / "t.parquet", ROLES)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["x", None, "z"], pa.string_view()),
+        ([b"x", None, b"z"], pa.binary_view()),
+        ([["x"], None, []], pa.list_(pa.string_view())),
+        ([{"a": "x"}, None, {"a": "z"}], pa.struct([("a", pa.string_view())])),
+    ],
+)
+def test_rows_of_views_can_be_chosen(tmp_path, cells, kind):
+    """Types of which Arrow cannot take rows are kept as their like, also undeclared and nested."""
+    table = pa.Table.from_pandas(FRAME).append_column("note", pa.array(cells, kind))
+    pq.write_table(table, tmp_path / "t.parquet")
+    chosen = read_table(tmp_path / "t.parquet", ROLES).iloc[[2, 0]]
+    assert chosen["id"].tolist() == ["c", "a"]
+    assert pa.array(chosen["note"]).to_pylist() == [cells[2], cells[0]]
