@@ -89,7 +89,7 @@ def numbers_of(
     else:
         raise NumberError(
             0,
-            f"is of the type {column.type}, no number: convert the column, or declare it otherwise",
+            f"is in a column of {column.type}, no numbers: convert it, or declare it otherwise",
         )
     return _as_series(found)
 

@@ -107,5 +107,7 @@ def test_large_whole_numbers_with_nulls_stay_whole():
 
 def test_a_column_of_another_type_is_told_with_its_type():
     """Times and lists are no numbers, also where every cell is null."""
-    with pytest.raises(NumberError, match=r"is of the type timestamp\[ms\], no number: convert"):
+    with pytest.raises(
+        NumberError, match=r"is in a column of timestamp\[ms\], no numbers: convert"
+    ):
         numbers_of(pa.chunked_array([pa.array([None], pa.timestamp("ms"))]), whole=False)
