@@ -7,6 +7,8 @@ import great_expectations.expectations as gxe
 import numpy as np
 import pandas as pd
 
+from ni_platform.data import storage
+from ni_platform.data.click_log.report import REPORT_FILE
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits, used
 from ni_platform.data.total_rows import total_rows
@@ -222,7 +224,12 @@ def _role_rules(dataset: Dataset) -> list[gxe.Expectation]:
 
 
 def _total_rows(dataset: Dataset) -> list[str]:
-    """Ids of rows of totals, among all contents: also of those that an experiment leaves out."""
+    """Ids of rows of totals, among all contents: also of those that an experiment leaves out.
+
+    Counts that were made of single events hold no totals.
+    """
+    if storage.exists(storage.join(dataset.root, REPORT_FILE)):
+        return []
     outcomes = dataset.contents[list(dataset.manifest.target.declared.values())]
     places = total_rows(outcomes.to_numpy(dtype=np.float64, na_value=np.nan))
     return dataset.content_id.iloc[places].tolist()

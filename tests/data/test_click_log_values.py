@@ -390,3 +390,10 @@ def test_a_creative_that_comes_twice_is_an_error(tmp_path):
 
     with pytest.raises(DatasetError, match="one row per creative, but id '2'"):
         aggregate([str(tmp_path / "log.parquet")], str(tmp_path / "out"), made, folder=tmp_path)
+
+
+def test_an_ad_shown_as_often_as_all_others_is_no_row_of_totals(tmp_path):
+    """Events were counted one by one, so nothing can be the sum of the rest."""
+    log = write(tmp_path / "log.parquet", ad=["a"] * 3 + ["b", "c", "d"], clicked=[0] * 6)
+    dataset, _ = aggregate([str(log)], str(tmp_path / "out"), SPEC)
+    assert sorted(dataset.impressions) == [1, 1, 1, 3]

@@ -163,8 +163,7 @@ def test_every_event_counts_for_its_key(log: list[tuple[str, bytes, list[Event]]
         try:
             dataset, report = aggregate([str(folder)], f"{name}/out", SPEC)
         except DatasetError as error:
-            # A key that was shown as often as all others together looks like a row of totals.
-            if impressions and 2 * max(impressions.values()) != sum(impressions.values()):
+            if impressions:
                 pytest.fail(f"refused: {error}")
             return
         table = dataset.contents

@@ -224,5 +224,6 @@ def _write(
         numeric=creatives.numeric if creatives else (),
         impressions=IMPRESSIONS,
         clicks=CLICKS,
+        counted=True,
         files={REPORT_FILE: said, REJECTS_FILE: rejects.joined()},
     )

@@ -40,6 +40,7 @@ def import_table(
     clicks: str | None = None,
     ratings: Sequence[str] | None = None,
     files: Mapping[str, Path] | None = None,
+    counted: bool = False,
     form: CsvFormat | None = None,
     say: Say = lambda note: None,
 ) -> Dataset:
@@ -49,7 +50,8 @@ def import_table(
     relative to (the table's folder if not given); pictures are hard-linked or copied from there,
     or stay where they are if it is an `s3://` prefix. A path that starts with the folder's own
     name may keep it. All columns of the table are kept; models read only the declared ones. `files`
-    are further local files to copy into the folder, by name. `form` says how a CSV is written, and
+    are further local files to copy into the folder, by name. `counted` says that the counts were
+    made of single events, so that no row can hold the totals of the others. `form` says how a CSV is written, and
     `say` is told what was found out where it does not.
 
     Raises `DatasetError` for a table that cannot be read exactly, unknown columns, ids that repeat
@@ -84,6 +86,8 @@ def import_table(
         raise DatasetError(f"{table} has a header and no rows: a dataset needs contents.")
     _check_ids(contents, content_id)
     _check_counts(contents, manifest)
+    if not counted:
+        check_totals(contents, content_id, tuple(outcome.declared.values()))
     pictures: dict[str, Path] = {}
     if image is not None:
         contents[image], found = _resolved_pictures(contents, manifest, images, table)
@@ -106,7 +110,7 @@ def check_columns(table: pd.DataFrame, wanted: Mapping[str, str], source: str | 
 
 
 def check_clicks(table: pd.DataFrame, *, content_id: str, impressions: str, clicks: str) -> None:
-    """Raise `DatasetError` unless 0 <= clicks <= impressions in every row, none of them totals."""
+    """Raise `DatasetError` unless 0 <= clicks <= impressions in every row."""
     for column in (impressions, clicks):
         _check_numbers(table, column, content_id)
     above = table[table[clicks] > table[impressions]]
@@ -116,7 +120,6 @@ def check_clicks(table: pd.DataFrame, *, content_id: str, impressions: str, clic
             f"{impressions!r}: {_sample(above, content_id, clicks, impressions)}. Correct the "
             "counts, or check that the two columns are not swapped."
         )
-    _check_totals(table, content_id, (impressions, clicks))
 
 
 def _check_counts(contents: pd.DataFrame, manifest: Manifest) -> None:
@@ -124,7 +127,6 @@ def _check_counts(contents: pd.DataFrame, manifest: Manifest) -> None:
     if target.ratings is not None:
         for column in target.ratings:
             _check_numbers(contents, column, content_id)
-        _check_totals(contents, content_id, target.ratings)
     else:
         check_clicks(
             contents,
@@ -134,7 +136,8 @@ def _check_counts(contents: pd.DataFrame, manifest: Manifest) -> None:
         )
 
 
-def _check_totals(table: pd.DataFrame, content_id: str, counts: Sequence[str]) -> None:
+def check_totals(table: pd.DataFrame, content_id: str, counts: Sequence[str]) -> None:
+    """Raise `DatasetError` where a row holds the totals of all others."""
     totals = total_rows(table[list(counts)].to_numpy(dtype=np.float64))
     if len(totals):
         raise DatasetError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ni_platform.data.dataset import Dataset, write_dataset
-from ni_platform.data.importers.table import check_clicks, check_columns
+from ni_platform.data.importers.table import check_clicks, check_columns, check_totals
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.reading.csv_file import CsvFormat, Say
 from ni_platform.data.reading.table import Role, read_table
@@ -71,6 +71,7 @@ def import_upworthy(
         )
     table = source[list(_KEPT)].rename(columns=_KEPT)
     check_clicks(table, content_id="ab_test", impressions="impressions", clicks="clicks")
+    check_totals(table, "ab_test", ("impressions", "clicks"))
     arm_number = table.groupby("ab_test").cumcount().astype(str)
     table.insert(0, "content_id", table["ab_test"].astype(str) + "-" + arm_number)
     faulty = table["test_week"].between(*FAULTY_WEEKS)
