@@ -51,8 +51,8 @@ def import_table(
     or stay where they are if it is an `s3://` prefix. A path that starts with the folder's own
     name may keep it. All columns of the table are kept; models read only the declared ones. `files`
     are further local files to copy into the folder, by name. `counted` says that the counts were
-    made of single events, so that no row can hold the totals of the others. `form` says how a CSV is written, and
-    `say` is told what was found out where it does not.
+    made of single events, so that no row can hold the totals of the others. `form` says how a CSV
+    is written, and `say` is told what was found out where it does not.
 
     Raises `DatasetError` for a table that cannot be read exactly, unknown columns, ids that repeat
     or are empty, clicks above impressions, negative counts, rows of totals, missing pictures, a
