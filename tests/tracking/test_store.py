@@ -78,6 +78,7 @@ def test_any_name_of_the_state_folder(
     frame = dataset.inputs([0, 1])
     loaded = Scorer.load(resolve_model("models:/planted@champion"))
     np.testing.assert_allclose(loaded.predict(frame), scorer.predict(frame), rtol=1e-6)
+    monkeypatch.setenv("NI_SERVED_PICTURES", str(dataset.root))
     if "%20" not in name:  # MLflow's own loading takes it for a blank
         served = mlflow.pyfunc.load_model("models:/planted@champion").predict(frame)
         np.testing.assert_allclose(np.ravel(served), scorer.predict(frame), rtol=1e-6)
