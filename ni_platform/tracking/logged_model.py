@@ -118,14 +118,14 @@ def _save(
 def signature(schema: dict, example: pd.DataFrame) -> ModelSignature:
     """Return the model's signature: every column by name, rates out.
 
-    A column is `string` where the example holds text. All others are `Any`, because MLflow's
-    types are stricter than the model: `double` refuses a table of whole numbers, `string` refuses
-    a number-coded category, and neither takes a picture as bytes as well as a path.
+    A text is `string` where the example holds some. All other columns are `Any`, because MLflow's
+    types are stricter than the model: `double` refuses a table of whole numbers, `string` refuses a
+    level or domain that is sent as a number, and neither takes a picture as bytes and as a path.
     """
-    image = schema["image"]
     columns = [
         ColSpec(
-            DataType.string if name != image and _is_text(example[name]) else AnyType(), name=name
+            DataType.string if name in schema["text"] and _is_text(example[name]) else AnyType(),
+            name=name,
         )
         for name in _names(schema)
     ]

@@ -238,7 +238,9 @@ def finished_run(dataset: Dataset, scorer_folder: Path) -> Callable[..., str]:
                 "predictions/test.parquet": lambda path: run.log_table(
                     table[table["part"] == "in_domain"], path
                 ),
-                "model": lambda _: run.log_model(scorer_folder, dataset.inputs([0, 1])),
+                "model": lambda _: run.log_model(
+                    scorer_folder, dataset.inputs([0, 1]), pictures=dataset.images_root
+                ),
             }
             for path, log in artifacts.items():
                 if path not in skip:
