@@ -137,16 +137,19 @@ def load_experiment(name: str) -> ExperimentConfig:
     """
     require_known(name, [known for known, _ in list_experiments()], "experiment")
     defined = load_function(EXPERIMENTS, name, kind="experiment", name=name)
-    config = checked_config(defined(), defined)
-    group = config.name.partition(".")[0]
-    shown = bool(group.strip()) and config.name.isprintable()
-    if not shown or len(config.name.encode()) > LONGEST_NAME:
+    config = defined()
+    if isinstance(config, ExperimentConfig) and isinstance(config.name, str):
+        _check_name(config.name, defined)
+    return checked_config(config, defined)
+
+
+def _check_name(name: str, defined: Definition) -> None:
+    one_line = bool(name.partition(".")[0].strip()) and name.isprintable()
+    if not one_line or len(name.encode()) > LONGEST_NAME:
         raise defined.refused(
             "must have a name such as 'file.function', as MLflow groups runs by what stands before "
-            f"the first '.', of one line and at most {LONGEST_NAME} bytes, but its name is "
-            f"{config.name!r}"
+            f"the first '.', of one line and at most {LONGEST_NAME} bytes, but its name is {name!r}"
         )
-    return config
 
 
 def checked_config(config: object, defined: Definition) -> ExperimentConfig:

@@ -172,5 +172,5 @@ def _first_problem(error: pydantic.ValidationError, values: Mapping[str, Any]) -
             node = node[part]
     return (
         f"config value {'.'.join(path)} does not fit: {problem['msg']}, "
-        f"but got {problem['input']!r}"
+        f"but got {problem['input']!r:.200}"
     )
