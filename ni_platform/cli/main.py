@@ -59,7 +59,7 @@ def main() -> None:
         if termination.received is not None:
             # Whatever its cleaning up met: the same signal may have ended what it works with.
             click.echo("stopped by SIGTERM", err=True)
-            sys.exit(termination.received)
+            termination.end(termination.received)
 
 
 def _run() -> int:
