@@ -100,8 +100,7 @@ def _joined(
     say: Say,
 ) -> pd.DataFrame:
     source = storage.join(folder, creatives.table)
-    with storage.local_copy(source) as path:
-        about = read_table(path, creatives.roles, form=creatives.csv, say=say)
+    about = read_table(source, creatives.roles, form=creatives.csv, say=say)
     columns = [creatives.key, *creatives.columns]
     absent = [name for name in columns if name not in about.columns]
     if absent:
