@@ -16,7 +16,7 @@ demo: $(INSTALLED)  ## planted data, checks, staged training, evaluation, promot
 	$(BIN)/ni demo
 
 test: $(INSTALLED)  ## every test but the slow ones
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: $(INSTALLED)  ## what is killed and resumed for minutes: drivers, whole sweeps, a cluster, S3
 	$(BIN)/pytest -m slow

@@ -179,9 +179,9 @@ def resolve(
     """Return the config and dataset of an experiment, or those that a run was made with."""
     if from_run is not None:
         # MLflow takes seconds to import; a mistyped experiment is told at once.
-        from ni_platform.tracking.run_queries import download_artifact, read_run
+        from ni_platform.tracking.run_queries import read_json_artifact, read_run
 
-        values = json.loads(download_artifact(from_run, "config.json").read_text(encoding="utf-8"))
+        values = read_json_artifact(from_run, "config.json")
         config = from_dict(ExperimentConfig, values)
         data = data or read_run(from_run).tags.get("ni.dataset")
     elif experiment is not None:

@@ -32,25 +32,25 @@ _DEFINITIONS = ("experiments.", "tune_spaces.", "data_checks.")
 _ROOT = str(Path(__file__).parents[1])
 
 
-_SHARING_RAY = (
+_LONGEST = (
     "training/test_stages.py",
     "test_end_to_end.py",
+    "tuning/test_sweep.py",
+    "tuning/test_lanes.py",
     "tuning/test_sweep_promotion.py",
-    "tables/test_table2.py",
+    "tables/",
+    "tracking/",
+    "tuning/",
 )
-"""Files whose tests train on one Ray: starting another takes longer than most of them."""
-_LONGEST = (*_SHARING_RAY, "tuning/test_sweep.py", "tuning/test_lanes.py", "tracking/", "tuning/")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and begin with the files that take longest."""
+    """Begin with the files that take longest, so that no process is left with one at the end."""
     here = Path(__file__).parent
     order = {}
     for item in items:
         file = str(item.path.relative_to(here))
-        group = "ray" if file in _SHARING_RAY else file
-        item.add_marker(pytest.mark.xdist_group(group))
         first = (number for number, start in enumerate(_LONGEST) if file.startswith(start))
         order[item] = next(first, len(_LONGEST))
     items.sort(key=order.__getitem__)

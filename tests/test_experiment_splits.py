@@ -26,7 +26,7 @@ from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.scoring import evaluate_model
 from ni_platform.tables.definition import Column, PaperTable, Row
 from ni_platform.tables.run import run_table
-from ni_platform.tracking.run_queries import download_artifact, list_runs
+from ni_platform.tracking.run_queries import list_runs, read_table_artifact
 from ni_platform.tuning.definition import SweepConfig
 from ni_platform.tuning.sweep import run_sweep
 
@@ -150,10 +150,10 @@ def test_checks_and_evaluation_see_what_training_sees(data, tmp_path):
     clicked = np.minimum(data.contents["clicked"], shown)
     faulty = changed(data, tmp_path / "faulty", shown=shown, clicked=clicked)
     run = train(replace(CONFIG, min_impressions=1), faulty.root)
-    parts = pd.read_parquet(download_artifact(run.run_id, "splits.parquet"))["part"]
+    parts = read_table_artifact(run.run_id, "splits.parquet")["part"]
     assert np.flatnonzero(parts == "left_out").tolist() == [0, 130]
     again = evaluate_model(run.run_id, faulty.root)
-    judged = pd.read_parquet(download_artifact(again.run_id, "predictions/test.parquet"))
+    judged = read_table_artifact(again.run_id, "predictions/test.parquet")
     assert len(judged) == 59
     assert "c130" not in set(judged["content_id"])
 

@@ -18,7 +18,8 @@ from ni_platform.definitions import list_functions
 from ni_platform.errors import ConfigError, NiError
 from ni_platform.experiment_config import list_experiments, load_experiment
 from ni_platform.tables.definition import load_table
-from ni_platform.tracking.run_record import RunRecord, read_run
+from ni_platform.tracking.run_queries import read_run
+from ni_platform.tracking.run_record import RunRecord
 
 HEAD = """
 from dataclasses import replace

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.scorer import Scorer
 from ni_platform.overrides import from_dict, to_dict
-from ni_platform.tracking.run_queries import download_artifact, has_artifact
+from ni_platform.tracking.run_queries import has_artifact, read_json_artifact, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 
 FOLDER = "insights"
@@ -59,12 +58,12 @@ class StoredInsights:
         """
         if not has_artifact(run_id, _CONFIG):
             return None
-        summary = json.loads(download_artifact(run_id, _SUMMARY).read_text(encoding="utf-8"))
+        summary = read_json_artifact(run_id, _SUMMARY)
         return cls(
             config=_config(run_id),
             modalities={name: _modality(values) for name, values in summary.items()},
-            scores=pd.read_parquet(download_artifact(run_id, _SCORES)),
-            patches=pd.read_parquet(download_artifact(run_id, _PATCHES))
+            scores=read_table_artifact(run_id, _SCORES),
+            patches=read_table_artifact(run_id, _PATCHES)
             if has_artifact(run_id, _PATCHES)
             else None,
         )
@@ -72,7 +71,7 @@ class StoredInsights:
 
 def recorded_pairs(run_id: str) -> pd.DataFrame:
     """The compared pairs behind a run's insight correlations; see `Insights.pairs`."""
-    return pd.read_parquet(download_artifact(run_id, _PAIRS))
+    return read_table_artifact(run_id, _PAIRS)
 
 
 def has_insights(run_id: str, config: InsightsConfig) -> bool:
@@ -219,9 +218,7 @@ def _figures(name: str, agreed: Agreement) -> dict[str, float]:
 
 
 def _config(run_id: str) -> InsightsConfig:
-    return from_dict(
-        InsightsConfig, json.loads(download_artifact(run_id, _CONFIG).read_text(encoding="utf-8"))
-    )
+    return from_dict(InsightsConfig, read_json_artifact(run_id, _CONFIG))
 
 
 def _modality(values: dict[str, Any]) -> ModalityInsights:

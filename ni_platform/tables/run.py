@@ -44,7 +44,7 @@ from ni_platform.tables.definition import (
 )
 from ni_platform.tables.report import write_report
 from ni_platform.tracking.run_claim import interrupted_run
-from ni_platform.tracking.run_queries import download_artifact, find_runs
+from ni_platform.tracking.run_queries import find_runs, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect, state_folder
 from ni_platform.training.config import TrainingConfig
@@ -309,7 +309,7 @@ def _measured(
     replicates: int,
 ) -> MeasuredTable:
     predictions = {
-        label: [pd.read_parquet(download_artifact(run, "predictions/test.parquet")) for run in ids]
+        label: [read_table_artifact(run, "predictions/test.parquet") for run in ids]
         for label, ids in runs.items()
     }
     pairs = {

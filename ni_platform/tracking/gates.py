@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,7 +17,7 @@ from ni_platform.models.regressor import load_regressor
 from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.registry import Version
 from ni_platform.tracking.run_evaluation import RunEvaluation
-from ni_platform.tracking.run_queries import RunSummary, download_artifact
+from ni_platform.tracking.run_queries import RunSummary, read_json_artifact
 
 Figure = float | int | str | None
 
@@ -49,7 +48,7 @@ def data_checks_passed(run: RunSummary) -> Gate:
     name = "data_checks_passed"
     word = run.tags.get("ni.checks")
     try:
-        summary = json.loads(download_artifact(run.run_id, CHECKS).read_text(encoding="utf-8"))
+        summary = read_json_artifact(run.run_id, CHECKS)
     except (TrackingError, ValueError) as error:
         return Gate(
             name=name, passed=False, explanation=f"There is no record of data checks: {error}"

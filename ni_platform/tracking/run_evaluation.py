@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.errors import TrackingError
-from ni_platform.tracking.run_queries import RunSummary, download_artifact, read_run
+from ni_platform.tracking.run_queries import RunSummary, read_run, read_table_artifact
 
 PREDICTIONS = "predictions/test.parquet"
 SPLITS = "splits.parquet"
@@ -74,7 +74,7 @@ class RunEvaluation:
 
 
 def _read_table(run_id: str, path: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    table = pd.read_parquet(download_artifact(run_id, path))
+    table = read_table_artifact(run_id, path)
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise TrackingError(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -151,8 +154,8 @@ def list_runs(
     return pd.concat([rows, metrics[sorted(metrics.columns)]], axis=1)
 
 
-def download_artifact(run_id: str, path: str, to: str | Path | None = None) -> Path:
-    """Return a local path of the run's artifact `path`; not copied where it is local already.
+def read_artifact(run_id: str, path: str) -> bytes:
+    """Return what the run's artifact `path` holds; nothing of it stays on this machine.
 
     Raises:
         TrackingError: The run has no such artifact.
@@ -160,8 +163,8 @@ def download_artifact(run_id: str, path: str, to: str | Path | None = None) -> P
     client = connect()
     run = get_run(client, run_id)
     try:
-        with store_errors(f"read {path} of run {run_id}"):
-            local = client.download_artifacts(run_id, path, None if to is None else str(to))
+        with tempfile.TemporaryDirectory() as scratch, store_errors(f"read {path} of run {run_id}"):
+            return Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
     except TrackingError as error:
         folder = path.rpartition("/")[0]
         with store_errors(f"list the artifacts of run {run_id}"):
@@ -173,7 +176,16 @@ def download_artifact(run_id: str, path: str, to: str | Path | None = None) -> P
             f" has {', '.join(present) or 'none'} there. Was it made by `ni train` and did it"
             " finish?"
         ) from error
-    return Path(local)
+
+
+def read_json_artifact(run_id: str, path: str) -> Any:
+    """As `read_artifact`, of a JSON file."""
+    return json.loads(read_artifact(run_id, path))
+
+
+def read_table_artifact(run_id: str, path: str) -> pd.DataFrame:
+    """As `read_artifact`, of a Parquet table."""
+    return pd.read_parquet(io.BytesIO(read_artifact(run_id, path)))
 
 
 def has_artifact(run_id: str, path: str) -> bool:

@@ -31,34 +31,16 @@ from ni_platform.tracking.limits import (
     check_name,
     check_run_name,
     chunks,
-    flatten_parameters,
     parameter_texts,
     tag_texts,
 )
 from ni_platform.tracking.logged_model import log_scorer
-from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.run_claim import held, require_unheld
-from ni_platform.tracking.run_queries import (
-    RunSummary,
-    download_artifact,
-    get_run,
-    list_runs,
-    read_run,
-)
+from ni_platform.tracking.run_queries import get_run
 from ni_platform.tracking.store import connect, equals, experiment_id, store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = [
-    "RunRecord",
-    "RunSummary",
-    "download_artifact",
-    "flatten_parameters",
-    "list_runs",
-    "read_run",
-    "resolve_model",
-]
 
 _log = logging.getLogger(__name__)
 

@@ -161,15 +161,21 @@ def _train_side_by_side(
             for event in ray.get(mailbox.take.remote()):
                 on_event(event)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+        for event in ray.get(mailbox.take.remote()):
+            on_event(event)
     except StopTraining as stop:
         ray.get([mailbox.fail.remote(chain[0].name, 0, stop) for chain in chains])
         _join(threads)
         raise
+    except ray.exceptions.RayActorError as error:
+        ray.shutdown()
+        raise TrainingError(
+            "the process through which workers report died, of too little memory perhaps; what "
+            "is done is kept, resume the run"
+        ) from error
     except BaseException:  # Ctrl-C, or a defect in on_event
         ray.shutdown()  # ends the workers; fit() in its thread cannot be told
         raise
-    for event in ray.get(mailbox.take.remote()):
-        on_event(event)
     if errors:
         raise errors[0]
 

@@ -19,7 +19,8 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from ni_platform.tracking.run_record import RunRecord, list_runs
+from ni_platform.tracking.run_queries import list_runs
+from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tracking.trial_records import (
     TrialMetric,

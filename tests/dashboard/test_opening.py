@@ -21,7 +21,7 @@ from ni_platform.insights.trust import Trust
 from ni_platform.models.scorer import Scorer
 from ni_platform.scoring import explain_model
 from ni_platform.tracking.run_evaluation import PREDICTIONS, SPLITS
-from ni_platform.tracking.run_queries import download_artifact
+from ni_platform.tracking.run_queries import read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 
 CONFIG = InsightsConfig(
@@ -66,7 +66,7 @@ def test_a_run_brings_its_insights_patches_and_what_it_learned_from(run, picture
 
 def test_contents_left_out_are_no_past(run, pictured):
     """What `min_impressions` left out stands in no interval: rates of few impressions are noise."""
-    splits = pd.read_parquet(download_artifact(run, SPLITS))
+    splits = read_table_artifact(run, SPLITS)
     splits.loc[60:, "part"] = "left_out"
     RunRecord.existing(run).log_table(splits, SPLITS)
 

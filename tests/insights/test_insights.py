@@ -23,7 +23,7 @@ from ni_platform.insights.record import (
 from ni_platform.insights.report import Subject, insights_report
 from ni_platform.insights.sanity import shuffled_scorer
 from ni_platform.models.scorer import build_scorer
-from ni_platform.tracking.run_queries import download_artifact
+from ni_platform.tracking.run_queries import read_artifact, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 
@@ -146,12 +146,12 @@ def test_a_run_carries_its_insights(subject, ni_home):
     assert stored is not None
     assert repr(stored.modalities) == repr(insights.modalities)
     assert len(stored.scores) == sum(len(table) for table in insights.scores.values())
-    page = download_artifact(record.run_id, REPORT).read_text()
+    page = read_artifact(record.run_id, REPORT).decode()
     assert "&lt;b&gt;run&lt;/b&gt;" in page
     assert "<b>run" not in page
     assert "not enough evidence" in page
     assert "http" not in page.replace("http-equiv", "")  # nothing is loaded from elsewhere
-    table = pd.read_parquet(download_artifact(record.run_id, "insights/attributions.parquet"))
+    table = read_table_artifact(record.run_id, "insights/attributions.parquet")
     first = table[(table["modality"] == "text") & (table["method"] == "kernel_shap")].iloc[0]
     assert first["contributions"].sum() == pytest.approx(first["prediction"] - first["baseline"])
     assert said[0].startswith("explained 64 of 70")

@@ -13,7 +13,7 @@ from ni_platform.selection.config import SelectionConfig
 from ni_platform.selection.plots import effect_figure, level_figure
 from ni_platform.selection.record import plot_names, select
 from ni_platform.selection.selection import select_attributes
-from ni_platform.tracking.run_record import download_artifact, read_run
+from ni_platform.tracking.run_queries import read_artifact, read_run
 from tests.selection.conftest import as_dataset
 
 CATEGORICAL = ("colour", "noise", "own")
@@ -37,8 +37,8 @@ def test_table_charts_and_summary_are_in_the_folder_and_in_the_run(folder):
     names = {f"plots/selection/{name}.png" for name in (*CATEGORICAL, "size", "effects")}
     assert set(summary["files"]) == names | {"selection.csv", "selection_levels.csv"}
     for name in summary["files"]:
-        kept = download_artifact(result.run_id, name)
-        assert kept.read_bytes() == (folder / name).read_bytes()
+        kept = read_artifact(result.run_id, name)
+        assert kept == (folder / name).read_bytes()
     assert min(Image.open(folder / "plots/selection/colour.png").size) > 300
     table = pd.read_csv(folder / "selection.csv").set_index("attribute")
     run = read_run(result.run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.tables.definition import Column, PaperTable, Row
 from ni_platform.tables.report import long_table, order_agreement
 from ni_platform.tables.run import run_table
-from ni_platform.tracking.run_queries import download_artifact, list_runs, read_run
+from ni_platform.tracking.run_queries import list_runs, read_artifact, read_run, read_table_artifact
 
 
 def tabular(estimator: str, **changes) -> ExperimentConfig:
@@ -77,7 +78,7 @@ def test_figures_rows_and_reuse(data, home):
     measured = run_table(TABLE, data, seeds=(0, 1), output=str(home / "out"), replicates=50)
     glm, trees, linear = measured.rows
     tables = [
-        [pd.read_parquet(download_artifact(run, "predictions/test.parquet")) for run in row.runs]
+        [read_table_artifact(run, "predictions/test.parquet") for run in row.runs]
         for row in (glm, trees)
     ]
     each = [
@@ -108,7 +109,7 @@ def test_figures_rows_and_reuse(data, home):
 
     files = {path.name for path in (home / "out").iterdir()}
     assert files >= {"table.txt", "table.csv", "table.md", "table.png", "by_domain.csv"}
-    stored = pd.read_csv(download_artifact(measured.run_id, "table/table.csv"))
+    stored = pd.read_csv(io.BytesIO(read_artifact(measured.run_id, "table/table.csv")))
     assert stored["value"].tolist() == pytest.approx(
         long_table(measured)["value"].tolist(), nan_ok=True
     )
@@ -169,9 +170,9 @@ def test_few_impressions_are_left_out(data, home):
     row = Row(label="GLM", config=tabular("glm", min_impressions=least))
     table = PaperTable(name="tests.few", title="t", columns=TABLE.columns[:1], rows=(row,))
     run = run_table(table, data, replicates=0).rows[0].runs[0]
-    judged = pd.read_parquet(download_artifact(run, "predictions/test.parquet"))
+    judged = read_table_artifact(run, "predictions/test.parquet")
     assert judged["impressions"].min() >= least
-    membership = pd.read_parquet(download_artifact(run, "splits.parquet"))
+    membership = read_table_artifact(run, "splits.parquet")
     assert (membership["part"] == "left_out").sum() == (shown < least).sum()
 
 

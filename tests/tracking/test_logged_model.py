@@ -22,7 +22,8 @@ from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.tracking.model_source import resolve_model, run_of_model
-from ni_platform.tracking.run_record import RunRecord, read_run
+from ni_platform.tracking.run_queries import read_run
+from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.served_pictures import VARIABLE
 from ni_platform.tracking.store import connect
 

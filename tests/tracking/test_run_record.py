@@ -20,16 +20,17 @@ import pytest
 from ni_platform.errors import BusyError, ConfigError, NiError, TrackingError
 from ni_platform.experiment_config import load_experiment, resolve
 from ni_platform.overrides import to_dict
+from ni_platform.tracking.limits import flatten_parameters
+from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.run_claim import interrupted_run, run_holder
-from ni_platform.tracking.run_queries import find_runs
-from ni_platform.tracking.run_record import (
-    RunRecord,
-    download_artifact,
-    flatten_parameters,
+from ni_platform.tracking.run_queries import (
+    find_runs,
     list_runs,
+    read_artifact,
     read_run,
-    resolve_model,
+    read_table_artifact,
 )
+from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 
 
@@ -68,12 +69,10 @@ def test_everything_comes_back() -> None:
     assert summary.tags["ni.dataset"] == "d"
     assert summary.tags["ni.status"] == "finished"
     assert "none" not in summary.tags
-    assert pd.read_parquet(download_artifact(run.run_id, "predictions/test.parquet"))[
-        "a"
-    ].tolist() == [1, 2]
-    assert download_artifact(run.run_id, "table.csv").read_text() == "a\n1\n2\n"
-    assert '"ü"' in download_artifact(run.run_id, "config.json").read_text()
-    assert download_artifact(run.run_id, "plots/calibration.png").stat().st_size > 100
+    assert read_table_artifact(run.run_id, "predictions/test.parquet")["a"].tolist() == [1, 2]
+    assert read_artifact(run.run_id, "table.csv").decode() == "a\n1\n2\n"
+    assert '"ü"' in read_artifact(run.run_id, "config.json").decode()
+    assert len(read_artifact(run.run_id, "plots/calibration.png")) > 100
 
 
 def test_a_run_that_names_no_dataset_is_repeated_on_one_that_is_given() -> None:
@@ -129,7 +128,7 @@ def test_failed_run_keeps_what_it_had() -> None:
     assert summary.tags["ni.status"] == "failed"
     assert summary.tags["ni.error"] == "ZeroDivisionError: planted defect"
     assert summary.metrics == {"train/loss": 1.0}
-    assert "planted defect" in download_artifact(run.run_id, "error.txt").read_text()
+    assert "planted defect" in read_artifact(run.run_id, "error.txt").decode()
     assert read_run(stage.run_id).status == "FAILED"
 
 
@@ -139,7 +138,7 @@ def test_users_error_needs_no_traceback() -> None:
         raise NiError("clicks above impressions")
     assert read_run(run.run_id).tags["ni.error"] == "clicks above impressions"
     with pytest.raises(TrackingError, match=r"has no artifact 'error.txt'; it has none"):
-        download_artifact(run.run_id, "error.txt")
+        read_artifact(run.run_id, "error.txt")
 
 
 def test_interrupted_run_is_killed() -> None:

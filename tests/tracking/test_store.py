@@ -27,7 +27,8 @@ from ni_platform.errors import TrackingError
 from ni_platform.models.scorer import Scorer
 from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.promotion import promote
-from ni_platform.tracking.run_record import RunRecord, download_artifact, read_run
+from ni_platform.tracking.run_queries import read_artifact, read_run
+from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect, state_folder, tracking_uri, ui_command
 
 
@@ -82,7 +83,7 @@ def test_any_name_of_the_state_folder(
     if "%20" not in name:  # MLflow's own loading takes it for a blank
         served = mlflow.pyfunc.load_model("models:/planted@champion").predict(frame)
         np.testing.assert_allclose(np.ravel(served), scorer.predict(frame), rtol=1e-6)
-    assert download_artifact(run_id, "checks/summary.json").is_file()
+    assert read_artifact(run_id, "checks/summary.json")
     command = shlex.split(ui_command())
     uri = command[command.index("--backend-store-uri") + 1]
     root = command[command.index("--default-artifact-root") + 1]
@@ -231,7 +232,8 @@ from ni_platform.errors import TrackingError
 from ni_platform.models.scorer import Scorer
 from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.promotion import promote
-from ni_platform.tracking.run_record import RunRecord, read_run
+from ni_platform.tracking.run_queries import read_run
+from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 record = RunRecord.start("planted")
 try:

@@ -26,8 +26,10 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.promotion import promote
-from ni_platform.tracking.run_record import RunRecord, read_run
+from ni_platform.tracking.run_queries import read_run
+from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
+from tests.command import ni
 
 INFRA = Path(__file__).parents[2] / "infra" / "mlflow"
 ADMIN = ("keeper", "the-keepers-password")
@@ -123,12 +125,6 @@ def account(
     )
 
 
-def ni(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user would."""
-    command = [str(Path(sys.executable).with_name("ni")), *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=500)
-
-
 def bucket_client(credentials: dict[str, str]) -> boto3.client:
     """A client of the S3 endpoint with the server's credentials."""
     return boto3.client(
@@ -149,20 +145,22 @@ def objects(credentials: dict[str, str]) -> dict[str, bytes]:
 
 
 def test_train_promote_and_predict(
-    server: str, store: dict[str, str], database: dict[str, str], tmp_path: Path
+    two_cpus: None,
+    server: str,
+    store: dict[str, str],
+    database: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The journey through the server alone; artifacts lie in S3, and no credential in a record."""
     make_synthetic(tmp_path / "data", tests=30, image_size=32, seed=3)
-    words = ("train", "neural_insights.quickstart", "--data=data", "--json", *FAST)
-    trained = ni(*words, cwd=tmp_path)
-    assert trained.returncode == 0, trained.stderr
-    run_id = json.loads(trained.stdout.splitlines()[-1])["run_id"]
-    promoted = ni("promote", run_id, "--model=journey", "--force=a test", "--json", cwd=tmp_path)
-    assert promoted.returncode == 0, promoted.stderr
-    predicted = ni(
-        *("predict", "models:/journey@champion", "--data=data", "--output=p.csv"), cwd=tmp_path
-    )
-    assert predicted.returncode == 0, predicted.stderr
+    monkeypatch.chdir(tmp_path)
+    trained = ni("train", "neural_insights.quickstart", "--data=data", "--json", *FAST)
+    run_id = trained.json["run_id"]
+    promoted = ni("promote", run_id, "--model=journey", "--force=a test", "--json")
+    assert promoted.code == 0, promoted.stderr
+    predicted = ni("predict", "models:/journey@champion", "--data=data", "--output=p.csv")
+    assert predicted.code == 0, predicted.stderr
 
     connect()
     champion = mlflow.pyfunc.load_model("models:/journey@champion")
@@ -184,12 +182,12 @@ def test_train_promote_and_predict(
 
 @pytest.mark.parametrize("person", [("alice", "guessed-password"), ("mallory", ALICE[1]), ("", "")])
 def test_a_wrong_password_is_one_message(
-    server: str, person: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    server: str, person: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong password, name or none is refused before training; the message names what to set."""
     log_in(monkeypatch, person)
-    refused = ni("compare", cwd=tmp_path)
-    assert refused.returncode == 1
+    refused = ni("compare")
+    assert refused.code == 1
     assert re.search("refuses this user .HTTP 401.*MLFLOW_TRACKING_USERNAME", refused.stderr)
     assert "MLFLOW_TRACKING_PASSWORD" in refused.stderr
     assert "Traceback" not in refused.stderr

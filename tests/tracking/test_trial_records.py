@@ -27,7 +27,8 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking import trial_tables
-from ni_platform.tracking.run_record import RunRecord, list_runs
+from ni_platform.tracking.run_queries import list_runs
+from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tracking.trial_records import (
     TrialMetric,

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -23,14 +23,16 @@ from processes import processes_below
 from two_workers import train_alone, train_as
 
 from ni_platform.data.dataset import Dataset, write_dataset
-from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.errors import ConfigError, DatasetError, TrainingError
 from ni_platform.models.encoders.image import ImageEncoderConfig
 from ni_platform.models.inputs import ImageInput
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.ray_cluster import start_ray
+from ni_platform.training import stages
 from ni_platform.training.config import TrainingConfig
-from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone, StopTraining
+from ni_platform.training.events import Event, StageStarted, StepDone, StopTraining
 from ni_platform.training.stages import StageTask, _chains, _waves, run_stages, trained_scorer
 from ni_platform.training.worker import STATE_FILE, StageResult
 
@@ -139,15 +141,43 @@ def test_killed_worker_resumes_with_identical_weights(two_cpus, task, tmp_path):
     assert not list((tmp_path / "ray").glob("checkpoints-*"))
 
 
-def test_killed_one_of_two_workers_resumes_with_identical_weights(
+def test_workers_that_were_killed_and_stopped_end_with_identical_weights(
     trained_here, two_cpus, task, tmp_path
 ):
-    """If one of two workers is killed, both go on, and end with the weights of undisturbed ones."""
-    task = replace(task, scorer=str(trained_here / "initial"))
+    """One of two is killed, who watches ends the training, and it is resumed.
+
+    It ends with the weights of undisturbed workers, and only the same stage goes on.
+    """
+    often = replace(CONFIG, checkpoint_every=1)
+    task = replace(task, training=often, scorer=str(trained_here / "initial"))
+    folder = tmp_path / "run"
     killer = Killer()
-    run_stages([task], tmp_path / "run", workers=2, on_event=killer)
+
+    def end_after_the_restart(event: Event) -> None:
+        killer(event)
+        if killer.killed and isinstance(event, StageStarted):
+            raise StopTraining("enough")
+
+    with pytest.raises(StopTraining, match="enough"):
+        run_stages([task], folder, workers=2, on_event=end_after_the_restart)
     killer.assert_resumed()
-    assert differing(state(trained_here / "two"), state(tmp_path / "run" / "fused")) == []
+    assert StageResult.read(folder / "fused") is None
+    assert ray.is_initialized()
+
+    with pytest.raises(ConfigError, match="holds a training run"):
+        run_stages([task], folder, workers=2)
+    longer = replace(task, training=replace(often, epochs=13))
+    for other, workers in ((longer, 2), (task, 1)):
+        with pytest.raises(ConfigError, match="started with other stages"):
+            run_stages([other], folder, workers=workers, resume=True)
+    events: list[Event] = []
+    run_stages([task], folder, workers=2, resume=True, on_event=events.append)
+    stopped, resumed = (
+        next(event for event in reversed(told) if isinstance(event, StageStarted))
+        for told in (killer.events, events)
+    )
+    assert (resumed.epoch, resumed.step) > (stopped.epoch, stopped.step)
+    assert differing(state(trained_here / "two"), state(folder / "fused")) == []
 
 
 def test_two_workers_train_the_regressor_of_one(trained_here):
@@ -159,37 +189,6 @@ def test_two_workers_train_the_regressor_of_one(trained_here):
     # Not the weights: the bias before a BatchNorm has no gradient but rounding, which Adam
     # scales up to steps of the usual size.
     np.testing.assert_allclose(two.predictions, one.predictions, rtol=0.02)
-
-
-def test_who_watches_can_end_the_training(trained_here, two_cpus, task, tmp_path):
-    """All workers end after the epoch under way; only the same stage goes on, where it ended."""
-    long = replace(CONFIG, epochs=500)
-    task = replace(task, training=long, scorer=str(trained_here / "initial"))
-    folder = tmp_path / "run"
-    seen: list[Event] = []
-
-    def until(kind: type[Event]) -> Callable[[Event], None]:
-        def stop(event: Event) -> None:
-            seen.append(event)
-            if isinstance(event, kind):
-                raise StopTraining("enough")
-
-        return stop
-
-    with pytest.raises(StopTraining, match="enough"):
-        run_stages([task], folder, workers=2, on_event=until(EpochDone))
-    assert (seen[0].epoch, seen[-1].epoch) == (0, 1)
-    assert StageResult.read(folder / "fused") is None
-    assert ray.is_initialized()
-
-    with pytest.raises(ConfigError, match="holds a training run"):
-        run_stages([task], folder, workers=2)
-    for training, workers in ((CONFIG, 2), (long, 1)):
-        with pytest.raises(ConfigError, match="started with other stages"):
-            run_stages([replace(task, training=training)], folder, workers=workers, resume=True)
-    with pytest.raises(StopTraining, match="enough"):
-        run_stages([task], folder, workers=2, resume=True, on_event=until(StageStarted))
-    assert seen[-1].epoch >= 1
 
 
 def test_a_stage_starts_from_those_before_it(task, tmp_path):
@@ -210,6 +209,7 @@ def test_a_stage_starts_from_those_before_it(task, tmp_path):
     np.testing.assert_array_equal(reloaded.predict(frame), rates)
 
 
+@pytest.mark.slow
 def test_stages_run_side_by_side_where_there_is_room(two_cpus, task, tmp_path):
     """Two stages of one CPU each are trained at the same time, each as if it were alone."""
     config = replace(CONFIG, epochs=2)
@@ -281,6 +281,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_error_of_one_worker_reaches_the_driver(two_cpus, dataset, tmp_path):
     """A picture that does not decode stops both workers with its content's id and no traceback."""
     contents = dataset.contents.head(40).assign(image=[f"{i}.png" for i in range(40)])
@@ -309,6 +310,17 @@ def test_error_of_one_worker_reaches_the_driver(two_cpus, dataset, tmp_path):
     with pytest.raises(DatasetError, match=f"content '{content}'") as caught:
         run_stages([task], tmp_path / "run", workers=2)
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_run_whose_reports_are_lost_is_told(two_cpus, task, tmp_path, monkeypatch):
+    """The process through which workers report may be killed, by a machine out of memory say."""
+    start_ray()
+    mailbox = stages.open_mailbox()
+    ray.kill(mailbox)
+    monkeypatch.setattr(stages, "open_mailbox", lambda: mailbox)
+    with pytest.raises(TrainingError, match=r"report died.*what is done is kept, resume the run"):
+        run_stages([task], tmp_path, cpus_per_worker=1)
 
 
 def test_stages_are_ordered_and_divided(task):

@@ -18,7 +18,7 @@ from PIL import Image
 from ni_platform.cli.sweep.report import command
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.tracking.run_queries import download_artifact, read_run
+from ni_platform.tracking.run_queries import read_artifact, read_run
 from ni_platform.tuning.journal import read_trials
 from ni_platform.tuning.parameters import ParameterAxis, importances, parameter_axes
 from ni_platform.tuning.report import report_sweep
@@ -118,8 +118,8 @@ def test_everything_that_was_planted_stands_in_the_report(tmp_path):
     assert names == PLOTS | {"importances.png", "index.html", "trials.csv"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     for name in names:
-        stored = download_artifact(folder.read()[1], f"report/{name}")
-        assert stored.read_bytes() == (report.folder / name).read_bytes()
+        stored = read_artifact(folder.read()[1], f"report/{name}")
+        assert stored == (report.folder / name).read_bytes()
     assert read_run(folder.read()[1]).status == "FINISHED"
 
     page = Page(report.folder / "index.html")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ni_platform.data.dataset import Dataset
@@ -15,7 +14,7 @@ from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.tracking.promotion import promote
 from ni_platform.tracking.run_evaluation import RunEvaluation
-from ni_platform.tracking.run_queries import download_artifact
+from ni_platform.tracking.run_queries import read_table_artifact
 
 
 def test_train_and_validation_rows_are_trained_on_and_no_other(ni_home, tmp_path):
@@ -41,7 +40,7 @@ def test_train_and_validation_rows_are_trained_on_and_no_other(ni_home, tmp_path
         expected.predict(dataset.inputs(splits.rows("test")))
     )
     assert "validation" not in run.metrics
-    assert not len(pd.read_parquet(download_artifact(run.run_id, "predictions/validation.parquet")))
+    assert not len(read_table_artifact(run.run_id, "predictions/validation.parquet"))
     learned = recorded.splits[recorded.splits["part"] == "train"]
     assert sorted(learned["content_id"]) == sorted(dataset.content_id.astype(str).iloc[both])
     gates = {gate.name: gate for gate in promote(run.run_id, "planted").gates}

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -24,7 +23,13 @@ from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.encoders.domain import DomainEncoderConfig
 from ni_platform.models.encoders.mlp import MLPConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
-from ni_platform.tracking.run_queries import download_artifact, find_runs, list_runs, read_run
+from ni_platform.tracking.run_queries import (
+    find_runs,
+    list_runs,
+    read_json_artifact,
+    read_run,
+    read_table_artifact,
+)
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, StageStarted
 from ni_platform.tuning.promotion import promote_winner
@@ -98,7 +103,7 @@ def test_the_best_trial_is_judged_once(dataset):
     assert run.tags["ni.sweep"] == "planted"
     assert run.tags["mlflow.parentRunId"] == folder.read()[1]
     assert read_run(folder.read()[1]).status == "FINISHED"
-    content = json.loads(download_artifact(run.run_id, "promotion.json").read_text())
+    content = read_json_artifact(run.run_id, "promotion.json")
     assert content == json.loads((folder.path / "promotion.json").read_text())
     assert (content["trial"], content["optimism"]["trials"]) == (2, 20)
 
@@ -204,7 +209,7 @@ def test_a_network_stops_at_its_best_epochs(two_cpus, dataset, tmp_path):
     assert run.parameters["training.learning_rate"] == "0.005"
     assert run.parameters["training.epochs"] == "4"
     assert run.parameters["model.regression.hidden"] == "[4]"
-    membership = pd.read_parquet(download_artifact(run.run_id, "splits.parquet"))
+    membership = read_table_artifact(run.run_id, "splits.parquet")
     assert "validation" not in set(membership["part"])
     assert {gate.name: gate.passed for gate in promotion.gates.gates}["evaluated_on_unseen_test"]
     (child,) = (r for r in find_runs({"mlflow.parentRunId": run.run_id}) if r.run_name == "fused")

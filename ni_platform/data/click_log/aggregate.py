@@ -146,11 +146,16 @@ def _parts(files: Sequence[str], spec: LogSpec) -> Iterator[tuple[int, _Part]]:
     under_way = {task.remote(file, spec): number for number, file in islice(waiting, most)}
     while under_way:
         (ready, *_), _ = ray.wait(list(under_way), num_returns=1)
+        number = under_way.pop(ready)
         try:
             part = ray.get(ready)
         except ray.exceptions.RayTaskError as error:
-            raise error.cause if isinstance(error.cause, DatasetError) else error from None
-        number = under_way.pop(ready)
+            raise error.cause from None
+        except ray.exceptions.RayError as error:
+            raise DatasetError(
+                f"The process that counted {files[number]} died, of too little memory perhaps: "
+                "split the file, or count on a larger machine."
+            ) from error
         del ready
         under_way |= {task.remote(file, spec): later for later, file in islice(waiting, 1)}
         yield number, part

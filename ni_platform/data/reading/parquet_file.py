@@ -28,15 +28,23 @@ def read_parquet(source: bytes | IO[bytes], name: str, wanted: Collection[str] =
 
     """
     file = io.BytesIO(source) if isinstance(source, bytes) else source
+    fixed: list[str] = []
     try:
         # `ParquetFile` reads this file alone; `read_table` would take the names of folders as data.
         with pq.ParquetFile(file) as parquet:
-            check_names(parquet.schema_arrow.names, name)
+            schema = parquet.schema_arrow
+            check_names(schema.names, name)
+            fixed = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
             table = parquet.read()
         table.validate(full=True)
         fields = [field.with_type(_without_views(field.type)) for field in table.schema]
         table = table.cast(pa.schema(fields, metadata=table.schema.metadata))
     except (pa.ArrowException, OSError, ValueError) as error:
+        if fixed and "lists to be of size" in str(error):
+            raise DatasetError(
+                f"PyArrow cannot read null rows of lists of a fixed size, and {name} has such "
+                f"lists in {', '.join(fixed)}: write them as lists of any size."
+            ) from error
         raise DatasetError(
             f"{name} is not a readable Parquet table ({' '.join(str(error).split())}): if it is "
             "one, it is cut short or damaged; copy or write it again."

@@ -128,3 +128,12 @@ def test_rows_of_views_can_be_chosen(tmp_path, cells, kind):
     chosen = read_table(tmp_path / "t.parquet", ROLES).iloc[[2, 0]]
     assert chosen["id"].tolist() == ["c", "a"]
     assert pa.array(chosen["note"]).to_pylist() == [cells[2], cells[0]]
+
+
+def test_lists_of_a_fixed_size_with_null_rows_are_told(tmp_path):
+    """PyArrow writes and cannot read them: the message says so, and does not call them damaged."""
+    path = tmp_path / "t.parquet"
+    vectors = pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2))
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "vector": vectors}), path)
+    with pytest.raises(DatasetError, match=r"null rows of lists of a fixed size.* in vector"):
+        read_table(path, {"id": "label"})
