@@ -39,7 +39,8 @@ class Written:
     suffix: str
     form: CsvFormat
     sure: bool
-    """Whether the reader must know it: in UTF-8, with nothing above its header."""
+    """Whether the reader must know it: in UTF-8, with nothing above its header, and where lines
+    end in CR alone, no LF, which the csv module does not quote then."""
 
 
 @st.composite
@@ -63,8 +64,13 @@ def written_by(draw: Any, table: pa.Table) -> Written:
         data=pack(data),
         suffix=suffix,
         form=CsvFormat(delimiter=separator, encoding=encoding) if told else CsvFormat(),
-        sure=encoding.startswith("utf-8") and not above,
+        sure=encoding.startswith("utf-8") and not above and not _is_bare(text),
     )
+
+
+def _is_bare(text: str) -> bool:
+    """Whether rows end in CR alone and a cell holds an LF, perhaps without quotes."""
+    return "\n" in text and text.endswith("\r")
 
 
 @st.composite
