@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import ray
+from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ni_platform import __version__
@@ -46,8 +47,9 @@ def probe(folder: str, data: str | None) -> dict[str, Any]:
 
     Returns:
         `versions`; `environment`, the names of variables that are set; `nodes`, each with
-        `name`, `host`, `resources` and `problems` (what does not work there, and why); `groups`,
-        nodes that the autoscaler can add, each with `name`, `resources` and `most`.
+        `name`, `host`, `resources` and `problems` (what does not work there, and why);
+        `autoscales`, whether nodes may be added; `locks`, whether the storage keeps two drivers
+        apart.
 
     """
     start_ray()
@@ -58,12 +60,14 @@ def probe(folder: str, data: str | None) -> dict[str, Any]:
         nodes = _ask_nodes(alive, stamp, data)
     finally:
         _problems({"storage": lambda: storage.delete(stamp)})
+    remote = storage.is_remote(folder) and not problems
     head = {"name": "the driver's node", "host": None, "resources": {}, "problems": problems}
     return {
         "versions": versions(),
         "environment": sorted(os.environ),
         "nodes": [*([head] if problems else []), *nodes],
-        "groups": _groups(),
+        "autoscales": _autoscales(),
+        "locks": storage.keeps_conditions(folder) if remote else True,
     }
 
 
@@ -146,14 +150,10 @@ def _try_tracking() -> None:
     connect()
 
 
-def _groups() -> list[dict[str, Any]]:
-    from ray._private.state import state
-
-    config = state.get_cluster_config()
-    return [
-        {"name": group.name, "resources": dict(group.resources), "most": group.max_count}
-        for group in (config.node_group_configs if config else ())
-    ]
+def _autoscales() -> bool:
+    """Whether an autoscaler tells the cluster what it does; what it can start is its own affair."""
+    status = get_cluster_status(ray.get_runtime_context().gcs_address)
+    return int(status.stats.autoscaler_version or 0) > 0
 
 
 if __name__ == "__main__":

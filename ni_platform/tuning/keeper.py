@@ -76,6 +76,7 @@ class Keeper:
         self._config = config
         self._folder = folder
         self._lock = claim(folder)
+        begun = read_trials(folder.journal)
         self._search = Search(
             load_space(config.space),
             study=folder.study,
@@ -83,6 +84,7 @@ class Keeper:
             lower_is_better=config.lower_is_better,
             sampler=config.sampler,
             seed=config.seed,
+            begun=len(begun),
         )
         self._scheduler = Scheduler(config)
         self._journal = Journal(folder.journal)
@@ -106,7 +108,7 @@ class Keeper:
         """Of lanes, since one of them last asked for a trial."""
         self._stopping = False
         self._gave_up: str | None = None
-        self._go_on_from_journal()
+        self._go_on_from(begun)
 
     # What lanes ask
 
@@ -124,7 +126,7 @@ class Keeper:
         if self._next >= self._config.trials:
             return None
         try:
-            suggestion = self._search.ask(self._next)
+            suggestion = self._search.ask()
         except ConfigError as error:
             self.give_up(f"there is no trial {self._next}: {error}")
             return None
@@ -301,18 +303,19 @@ class Keeper:
             attributes={} if trial.reason is None else {"reason": trial.reason},
         )
 
-    def _go_on_from_journal(self) -> None:
+    def _go_on_from(self, begun: Mapping[int, TrialRecord]) -> None:
         """Bring counts, scheduler and study to where the journal is."""
-        for number, trial in sorted(read_trials(self._folder.journal).items()):
+        for number, trial in sorted(begun.items()):
             self._next = number + 1
+            suggestion = self._search.again(number, trial.parameters)
             if trial.status == "running":
+                assert suggestion is not None  # noqa: S101  # the journal is written first
                 self._note_survived(trial)
-                self._waiting.append(self._search.again(number, trial.parameters))
+                self._waiting.append(suggestion)
                 continue
             self._scheduler.add(number)
             for epoch, value in enumerate(trial.values, start=1):
                 self._scheduler.stops(number, epoch, value)
             self._book(trial)
-            if number not in self._search.ended:
-                self._search.again(number, trial.parameters)
+            if suggestion is not None:
                 self._tell(trial)

@@ -1,7 +1,7 @@
 """Which machine drives a sweep in S3: an object there, renewed while the driver lives.
 
-S3 has no locks. A driver writes its name, looks again whether it is still its own, and renews it
-every few seconds; one that was not renewed for a minute belongs to a dead driver.
+A driver writes its name only where nobody else's stands (a conditional write), renews it every few
+seconds only while it is still its own, and counts as dead when it was not renewed for a minute.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from uuid import uuid4
@@ -28,8 +28,11 @@ SECONDS_BETWEEN_RENEWALS = 10.0
 SECONDS_TO_EXPIRE = 60.0
 """Clocks of machines may differ by much less."""
 
-_SECONDS_TO_SETTLE = 1.0
-"""Two drivers that start at the same moment: the later one's name stays, and both see it."""
+UNCONDITIONAL = (
+    "the store ignores conditional writes (If-None-Match): of two drivers that start in the same "
+    "second both may drive the sweep, until the first sees the other's name seconds later; start "
+    "one driver only"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,19 +61,7 @@ def read_lease(folder: SweepFolder) -> Lease | None:
         DatasetError: The store cannot be reached, or the object is no lease.
 
     """
-    if folder.mirror is None:
-        return None
-    try:
-        content = storage.read_bytes(_place(folder))
-    except storage.MissingFileError:
-        return None
-    try:
-        return Lease(**json.loads(content))
-    except (ValueError, TypeError) as error:
-        raise DatasetError(
-            f"{_place(folder)} says who drives the sweep, but is {content[:80]!r}; delete it if no "
-            "driver of this sweep runs"
-        ) from error
+    return None if folder.mirror is None else _read(folder)[0]
 
 
 def driven_elsewhere(folder: SweepFolder) -> Lease | None:
@@ -81,10 +72,11 @@ def driven_elsewhere(folder: SweepFolder) -> Lease | None:
 
 
 @contextmanager
-def leased(folder: SweepFolder) -> Iterator[None]:
+def leased(folder: SweepFolder, say: Callable[[str], None] = _log.warning) -> Iterator[None]:
     """Be the one driver of a sweep in S3, for the time of use; elsewhere files are locked.
 
-    Waits for the lease of a driver that may have died to expire.
+    Waits for the lease of a driver that may have died to expire. `say` is told where the store
+    cannot keep two drivers apart.
 
     Raises:
         ConfigError: Another driver renews its own.
@@ -94,52 +86,68 @@ def leased(folder: SweepFolder) -> Iterator[None]:
     if folder.mirror is None:
         yield
         return
-    mine = _acquired(folder)
+    if not storage.keeps_conditions(folder.mirror):
+        say(UNCONDITIONAL)
+    mine, etag = _acquired(folder)
     ended = threading.Event()
-    thread = threading.Thread(target=_renew, args=(folder, mine, ended), daemon=True)
+    thread = threading.Thread(target=_renew, args=(folder, mine, etag, ended), daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join()
-        if _is_mine(folder, mine):
+        lease = read_lease(folder)
+        if lease is not None and lease.owner == mine.owner:
             storage.delete(_place(folder))
 
 
-def _acquired(folder: SweepFolder) -> Lease:
-    first = lease = read_lease(folder)
-    while lease is not None and lease.is_alive:
-        if lease != first:
+def _acquired(folder: SweepFolder) -> tuple[Lease, str]:
+    """Return this driver's lease and the ETag that it is written under."""
+    first, _ = _read(folder)
+    while True:
+        lease, etag = _read(folder)
+        if lease is None or not lease.is_alive:
+            mine = Lease(
+                owner=uuid4().hex, host=socket.gethostname(), pid=os.getpid(), time=time.time()
+            )
+            written = storage.write_if(_place(folder), _content(mine), etag)
+            if written is not None:
+                return mine, written
+        elif lease != first:
             raise ConfigError(_refusal(folder, lease))
-        time.sleep(0.5)
-        lease = read_lease(folder)
-    mine = Lease(owner=uuid4().hex, host=socket.gethostname(), pid=os.getpid(), time=time.time())
-    _write(folder, mine)
-    time.sleep(_SECONDS_TO_SETTLE)
-    lease = read_lease(folder)
-    if lease is not None and lease.owner != mine.owner:
-        raise ConfigError(_refusal(folder, lease))
-    return mine
+        else:
+            time.sleep(0.5)
 
 
-def _renew(folder: SweepFolder, mine: Lease, ended: threading.Event) -> None:
-    while not ended.wait(SECONDS_BETWEEN_RENEWALS):
+def _renew(folder: SweepFolder, mine: Lease, etag: str, ended: threading.Event) -> None:
+    current: str | None = etag
+    while current is not None and not ended.wait(SECONDS_BETWEEN_RENEWALS):
         try:
-            if _is_mine(folder, mine):
-                _write(folder, replace(mine, time=time.time()))
+            content = _content(replace(mine, time=time.time()))
+            current = storage.write_if(_place(folder), content, current)
         except Exception:  # noqa: BLE001  # this thread must live, or another driver takes over
             # The mirror, which reads the same object of the same store, tells why.
             _log.debug("the lease of %s was not renewed", folder.place, exc_info=True)
 
 
-def _is_mine(folder: SweepFolder, mine: Lease) -> bool:
-    lease = read_lease(folder)
-    return lease is not None and lease.owner == mine.owner
+def _read(folder: SweepFolder) -> tuple[Lease | None, str | None]:
+    """Return the lease and its ETag; None and None where there is none."""
+    try:
+        content, etag = storage.read_with_etag(_place(folder))
+    except storage.MissingFileError:
+        return None, None
+    try:
+        return Lease(**json.loads(content)), etag
+    except (ValueError, TypeError) as error:
+        raise DatasetError(
+            f"{_place(folder)} says who drives the sweep, but is {content[:80]!r}; delete it if no "
+            "driver of this sweep runs"
+        ) from error
 
 
-def _write(folder: SweepFolder, lease: Lease) -> None:
-    storage.write_bytes(_place(folder), json.dumps(asdict(lease)).encode())
+def _content(lease: Lease) -> bytes:
+    return json.dumps(asdict(lease)).encode()
 
 
 def _place(folder: SweepFolder) -> str:

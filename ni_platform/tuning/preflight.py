@@ -14,6 +14,7 @@ from ni_platform.data.storage import is_remote
 from ni_platform.errors import ClusterError
 from ni_platform.tuning.cluster_probe import MARK, versions
 from ni_platform.tuning.job_client import connect, explained, send_job
+from ni_platform.tuning.lease import UNCONDITIONAL
 from ni_platform.tuning.shipping import Shipment
 from ni_platform.tuning.submission import Submission, SweepJob, wait_until_over
 
@@ -146,7 +147,7 @@ def judge(job: SweepJob, seen: Mapping[str, Any], expected: Mapping[str, str]) -
             )
     failures += _node_failures(seen)
     failures += _twins(seen["nodes"])
-    if not fits(job, [node["resources"] for node in (*seen["nodes"], *_possible(seen))]):
+    if not seen["autoscales"] and not _has_room(job, seen):
         failures.append(_unmet(job, seen))
     return failures
 
@@ -193,29 +194,30 @@ def fits(job: SweepJob, offers: Sequence[Mapping[str, float]]) -> bool:
     )
 
 
-def _possible(seen: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [group for group in seen["groups"] if group["most"] != 0]
+def _has_room(job: SweepJob, seen: Mapping[str, Any]) -> bool:
+    return fits(job, [node["resources"] for node in seen["nodes"]])
 
 
 def _unmet(job: SweepJob, seen: Mapping[str, Any]) -> str:
     offers = [
         f"{node['name']}: {node['resources'].get('CPU', 0):g} CPUs, "
         f"{node['resources'].get('GPU', 0):g} GPUs"
-        for node in (*seen["nodes"], *_possible(seen))
+        for node in seen["nodes"]
         if node["resources"]
     ]
     return (
         f"a trial needs {job.cpus_per_trial:g} CPUs and {job.gpus_per_trial:g} GPUs on one node, "
-        f"which none has or can be started with ({'; '.join(offers)}): lower --cpus-per-trial or "
-        "--gpus-per-trial, or add such a node"
+        f"which none has ({'; '.join(offers)}), and no autoscaler adds nodes: lower "
+        "--cpus-per-trial or --gpus-per-trial, or add such a node"
     )
 
 
 def _notes(job: SweepJob, seen: Mapping[str, Any]) -> list[str]:
-    now = [node["resources"] for node in seen["nodes"]]
-    if fits(job, now):
-        return []
-    return [
-        "no node that runs now has room for a trial; the autoscaler can start one. Storage, "
-        "tracking and data were tried only from the nodes that run."
-    ]
+    notes = [] if seen["locks"] else [UNCONDITIONAL]
+    if not _has_room(job, seen):
+        notes.append(
+            "no node that runs now has room for a trial; the sweep waits until the autoscaler "
+            "starts one, if it can. Storage, tracking and data were tried only from the nodes that "
+            "run."
+        )
+    return notes

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ni_platform.definitions import Definition, list_functions, load_function, require_known, shown
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.experiment_config import ExperimentConfig
@@ -137,16 +135,16 @@ def draw(space: Space, trials: int, seed: int = 0) -> list[tuple[dict[str, Any],
 
     """
     # Optuna takes a second to import.
-    from ni_platform.tuning.asked_trial import AskedTrial
-    from ni_platform.tuning.history import History
-    from ni_platform.tuning.search import at_random
+    from optuna.samplers import RandomSampler
 
-    history = History(size=trials, seed=seed, lower_is_better=True)
+    from ni_platform.tuning.search import new_study, suggest
+
+    study = new_study(RandomSampler(seed=seed))
+    known: dict[str, Any] = {}
     drawn = []
-    for number in range(trials):
-        rng = np.random.default_rng((seed, number))
-        trial = AskedTrial(number, at_random(history, rng))
-        overrides = dict(space(trial))
+    for _ in range(trials):
+        trial = study.ask()
+        overrides = suggest(space, trial, known)
         drawn.append((trial.params, overrides))
     return drawn
 

@@ -35,7 +35,7 @@ from ni_platform.tuning.lanes import Lanes, MakeTrain, ask_keeper, count_lanes, 
 from ni_platform.tuning.lease import leased
 from ni_platform.tuning.mirrored_folder import fetch, send
 from ni_platform.tuning.preparation import prepare
-from ni_platform.tuning.spaces import check_space
+from ni_platform.tuning.search import check_search
 from ni_platform.tuning.status import sweep_tags
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -101,11 +101,11 @@ def run_sweep(
         )
     dataset = Dataset.open(config.data)
     config = _completed(config, dataset)
-    check_space(config.space, config.experiment)
+    check_search(config)
     folder = SweepFolder.named(config.name, storage)
     _require_shared_folder(config, folder)
     connect()
-    with driving(folder), leased(folder):
+    with driving(folder), leased(folder, on_event):
         return _drive(config, dataset, folder, allow_failed_checks, on_event)
 
 

@@ -71,9 +71,10 @@ def run_and_print(
 
 def print_draws(config: SweepConfig) -> None:
     """Print what the space draws, and that the experiment takes it."""
-    from ni_platform.tuning.spaces import check_space, draw, load_space
+    from ni_platform.tuning.search import check_search
+    from ni_platform.tuning.spaces import draw, load_space
 
-    check_space(config.space, config.experiment)
+    check_search(config)
     for number, (_, overrides) in enumerate(draw(load_space(config.space), 3, config.seed)):
         click.echo(f"trial {number}")
         for path, value in overrides.items():

@@ -79,12 +79,12 @@ def _as_run_reads(options: tuple[str, ...]) -> dict[str, Any]:
     """Read the options as `ni sweep run` will, and refuse here what it would refuse there."""
     from ni_platform.cli.sweep.options import sweep_config
     from ni_platform.cli.sweep.run import command as run
-    from ni_platform.tuning.spaces import check_space
+    from ni_platform.tuning.search import check_search
 
     given = run.make_context("ni sweep run", list(options)).params
     own = ("storage", "allow_failed_checks", "dry_run", "as_json")
     config = sweep_config(**{name: value for name, value in given.items() if name not in own})
-    check_space(config.space, config.experiment)
+    check_search(config)
     if given["storage"] is None:
         raise click.UsageError(
             "--storage names what all machines of the cluster reach, a mounted folder such as "

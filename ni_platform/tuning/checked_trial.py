@@ -1,11 +1,10 @@
-"""The trial that a space is called with."""
+"""The trial that a space is called with: Optuna's own, whose every call is looked at."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 
 from optuna.distributions import (
@@ -14,36 +13,32 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import BaseTrial
+from optuna.trial import Trial
 
 from ni_platform.definitions import shown
 from ni_platform.errors import ConfigError
 
 NUMBER = "trial"
-"""The user attribute that holds a trial's own number: the study counts ends."""
-
-Choose = Callable[[str, BaseDistribution], Any]
+"""The user attribute that holds a trial's own number: the study's file counts ends."""
 
 
-class AskedTrial(BaseTrial):
-    """An Optuna trial whose values come from a function, without a storage behind it.
+class CheckedTrial:
+    """An Optuna trial that refuses what a search cannot draw or keep, with a remedy.
 
-    Optuna's own copies the whole trial in its storage for every parameter. Reports and pruning
-    are not the space's business: `report` is ignored and `should_prune` is False, as in Optuna's
-    `FixedTrial`.
+    Optuna would let a parameter change its range between trials, cut off what stands behind the
+    point of a whole number, and find out when a study is written that a choice is no JSON.
+    Reports and pruning are not a space's business, as in Optuna's `FixedTrial`.
 
     Args:
-        number: The trial's number.
-        choose: Called once per parameter with its name and distribution; returns the value.
+        trial: Draws the values.
+        known: Distributions that parameters had in earlier trials; this one's are added.
     """
 
-    def __init__(self, number: int, choose: Choose) -> None:
-        self._number, self._choose = number, choose
-        self._params: dict[str, Any] = {}
-        self._distributions: dict[str, BaseDistribution] = {}
-        self._user_attrs: dict[str, Any] = {}
-        self._constraints: dict[str, float] = {}
-        self._start = datetime.now()
+    def __init__(self, trial: Trial, known: dict[str, BaseDistribution]) -> None:
+        self._trial, self._known = trial, known
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)
 
     def suggest_float(
         self,
@@ -55,21 +50,22 @@ class AskedTrial(BaseTrial):
         log: bool = False,
     ) -> float:
         """Suggest a number."""
-        return self._suggest(
+        self._check(
             name, lambda: FloatDistribution(**_finite(low=low, high=high, step=step), log=log)
         )
+        return self._trial.suggest_float(name, low, high, step=step, log=log)
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         """Suggest a whole number."""
-        return self._suggest(
-            name, lambda: IntDistribution(**_whole(low=low, high=high, step=step), log=log)
-        )
+        self._check(name, lambda: IntDistribution(**_whole(low=low, high=high, step=step), log=log))
+        return self._trial.suggest_int(name, int(low), int(high), step=int(step), log=log)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """Suggest one of `choices`, which JSON gives back as they were."""
-        return self._suggest(name, lambda: CategoricalDistribution(_kept(choices)))
+        self._check(name, lambda: CategoricalDistribution(_kept(choices)))
+        return self._trial.suggest_categorical(name, choices)
 
     def suggest_uniform(self, name: str, low: float, high: float) -> float:
         """Suggest a number; Optuna's old name."""
@@ -97,47 +93,13 @@ class AskedTrial(BaseTrial):
                 f"a note has a text other than {NUMBER!r} for a name, and a value that JSON gives "
                 f"back as it was, but got {shown(key)} = {shown(value)}; change it"
             )
-        self._user_attrs[key] = value
+        self._trial.set_user_attr(key, value)
 
-    def set_constraint(self, key: str, value: float) -> None:
-        """Note a constraint."""
-        self._constraints[key] = value
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """Values by name, in the order in which they were suggested."""
-        return self._params
-
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """Distributions by name."""
-        return self._distributions
-
-    @property
-    def user_attrs(self) -> dict[str, Any]:
-        """What the space noted."""
-        return self._user_attrs
-
-    @property
-    def constraints(self) -> dict[str, float]:
-        """Constraints by name."""
-        return self._constraints
-
-    @property
-    def datetime_start(self) -> datetime:
-        """When the trial was asked for."""
-        return self._start
-
-    @property
-    def number(self) -> int:
-        """The trial's number."""
-        return self._number
-
-    def _suggest(self, name: str, make: Callable[[], BaseDistribution]) -> Any:
-        """Return the value of a parameter: the same if it is asked for again.
+    def _check(self, name: str, make: Callable[[], BaseDistribution]) -> None:
+        """Refuse a name or a distribution that is none, or another one than before.
 
         Raises:
-            ConfigError: The name or the distribution is none, or the name has another one already.
+            ConfigError: Says which rule is broken, and what to change.
 
         """
         if not isinstance(name, str):
@@ -150,16 +112,20 @@ class AskedTrial(BaseTrial):
             raise ConfigError(
                 f"the parameter {name!r} cannot be drawn: {error}; mend it"
             ) from error
-        if name not in self._distributions:
-            self._params[name] = self._choose(name, distribution)
-            self._distributions[name] = distribution
-        elif self._distributions[name] != distribution:
+        before = self._trial.distributions.get(name)
+        if before is not None and before != distribution:
             raise ConfigError(
                 f"a name is that of one parameter, drawn from one distribution, but {name!r} was "
-                f"{self._distributions[name]} and in the same trial is {distribution}; give the "
-                "second a name of its own"
+                f"{before} and in the same trial is {distribution}; give the second a name of its "
+                "own"
             )
-        return self._params[name]
+        before = self._known.setdefault(name, distribution)
+        if before != distribution:
+            raise ConfigError(
+                "a parameter keeps its distribution, that is its range or choices, through all "
+                f"trials of a search, but {name!r} was {before} and is now {distribution}; where "
+                "it depends on another parameter, put that one's value into the name"
+            )
 
 
 def is_kept(value: Any) -> bool:
