@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Literal
@@ -149,7 +150,7 @@ class TrialRecords:
         if not self._asked:
             self.run_ids()
         broken = threading.Event()
-        with _SentOnce(), ThreadPoolExecutor(self._threads) as pool:
+        with _sent_once(), ThreadPoolExecutor(self._threads) as pool:
             waiting = [pool.submit(self._write_unless, broken, update) for update in updates]
         for each in waiting:
             each.result()
@@ -279,24 +280,26 @@ class TrialRecords:
             _log.warning("Trial %d is left as it is: %s", trial.number, error.message)
 
 
-class _SentOnce:
-    """MLflow's client sends each request once.
+@contextmanager
+def _sent_once() -> Iterator[None]:
+    """MLflow's client sends each request once, and prints no address of a run that has ended.
 
     Else it repeats one whose answer was lost, and so can make a second run, and waits for minutes
     for a server that is gone; here whoever writes tries again.
     """
-
-    _NAME = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-
-    def __enter__(self) -> None:
-        self._before = os.environ.get(self._NAME)
-        os.environ[self._NAME] = "0"
-
-    def __exit__(self, *error: object) -> None:
-        if self._before is None:
-            del os.environ[self._NAME]
-        else:
-            os.environ[self._NAME] = self._before
+    settings = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _milliseconds(seconds: float) -> int:

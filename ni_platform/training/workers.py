@@ -88,7 +88,8 @@ class Gradients:
             self._allocate()
         assert self._buffer is not None  # noqa: S101  # allocated above
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        torch._foreach_copy_(self._parts, gradients)
+        for part, gradient in zip(self._parts, gradients):
+            part.copy_(gradient)
         self._buffer[-1] = self._loss
         workers.sum_(self._buffer)
         self._loss = self._buffer[-1].clone()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import (
@@ -13,7 +13,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import Trial
+from optuna.trial import Trial, TrialState, create_trial
 
 from ni_platform.definitions import shown
 from ni_platform.errors import ConfigError
@@ -32,10 +32,16 @@ class CheckedTrial:
     Args:
         trial: Draws the values.
         known: Distributions that parameters had in earlier trials; this one's are added.
+        repeated: The values of a trial that is suggested again, which `trial` was enqueued with.
     """
 
-    def __init__(self, trial: Trial, known: dict[str, BaseDistribution]) -> None:
-        self._trial, self._known = trial, known
+    def __init__(
+        self,
+        trial: Trial,
+        known: dict[str, BaseDistribution],
+        repeated: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._trial, self._known, self._repeated = trial, known, repeated
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
@@ -126,6 +132,13 @@ class CheckedTrial:
                 f"trials of a search, but {name!r} was {before} and is now {distribution}; where "
                 "it depends on another parameter, put that one's value into the name"
             )
+        repeated = self._repeated
+        if repeated is not None and not (name in repeated and _holds(distribution, repeated[name])):
+            raise ConfigError(
+                f"Trial {self._trial.number} can only be repeated in the space that it came from, "
+                f"but its {name!r} is {repeated.get(name)!r} where the space has {distribution}. "
+                "Take back the change of the space, or begin a search under another name."
+            )
 
 
 def is_kept(value: Any) -> bool:
@@ -136,6 +149,18 @@ def is_kept(value: Any) -> bool:
         return bool(json.loads(text) == value)
     except (TypeError, ValueError, RecursionError):
         return False
+
+
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a distribution contains a value, with its type."""
+    try:
+        create_trial(
+            state=TrialState.RUNNING, params={"x": value}, distributions={"x": distribution}
+        )
+        same = distribution.to_external_repr(distribution.to_internal_repr(value))
+    except (ValueError, TypeError):
+        return False
+    return bool(same == value)
 
 
 def _finite(**numbers: Any) -> dict[str, Any]:

@@ -121,11 +121,15 @@ def _acquired(folder: SweepFolder) -> tuple[Lease, str]:
 
 
 def _renew(folder: SweepFolder, mine: Lease, etag: str, ended: threading.Event) -> None:
-    current: str | None = etag
-    while current is not None and not ended.wait(SECONDS_BETWEEN_RENEWALS):
+    while not ended.wait(SECONDS_BETWEEN_RENEWALS):
         try:
             content = _content(replace(mine, time=time.time()))
-            current = storage.write_if(_place(folder), content, current)
+            written = storage.write_if(_place(folder), content, etag)
+            if written is None:
+                # Another driver's, which stays; or this one's, whose answer was lost.
+                there, found = _read(folder)
+                written = found if there is not None and there.owner == mine.owner else None
+            etag = written or etag
         except Exception:  # noqa: BLE001  # this thread must live, or another driver takes over
             # The mirror, which reads the same object of the same store, tells why.
             _log.debug("the lease of %s was not renewed", folder.place, exc_info=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler
 
-from ni_platform.definitions import load_function
+from ni_platform.definitions import list_functions, load_function, require_known
 from ni_platform.errors import ConfigError
 from ni_platform.tuning.bounded_sampler import BoundedSampler, MakeSampler
 
@@ -42,18 +44,22 @@ def load_sampler(name: str) -> Callable[[int, int], BaseSampler]:
         return lambda seed, begun: _NUMBERED[name](seed)
     if name in _OPTUNAS:
         return partial(_seeded, name, _OPTUNAS[name])
+    own = [f"{file}.{function}" for file, function, _ in list_functions(SPACES)]
     if "." not in name:
         raise ConfigError(
             f"sampler must be one of {', '.join(SAMPLERS)}, or FILE.FUNCTION of the folder "
             f"{SPACES}, but is {name!r}"
         )
+    require_known(name, own, "sampler")
     return partial(_seeded, name, load_function(SPACES, name, kind="sampler", name=name))
 
 
 def _seeded(name: str, make: MakeSampler, seed: int, begun: int) -> BaseSampler:
     """Make a sampler; one that goes on after `begun` trials draws others than the first did."""
     try:
-        sampler = make(seed + begun)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            sampler = make(seed + begun)
     except ImportError as error:
         raise ConfigError(
             f"the sampler {name} needs a package that is not installed ({error.name}): install "

@@ -12,9 +12,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
-from optuna.trial import BaseTrial, Trial, TrialState, create_trial
+from optuna.trial import BaseTrial, Trial, TrialState
 
-from ni_platform.errors import ConfigError
 from ni_platform.tuning.checked_trial import NUMBER, CheckedTrial
 from ni_platform.tuning.definition import SweepConfig
 from ni_platform.tuning.samplers import load_sampler
@@ -107,15 +106,7 @@ class Search:
             self._study.add_trial(ended)
             return None
         self._study.enqueue_trial(dict(parameters))
-        suggestion = self._suggest()
-        for name, distribution in suggestion.distributions.items():
-            if name not in parameters or not _holds(distribution, parameters[name]):
-                raise ConfigError(
-                    f"Trial {number} can only be repeated in the space that it came from, but "
-                    f"its {name!r} is {parameters.get(name)!r} where the space has {distribution}."
-                    " Take back the change of the space, or begin a search under another name."
-                )
-        return suggestion
+        return self._suggest(parameters)
 
     def tell(
         self,
@@ -155,9 +146,9 @@ class Search:
         """Flush, and close the study's file."""
         self._file.close()
 
-    def _suggest(self) -> Suggestion:
+    def _suggest(self, repeated: Mapping[str, Any] | None = None) -> Suggestion:
         trial = self._study.ask()
-        overrides = suggest(self._space, trial, self._distributions)
+        overrides = suggest(self._space, trial, self._distributions, repeated)
         self._asked[trial.number] = trial
         return Suggestion(
             number=trial.number,
@@ -188,17 +179,11 @@ def new_study(sampler: BaseSampler, lower_is_better: bool = True) -> optuna.Stud
         optuna.logging.set_verbosity(before)
 
 
-def suggest(space: Space, trial: Trial, known: dict[str, BaseDistribution]) -> dict[str, Any]:
-    """Call a space with a trial, held to the distributions of those before; return overrides."""
-    return dict(space(CheckedTrial(trial, known)))  # type: ignore[arg-type]
-
-
-def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a distribution contains a value."""
-    try:
-        create_trial(
-            state=TrialState.RUNNING, params={"x": value}, distributions={"x": distribution}
-        )
-    except (ValueError, TypeError):
-        return False
-    return True
+def suggest(
+    space: Space,
+    trial: Trial,
+    known: dict[str, BaseDistribution],
+    repeated: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Call a space with a trial as `CheckedTrial` holds it; return overrides."""
+    return dict(space(CheckedTrial(trial, known, repeated)))  # type: ignore[arg-type]

@@ -38,6 +38,11 @@ def study_of(sampler, values=(), direction="minimize"):
     return study
 
 
+def look(study):
+    """Ask for a trial and draw a value, so that its sampler looks at the history."""
+    study.ask().suggest_float("x", 0, 1)
+
+
 def conditional(trial):
     """A branch, and a value that depends on all."""
     value = (trial.suggest_float("x", 0, 1) - 0.3) ** 2
@@ -66,7 +71,7 @@ def test_the_best_are_always_seen_and_no_more_than_the_bound(direction):
     """A sort of all values, with ties by number, finds the same 25."""
     values = np.random.default_rng(1).integers(0, 300, size=1500)  # with ties
     study = study_of(BoundedSampler(Looking, others=100), values.tolist(), direction)
-    study.ask()
+    look(study)
     order = np.argsort(values if direction == "minimize" else -values, kind="stable")
     assert set(order[:BEST].tolist()) <= set(Looking.numbers)
     # And the trial that is asked for, which runs.
@@ -81,7 +86,7 @@ def test_the_others_are_a_uniform_sample():
     study = study_of(None, np.linspace(1, 0, n).tolist())
     for seed in range(20):
         study.sampler = BoundedSampler(Looking, others=kept, seed=seed)
-        study.ask()
+        look(study)
         others = [number for number in Looking.numbers if number < n - BEST]
         assert len(others) == kept
         counts += np.histogram(others, bins=10, range=(0, n - BEST))[0]
@@ -99,7 +104,7 @@ def test_what_is_seen_does_not_depend_on_the_order_of_ends_or_of_looks():
             study.tell(trials[number], float(number % 90))
             if done % look_each == 0:
                 study.sampler.infer_relative_search_space(study, study.trials[399])
-        study.ask()
+        look(study)
         seen.append(Looking.numbers)
     assert seen[0] == seen[1]
 
@@ -111,7 +116,7 @@ def test_failed_trials_are_seen_as_bad_ones_and_running_ones_as_running():
     failed.suggest_float("x", 0, 1)
     study.tell(failed, state=TrialState.FAIL)
     study.tell(complete, 1.0)
-    study.ask()
+    look(study)
     running_now = (running.number, 3)
     assert dict(zip(Looking.numbers, Looking.states, strict=True)) == {
         failed.number: TrialState.PRUNED,
@@ -148,7 +153,7 @@ def test_it_works_in_any_study_of_optunas(tmp_path):
     again = optuna.load_study(
         study_name=study.study_name, storage=storage, sampler=BoundedSampler(Looking, others=20)
     )
-    again.ask()
+    look(again)
     assert len(Looking.numbers) == 40 + 1  # 25 and 20 are more than there are
 
 
@@ -156,4 +161,4 @@ def test_several_objectives_are_refused():
     """There the best trials are no list."""
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=BoundedSampler())
     with pytest.raises(ValueError, match="one order of trials"):
-        study.ask()
+        look(study)

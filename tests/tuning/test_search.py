@@ -172,7 +172,7 @@ def test_a_sampler_of_the_users_is_a_function_of_tune_spaces(tmp_path, monkeypat
     search = opened(tmp_path, sampler="planted_samplers.planted")
     assert [search.ask().parameters["width"] for _ in range(3)] == [77] * 3
     for sampler, words in (
-        ("planted_samplers.broken", "ZeroDivisionError.*planted_samplers.py:15"),
+        ("planted_samplers.broken", "ZeroDivisionError.*planted_samplers.py:16"),
         ("planted_samplers.none", "must return a sampler of Optuna's, but returned int"),
         ("planted_samplers.planned", "planted_samplers.planned"),
         ("annealing", "must be one of tpe, random, .* or FILE.FUNCTION"),
