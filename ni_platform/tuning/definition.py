@@ -21,6 +21,9 @@ from ni_platform.training.config import LOWER_IS_BETTER
 Objective = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
 SchedulerName = Literal["asha", "hyperband", "none"]
 
+SPACES = "tune_spaces"
+"""The folder of search spaces and of users' own samplers."""
+
 LONGEST_NAME = 200
 """Characters of a sweep's name, which is that of a folder and begins those of runs."""
 _CHOSEN = {

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.journal import read_trials
+from ni_platform.tuning.files.journal import read_trials
 
 
 def alone(path: str, number: int) -> list[float]:
@@ -29,7 +29,7 @@ def alone(path: str, number: int) -> list[float]:
     from ni_platform.models.scorer import build_scorer
     from ni_platform.training.worker import FUSED, Stage, load_state, pretrained_modalities
     from ni_platform.training.workers import Workers
-    from ni_platform.tuning.spaces import trial_config
+    from ni_platform.tuning.search.spaces import trial_config
 
     torch.set_num_threads(1)
     folder = SweepFolder(path=Path(path))

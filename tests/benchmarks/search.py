@@ -26,7 +26,7 @@ import numpy as np
 import optuna
 from optuna.trial import BaseTrial
 
-from ni_platform.tuning.search import Search
+from ni_platform.tuning.search.suggestions import Search
 
 MARGIN = 0.05
 

@@ -10,7 +10,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from ni_platform.tuning.bounded_sampler import BEST, BoundedSampler, tpe
+from ni_platform.tuning.search.bounded_sampler import BEST, BoundedSampler, tpe
 
 X = optuna.distributions.FloatDistribution(0, 1)
 optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -18,9 +18,8 @@ import pytest
 from ni_platform.data import storage
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.experiment_config import load_experiment
-from ni_platform.tuning import lease, mirror
 from ni_platform.tuning.definition import SweepConfig, SweepFolder, list_sweeps
-from ni_platform.tuning.exchanged_weights import (
+from ni_platform.tuning.engine.exchanged_weights import (
     drop_weights,
     encoders_at_hand,
     fetch_encoders,
@@ -28,12 +27,13 @@ from ni_platform.tuning.exchanged_weights import (
     send_encoders,
     sending_weights,
 )
-from ni_platform.tuning.journal import Journal, started
-from ni_platform.tuning.lane import TrialDone
-from ni_platform.tuning.lease import Lease, driven_elsewhere, leased, read_lease
-from ni_platform.tuning.mirror import Mirror, TakenOverError
-from ni_platform.tuning.mirrored_folder import fetch, send
-from ni_platform.tuning.validation_predictions import ValidationPredictions
+from ni_platform.tuning.engine.lane import TrialDone
+from ni_platform.tuning.files import lease, mirror
+from ni_platform.tuning.files.journal import Journal, started
+from ni_platform.tuning.files.lease import Lease, driven_elsewhere, leased, read_lease
+from ni_platform.tuning.files.mirror import Mirror, TakenOverError
+from ni_platform.tuning.files.mirrored_folder import fetch, send
+from ni_platform.tuning.files.validation_predictions import ValidationPredictions
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from mlflow import MlflowClient
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tuning import journal
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.journal import Event, Journal, read_trials
-from ni_platform.tuning.recorder import Recorder
+from ni_platform.tuning.engine.recorder import Recorder
+from ni_platform.tuning.files import journal
+from ni_platform.tuning.files.journal import Event, Journal, read_trials
 from tests.tuning.sweeps import trial_events
 from tests.tuning.toy import toy_folder
 

@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.search import Search
+from ni_platform.tuning.search.suggestions import Search
 
 
 def space(trial):

@@ -18,10 +18,10 @@ from ni_platform.cli.sweep.submit import command as submit_command
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.data.transfer import push
 from ni_platform.errors import ClusterError, ConfigError
-from ni_platform.tuning import preflight
-from ni_platform.tuning.cluster_probe import versions
-from ni_platform.tuning.shipping import staged
-from ni_platform.tuning.submission import (
+from ni_platform.tuning.cluster import preflight
+from ni_platform.tuning.cluster.cluster_probe import versions
+from ni_platform.tuning.cluster.shipping import staged
+from ni_platform.tuning.cluster.submission import (
     SweepJob,
     job_logs,
     job_status,

@@ -71,8 +71,7 @@ def run_and_print(
 
 def print_draws(config: SweepConfig) -> None:
     """Print what the space draws, and that the experiment takes it."""
-    from ni_platform.tuning.search import check_search
-    from ni_platform.tuning.spaces import draw, load_space
+    from ni_platform.tuning.search.spaces import check_search, draw, load_space
 
     check_search(config)
     for number, (_, overrides) in enumerate(draw(load_space(config.space), 3, config.seed)):
@@ -84,7 +83,7 @@ def print_draws(config: SweepConfig) -> None:
 
 def print_sweep(finished: FinishedSweep) -> None:
     """Print the best trials and what to do next."""
-    from ni_platform.tuning.summary import summarize
+    from ni_platform.tuning.results.summary import summarize
 
     name = finished.config.name
     print_summary(summarize(finished.config, finished.trials))

@@ -21,12 +21,12 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.trial_records import TrialRecords
 from ni_platform.training.worker import STATE_FILE, load_state
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.exchanged_weights import (
+from ni_platform.tuning.engine.exchanged_weights import (
     drop_weights,
     fetch_weights,
 )
-from ni_platform.tuning.journal import TrialRecord
-from ni_platform.tuning.spaces import trial_config
+from ni_platform.tuning.files.journal import TrialRecord
+from ni_platform.tuning.search.spaces import trial_config
 
 
 def record_models(

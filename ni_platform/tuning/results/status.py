@@ -10,18 +10,18 @@ from typing import Any
 
 from ni_platform.errors import ClusterError, ConfigError, DatasetError
 from ni_platform.tracking.run_queries import find_runs
-from ni_platform.tuning.definition import SweepConfig, SweepFolder, list_sweeps
-from ni_platform.tuning.driver import is_running
-from ni_platform.tuning.finding import find_sweep
-from ni_platform.tuning.journal import ranked, read_trials
-from ni_platform.tuning.lease import driven_elsewhere
-from ni_platform.tuning.submission import (
+from ni_platform.tuning.cluster.submission import (
     JobState,
     Submission,
     find_submission,
     job_status,
     list_submissions,
 )
+from ni_platform.tuning.definition import SweepConfig, SweepFolder, list_sweeps
+from ni_platform.tuning.files.driver import is_running
+from ni_platform.tuning.files.journal import ranked, read_trials
+from ni_platform.tuning.files.lease import driven_elsewhere
+from ni_platform.tuning.results.finding import find_sweep
 
 ENDED = ("complete", "pruned", "failed")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ni_platform.tuning.journal import TrialRecord
-from ni_platform.tuning.parameters import ParameterAxis, as_level
-from ni_platform.tuning.summary import SweepSummary
+from ni_platform.tuning.files.journal import TrialRecord
+from ni_platform.tuning.results.parameters import ParameterAxis, as_level
+from ni_platform.tuning.results.summary import SweepSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

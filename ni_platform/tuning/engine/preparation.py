@@ -25,14 +25,14 @@ from ni_platform.training.encoded import reasons_against
 from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.workers import precision_name, precision_on
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.distributed_trial import DistributedTraining
-from ni_platform.tuning.exchanged_weights import (
+from ni_platform.tuning.engine.distributed_trial import DistributedTraining
+from ni_platform.tuning.engine.exchanged_weights import (
     encoders_at_hand,
     fetch_encoders,
     send_encoders,
 )
-from ni_platform.tuning.lanes import MakeTrain
-from ni_platform.tuning.trial import shared_training
+from ni_platform.tuning.engine.lanes import MakeTrain
+from ni_platform.tuning.engine.trial import shared_training
 
 
 def prepare(

@@ -1,7 +1,7 @@
 """The cluster's side of the preflight: a small job that looks around and prints what it saw.
 
-`python -m ni_platform.tuning.cluster_probe JSON` runs on the head and sends one task to every
-node. It judges nothing; `preflight.py` does, on the side that knows what was wanted.
+`python -m ni_platform.tuning.cluster.cluster_probe JSON` runs on the head and sends one task to
+every node. It judges nothing; `preflight.py` does, on the side that knows what was wanted.
 """
 
 from __future__ import annotations

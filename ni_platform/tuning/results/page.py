@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ni_platform.html_page import page, picture, table
-from ni_platform.tuning.journal import TrialRecord
-from ni_platform.tuning.parameters import as_level
-from ni_platform.tuning.summary import SweepSummary
+from ni_platform.tuning.files.journal import TrialRecord
+from ni_platform.tuning.results.parameters import as_level
+from ni_platform.tuning.results.summary import SweepSummary
 
 BEST_TRIALS = 20
 

@@ -17,9 +17,9 @@ from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.worker import StageResult
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
-from ni_platform.tuning.spaces import trial_config
-from ni_platform.tuning.validation_predictions import ValidationPredictions, validated_rows
+from ni_platform.tuning.files.journal import TrialRecord, ranked, read_trials
+from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
+from ni_platform.tuning.search.spaces import trial_config
 
 STAND_IN = "rmse"
 """Compared where the objective is the training loss, which is no metric of a test part: trials may

@@ -11,13 +11,13 @@ from ni_platform.definitions import Definition, list_functions, load_function, r
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.overrides import with_values
+from ni_platform.tuning.definition import SPACES, SweepConfig
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-    from ni_platform.tuning.search import Space
+    from ni_platform.tuning.search.suggestions import Space
 
-SPACES = "tune_spaces"
 _VARIED = ("model.", "training.")
 _FIXED = ("model.kind", "training.monitor")
 
@@ -137,7 +137,7 @@ def draw(space: Space, trials: int, seed: int = 0) -> list[tuple[dict[str, Any],
     # Optuna takes a second to import.
     from optuna.samplers import RandomSampler
 
-    from ni_platform.tuning.search import new_study, suggest
+    from ni_platform.tuning.search.suggestions import new_study, suggest
 
     study = new_study(RandomSampler(seed=seed))
     known: dict[str, Any] = {}
@@ -166,3 +166,16 @@ def check_space(name: str, base: ExperimentConfig) -> None:
                 f"the space {name} does not fit the experiment {base.name}: {error}; "
                 f"drawn with {parameters} ({place})"
             ) from error
+
+
+def check_search(config: SweepConfig) -> None:
+    """Draw from a sweep's space and make its sampler, before anything is started.
+
+    Raises:
+        ConfigError: The space does not fit the experiment, or there is no such sampler.
+    """
+    # Optuna takes a second to import.
+    from ni_platform.tuning.search.samplers import load_sampler
+
+    check_space(config.space, config.experiment)
+    load_sampler(config.sampler)(config.seed, 0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ni_platform.tuning.journal import TrialRecord
+from ni_platform.tuning.files.journal import TrialRecord
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.tuning.definition import SweepConfig
-from ni_platform.tuning.journal import TrialRecord, ranked
+from ni_platform.tuning.files.journal import TrialRecord, ranked
 
 PARAMETER = "parameter."
 METRIC = "metric."

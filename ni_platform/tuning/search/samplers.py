@@ -11,9 +11,8 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, Ra
 
 from ni_platform.definitions import list_functions, load_function, require_known
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.bounded_sampler import BoundedSampler, MakeSampler
-
-SPACES = "tune_spaces"
+from ni_platform.tuning.definition import SPACES
+from ni_platform.tuning.search.bounded_sampler import BoundedSampler, MakeSampler
 
 _NUMBERED: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: BoundedSampler(seed=seed),

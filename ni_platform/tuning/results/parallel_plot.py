@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ni_platform.tuning.journal import TrialRecord
-from ni_platform.tuning.parameters import ParameterAxis
-from ni_platform.tuning.plots import (
+from ni_platform.tuning.files.journal import TrialRecord
+from ni_platform.tuning.results.parameters import ParameterAxis
+from ni_platform.tuning.results.plots import (
     BEST_MARKED,
     PRUNED,
     empty_figure,
@@ -21,7 +21,7 @@ from ni_platform.tuning.plots import (
     value_range,
     values_of,
 )
-from ni_platform.tuning.summary import SweepSummary
+from ni_platform.tuning.results.summary import SweepSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,11 +14,9 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import BaseTrial, Trial, TrialState
 
-from ni_platform.tuning.checked_trial import NUMBER, CheckedTrial
-from ni_platform.tuning.definition import SweepConfig
-from ni_platform.tuning.samplers import load_sampler
-from ni_platform.tuning.spaces import check_space
-from ni_platform.tuning.study_file import StudyFile
+from ni_platform.tuning.search.checked_trial import NUMBER, CheckedTrial
+from ni_platform.tuning.search.samplers import load_sampler
+from ni_platform.tuning.search.study_file import StudyFile
 
 # A search space: called with a trial, it suggests parameters and returns overrides of an
 # experiment's config, by path.
@@ -156,16 +154,6 @@ class Search:
             distributions=trial.distributions,
             overrides=overrides,
         )
-
-
-def check_search(config: SweepConfig) -> None:
-    """Draw from a sweep's space and make its sampler, before anything is started.
-
-    Raises:
-        ConfigError: The space does not fit the experiment, or there is no such sampler.
-    """
-    check_space(config.space, config.experiment)
-    load_sampler(config.sampler)(config.seed, 0)
 
 
 def new_study(sampler: BaseSampler, lower_is_better: bool = True) -> optuna.Study:

@@ -20,9 +20,9 @@ from typing import Any, Literal
 from ni_platform.data.storage import write_bytes
 from ni_platform.errors import ClusterError, ConfigError
 from ni_platform.overrides import from_dict
+from ni_platform.tuning.cluster.job_client import connect, explained, send_job
+from ni_platform.tuning.cluster.shipping import Shipment
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.job_client import connect, explained, send_job
-from ni_platform.tuning.shipping import Shipment
 
 JobStatus = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 

@@ -21,10 +21,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.exchanged_weights import sending_weights
-from ni_platform.tuning.keeper import Assignment, Decision, Keeper
-from ni_platform.tuning.lane import KeeperLostError, Train, reason_of, run_lane
-from ni_platform.tuning.mirror import Mirror
+from ni_platform.tuning.engine.exchanged_weights import sending_weights
+from ni_platform.tuning.engine.keeper import Assignment, Decision, Keeper
+from ni_platform.tuning.engine.lane import KeeperLostError, Train, reason_of, run_lane
+from ni_platform.tuning.files.journal import Status
+from ni_platform.tuning.files.mirror import Mirror
 
 _ENVIRONMENT = {
     # Tune's own account of its trials, which are lanes here, is of no use to anybody.
@@ -49,7 +50,7 @@ class KeeperActor(Keeper):
     def __init__(self, config: SweepConfig, folder: SweepFolder, run_id: str | None) -> None:
         """Go on with the sweep; without the id of a run nothing is written to MLflow."""
         # MLflow takes seconds to import, and lanes, which know this module, do not need it.
-        from ni_platform.tuning.recorder import Recorder
+        from ni_platform.tuning.engine.recorder import Recorder
 
         super().__init__(config, folder)
         self._troubles: list[str] = []
@@ -119,7 +120,7 @@ class RemoteKeeper:
         self,
         number: int,
         attempt: int,
-        status: str,
+        status: Status,
         reason: str | None = None,
         predictions: np.ndarray | None = None,
     ) -> bool:

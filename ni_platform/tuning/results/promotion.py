@@ -18,10 +18,10 @@ from ni_platform.tracking.run_claim import interrupted_run
 from ni_platform.tracking.run_queries import RunSummary, find_runs, read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
-from ni_platform.tuning.exchanged_weights import fetch_encoders
-from ni_platform.tuning.finding import find_sweep
-from ni_platform.tuning.mirrored_folder import send
-from ni_platform.tuning.winner import Winner, estimated_optimism, optimism_to_json
+from ni_platform.tuning.engine.exchanged_weights import fetch_encoders
+from ni_platform.tuning.files.mirrored_folder import send
+from ni_platform.tuning.results.finding import find_sweep
+from ni_platform.tuning.results.winner import Winner, estimated_optimism, optimism_to_json
 
 FILE_NAME = "promotion.json"
 """In the folder of the sweep, and in the run of the winner."""

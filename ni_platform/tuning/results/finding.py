@@ -6,10 +6,10 @@ from pathlib import Path
 
 from ni_platform.data.storage import is_remote
 from ni_platform.errors import ConfigError
+from ni_platform.tuning.cluster.submission import find_submission
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.driver import is_running
-from ni_platform.tuning.mirrored_folder import fetch
-from ni_platform.tuning.submission import find_submission
+from ni_platform.tuning.files.driver import is_running
+from ni_platform.tuning.files.mirrored_folder import fetch
 
 
 def find_sweep(name: str, storage: str | Path | None = None) -> SweepFolder:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ni_platform.experiment import OnEvent
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tuning import plots
-from ni_platform.tuning.finding import find_sweep
-from ni_platform.tuning.journal import read_trials
-from ni_platform.tuning.page import Plot, report_page
-from ni_platform.tuning.parallel_plot import MAX_AXES, parallel_figure
-from ni_platform.tuning.parameters import (
+from ni_platform.tuning.files.journal import read_trials
+from ni_platform.tuning.results import plots
+from ni_platform.tuning.results.finding import find_sweep
+from ni_platform.tuning.results.page import Plot, report_page
+from ni_platform.tuning.results.parallel_plot import MAX_AXES, parallel_figure
+from ni_platform.tuning.results.parameters import (
     EVALUATOR,
     FEWEST_TRIALS,
     MOST_TRIALS,
@@ -23,8 +23,8 @@ from ni_platform.tuning.parameters import (
     importances,
     parameter_axes,
 )
-from ni_platform.tuning.promotion import FILE_NAME as PROMOTION_FILE
-from ni_platform.tuning.summary import SweepSummary, summarize, trial_table
+from ni_platform.tuning.results.promotion import FILE_NAME as PROMOTION_FILE
+from ni_platform.tuning.results.summary import SweepSummary, summarize, trial_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

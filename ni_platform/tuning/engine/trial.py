@@ -22,8 +22,8 @@ from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.worker import STATE_FILE
 from ni_platform.training.workers import Workers
 from ni_platform.tuning.definition import SweepConfig
-from ni_platform.tuning.lane import OnEpoch, TrialDone
-from ni_platform.tuning.spaces import trial_config
+from ni_platform.tuning.engine.lane import OnEpoch, TrialDone
+from ni_platform.tuning.search.spaces import trial_config
 
 
 class TrialTraining:

@@ -18,14 +18,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ni_platform.errors import ConfigError
-from ni_platform.tuning import journal as events
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.driver import claim
-from ni_platform.tuning.journal import Journal, Status, TrialRecord, read_trials
-from ni_platform.tuning.scheduler import Scheduler
-from ni_platform.tuning.search import Search, Suggestion
-from ni_platform.tuning.spaces import load_space
-from ni_platform.tuning.validation_predictions import ValidationPredictions
+from ni_platform.tuning.engine.scheduler import Scheduler
+from ni_platform.tuning.files import journal as events
+from ni_platform.tuning.files.driver import claim
+from ni_platform.tuning.files.journal import Journal, Status, TrialRecord, read_trials
+from ni_platform.tuning.files.validation_predictions import ValidationPredictions
+from ni_platform.tuning.search.spaces import load_space
+from ni_platform.tuning.search.suggestions import Search, Suggestion
 
 MOST_DEATHS = 5
 """How often in a row a lane may die before it asks for a trial, while none trains."""

@@ -20,9 +20,9 @@ from ni_platform.models.scorer import build_scorer
 from ni_platform.training.stages import StageTask, run_stages
 from ni_platform.training.worker import FUSED, load_state
 from ni_platform.tuning.definition import SweepConfig
-from ni_platform.tuning.lane import OnEpoch, TrialDone
-from ni_platform.tuning.spaces import trial_config
-from ni_platform.tuning.trial import BestEpoch, save_weights
+from ni_platform.tuning.engine.lane import OnEpoch, TrialDone
+from ni_platform.tuning.engine.trial import BestEpoch, save_weights
+from ni_platform.tuning.search.spaces import trial_config
 
 
 @dataclass(frozen=True, kw_only=True)

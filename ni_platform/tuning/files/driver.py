@@ -17,7 +17,7 @@ from pathlib import Path
 from ni_platform.claims import claimed, holder, take
 from ni_platform.errors import ConfigError
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.lease import driven_elsewhere
+from ni_platform.tuning.files.lease import driven_elsewhere
 
 SECONDS_FOR_A_DEAD_DRIVER = 30.0
 """How long the keeper of a driver that died may take to notice."""

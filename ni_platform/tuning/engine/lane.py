@@ -12,17 +12,15 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from ni_platform.errors import NiError, in_words
 from ni_platform.training.events import StopTraining
-from ni_platform.tuning.keeper import Assignment, Decision, Keeper
-
-if TYPE_CHECKING:
-    from ni_platform.tuning.lanes import RemoteKeeper
+from ni_platform.tuning.engine.keeper import Assignment, Decision
+from ni_platform.tuning.files.journal import Status
 
 _LONGEST_REASON = 2000
 
@@ -66,9 +64,41 @@ class Train(Protocol):
         ...
 
 
-def run_lane(
-    lane: str, keeper: Keeper | RemoteKeeper, train: Train, weights: Callable[[int], Path]
-) -> None:
+class TrialSource(Protocol):
+    """The keeper, in whatever process it is."""
+
+    def next(self, lane: str) -> Assignment | None:
+        """As `Keeper.next`."""
+        ...
+
+    def epoch(
+        self,
+        number: int,
+        attempt: int,
+        metrics: Mapping[str, float],
+        value: float,
+        best_epoch: int,
+    ) -> Decision:
+        """As `Keeper.epoch`."""
+        ...
+
+    def wants_weights(self, number: int, value: float) -> bool:
+        """As `Keeper.wants_weights`."""
+        ...
+
+    def end(
+        self,
+        number: int,
+        attempt: int,
+        status: Status,
+        reason: str | None = None,
+        predictions: np.ndarray | None = None,
+    ) -> bool:
+        """As `Keeper.end`."""
+        ...
+
+
+def run_lane(lane: str, keeper: TrialSource, train: Train, weights: Callable[[int], Path]) -> None:
     """Train trials until the keeper has no more.
 
     Args:
@@ -87,7 +117,7 @@ def run_lane(
 
 
 def _run_trial(
-    trial: Assignment, keeper: Keeper | RemoteKeeper, train: Train, weights: Callable[[int], Path]
+    trial: Assignment, keeper: TrialSource, train: Train, weights: Callable[[int], Path]
 ) -> None:
     number, attempt = trial.number, trial.attempt
 

@@ -20,7 +20,7 @@ from ni_platform.data.storage import write_bytes
 from ni_platform.errors import in_words
 from ni_platform.tracking.trial_records import TrialMetric, TrialRecords, TrialUpdate
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.journal import Event, TrialRecord, apply, read_events
+from ni_platform.tuning.files.journal import Event, TrialRecord, apply, read_events
 
 _log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from uuid import uuid4
 
 from ni_platform.data.storage import is_remote
 from ni_platform.errors import ClusterError
-from ni_platform.tuning.cluster_probe import MARK, versions
-from ni_platform.tuning.job_client import connect, explained, send_job
-from ni_platform.tuning.lease import UNCONDITIONAL
-from ni_platform.tuning.shipping import Shipment
-from ni_platform.tuning.submission import Submission, SweepJob, wait_until_over
+from ni_platform.tuning.cluster.cluster_probe import MARK, versions
+from ni_platform.tuning.cluster.job_client import connect, explained, send_job
+from ni_platform.tuning.cluster.shipping import Shipment
+from ni_platform.tuning.cluster.submission import Submission, SweepJob, wait_until_over
+from ni_platform.tuning.files.lease import UNCONDITIONAL
 
 PROBE_SECONDS = 150
 """How long the cluster may take to answer."""
@@ -96,7 +96,7 @@ def _on_this_side(job: SweepJob) -> list[str]:
 def _ask_cluster(job: SweepJob, shipment: Shipment) -> dict[str, Any]:
     client = connect(job.address)
     asked = json.dumps({"folder": job.storage, "data": job.data})
-    small = replace(job, entry=("python", "-m", "ni_platform.tuning.cluster_probe", asked))
+    small = replace(job, entry=("python", "-m", "ni_platform.tuning.cluster.cluster_probe", asked))
     submission = Submission(job=small, job_id=f"ni-preflight-{uuid4().hex}")
     send_job(
         client,

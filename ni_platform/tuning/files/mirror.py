@@ -16,10 +16,10 @@ from pathlib import Path
 from ni_platform.data import storage
 from ni_platform.errors import in_words
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.journal import whole_bytes
-from ni_platform.tuning.lease import read_lease
-from ni_platform.tuning.mirrored_folder import growing, segment, segments
-from ni_platform.tuning.validation_predictions import ValidationPredictions
+from ni_platform.tuning.files.journal import whole_bytes
+from ni_platform.tuning.files.lease import read_lease
+from ni_platform.tuning.files.mirrored_folder import growing, segment, segments
+from ni_platform.tuning.files.validation_predictions import ValidationPredictions
 
 _log = logging.getLogger(__name__)
 
