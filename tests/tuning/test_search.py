@@ -124,7 +124,7 @@ def test_the_search_finds_the_planted_best(tmp_path, sign):
     assert min(sign * value for value in sampled) < min(drawn)
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "qmc", "gp"])
 def test_suggestions_stay_in_the_space(tmp_path, sampler):
     """Parameters belong to the branch, and values to their distributions, with their types."""
     search = opened(tmp_path, sampler=sampler)

@@ -21,7 +21,7 @@ _NUMBERED: dict[str, Callable[[int], BaseSampler]] = {
 """What they suggest follows from the seed and a trial's number."""
 
 _OPTUNAS: dict[str, MakeSampler] = {
-    "cmaes": lambda seed: CmaEsSampler(seed=seed),
+    "cmaes": lambda seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
     "gp": lambda seed: GPSampler(seed=seed),
     "qmc": lambda seed: QMCSampler(seed=seed, warn_independent_sampling=False),
 }
