@@ -31,9 +31,9 @@ from ni_platform.tuning.engine.best_models import record_models
 from ni_platform.tuning.engine.keeper import SweepProgress
 from ni_platform.tuning.engine.lanes import Lanes, MakeTrain, ask_keeper, count_lanes, start_keeper
 from ni_platform.tuning.engine.preparation import prepare
-from ni_platform.tuning.files.driver import driving
 from ni_platform.tuning.files.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.files.lease import leased
+from ni_platform.tuning.files.locks import driving
 from ni_platform.tuning.files.mirrored_folder import fetch, send
 from ni_platform.tuning.results.status import sweep_tags
 from ni_platform.tuning.search.spaces import check_search

@@ -28,7 +28,7 @@ def alone(path: str, number: int) -> list[float]:
     from ni_platform.data.splits import split_dataset
     from ni_platform.models.scorer import build_scorer
     from ni_platform.training.worker import FUSED, Stage, load_state, pretrained_modalities
-    from ni_platform.training.workers import Workers
+    from ni_platform.training.workers import WorkerGroup
     from ni_platform.tuning.search.spaces import trial_config
 
     torch.set_num_threads(1)
@@ -49,7 +49,7 @@ def alone(path: str, number: int) -> list[float]:
         validation_rows=splits.rows("validation"),
         pretrained=pretrained_modalities(config.model),
     )
-    outcome = stage.start(workers=Workers("cpu")).run()
+    outcome = stage.start(workers=WorkerGroup("cpu")).run()
     return [epoch["loss"] for epoch in outcome.history]
 
 

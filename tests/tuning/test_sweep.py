@@ -35,8 +35,8 @@ from ni_platform.tracking.trial_records import TrialRecords
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.distributed_trial import DistributedTraining
 from ni_platform.tuning.engine.lane import TrialEnded
-from ni_platform.tuning.files.driver import driving
 from ni_platform.tuning.files.journal import read_trials
+from ni_platform.tuning.files.locks import driving
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
 from ni_platform.tuning.search.spaces import trial_config
 from ni_platform.tuning.sweep import FinishedSweep, run_sweep

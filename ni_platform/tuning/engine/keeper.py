@@ -21,8 +21,8 @@ from ni_platform.errors import ConfigError
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.scheduler import Scheduler
 from ni_platform.tuning.files import journal as events
-from ni_platform.tuning.files.driver import claim
 from ni_platform.tuning.files.journal import Journal, Status, TrialRecord, read_trials
+from ni_platform.tuning.files.locks import claim
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions
 from ni_platform.tuning.search.spaces import load_space
 from ni_platform.tuning.search.suggestions import Search, Suggestion

@@ -20,7 +20,7 @@ from ni_platform.models.outputs import rates
 from ni_platform.training.events import EpochDone, Event
 from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.worker import STATE_FILE
-from ni_platform.training.workers import Workers
+from ni_platform.training.workers import WorkerGroup
 from ni_platform.tuning.definition import SweepConfig
 from ni_platform.tuning.engine.lane import OnEpoch, TrialDone
 from ni_platform.tuning.search.spaces import trial_config
@@ -53,7 +53,7 @@ class TrialTraining:
         follow = BestEpoch(config.training.monitor, on_epoch)
         try:
             stage = self._shared.stage(config.model, config.training, self._device)
-            training = stage.start(workers=Workers(self._device), emit=follow)
+            training = stage.start(workers=WorkerGroup(self._device), emit=follow)
             training.run()
             outputs = training.predict(training.data.validation_rows)
         except torch.OutOfMemoryError as error:

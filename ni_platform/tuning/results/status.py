@@ -18,9 +18,9 @@ from ni_platform.tuning.cluster.submission import (
     list_submissions,
 )
 from ni_platform.tuning.definition import SweepConfig, SweepFolder, list_sweeps
-from ni_platform.tuning.files.driver import is_running
 from ni_platform.tuning.files.journal import ranked, read_trials
 from ni_platform.tuning.files.lease import driven_elsewhere
+from ni_platform.tuning.files.locks import is_running
 from ni_platform.tuning.results.finding import find_sweep
 
 ENDED = ("complete", "pruned", "failed")
