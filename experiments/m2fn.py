@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from ni_platform.data.images import ImageInput
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
-from ni_platform.models.inputs import ImageInput
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.m2fn.image_network import ImageNetworkConfig
 from ni_platform.models.m2fn.network import HashedDomain, M2FNConfig, OneHotAttributes

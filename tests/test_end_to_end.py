@@ -23,7 +23,7 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.metrics.evaluation import evaluate
 from ni_platform.training.config import TrainingConfig
-from ni_platform.training.workers import Workers, precision_name, precision_on
+from ni_platform.training.workers import WorkerGroup, precision_name, precision_on
 from tests.command import Ended, ni
 
 SMALL = [
@@ -95,7 +95,7 @@ def test_a_run_reports_metrics_that_follow_from_its_predictions(run, home):
 
 def test_what_the_processor_decides_is_said(trained, run, home):
     """Precision and device stand in the progress, in the run and in each stage's run."""
-    here = precision_name(precision_on(Workers().device, TrainingConfig()))
+    here = precision_name(precision_on(WorkerGroup().device, TrainingConfig()))
     assert f"2 worker(s) on cpu in {here}" in trained.stderr
     tagged = _query(
         home,

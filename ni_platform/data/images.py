@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from ni_platform.data import storage
 from ni_platform.data.picture_cache import read_picture
-from ni_platform.errors import DatasetError, ImageError
+from ni_platform.errors import ConfigError, DatasetError, ImageError
 
 MAX_PIXELS = 100_000_000
 """About 300 MB as RGB: beyond any creative, below what endangers a worker."""
@@ -50,6 +50,20 @@ _BROKEN = (
     struct.error,
     zlib.error,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageInput:
+    """How pictures are read."""
+
+    size: int | None = 224
+    """Pictures are resized to this square; None keeps the native size (NI Section 6.1)."""
+    max_pixels: int = MAX_PIXELS
+    """Larger pictures are refused before they are decoded."""
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.size < 8:
+            raise ConfigError(f"size must be at least 8 pixels or None, but is {self.size}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
+from uuid import uuid4
 
 import boto3
 from botocore.config import Config
@@ -23,6 +24,7 @@ from ni_platform.errors import DatasetError, clause
 
 _SCHEME = "s3://"
 _MISSING_CODES = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+_CHANGED_CODES = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _HASH_CHUNK_BYTES = 1 << 20
 _CHECKSUM = "sha256"
 _LISTING_PAGE = 1000
@@ -85,11 +87,16 @@ def read_bytes(uri: str | Path) -> bytes:
 
 def read_with_stamp(uri: str) -> tuple[bytes, str]:
     """The content of an `s3://` object, and its size and ETag as `object_stamps` gives them."""
+    body, etag = read_with_etag(uri)
+    return body, _stamp(len(body), etag)
+
+
+def read_with_etag(uri: str) -> tuple[bytes, str]:
+    """The content of an `s3://` object and the ETag by which `write_if` knows it."""
     bucket, key = _split(uri)
     with _explained(uri):
         answer = _client().get_object(Bucket=bucket, Key=key)
-        body: bytes = answer["Body"].read()
-    return body, _stamp(len(body), answer["ETag"])
+        return answer["Body"].read(), answer["ETag"]
 
 
 @contextmanager
@@ -115,6 +122,35 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
         else:
             with _replacing(Path(uri)) as file:
                 file.write(data)
+
+
+def write_if(uri: str, data: bytes, etag: str | None) -> str | None:
+    """Write an `s3://` object if it is still the one of `etag` (None: if there is none).
+
+    Returns its new ETag, or None where another object, or none, is there: compare and swap. A
+    store that ignores the condition always writes; see `keeps_conditions`.
+    """
+    bucket, key = _split(uri)
+    condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+    with _explained(uri):
+        try:
+            answer = _client().put_object(Bucket=bucket, Key=key, Body=data, **condition)
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code in _CHANGED_CODES or (etag is not None and code in _MISSING_CODES):
+                return None
+            raise
+    written: str = answer["ETag"]
+    return written
+
+
+def keeps_conditions(folder: str) -> bool:
+    """Whether the store of this `s3://` folder looks at the conditions of `write_if`."""
+    probe = join(folder, f".ni-probe-{uuid4().hex}")
+    try:
+        return write_if(probe, b"1", None) is not None and write_if(probe, b"2", None) is None
+    finally:
+        delete(probe)
 
 
 def write_file(uri: str | Path, path: Path) -> None:

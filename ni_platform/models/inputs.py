@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.images import MAX_PIXELS, decode, pixel_count
+from ni_platform.data.images import ImageInput, decode, pixel_count
 from ni_platform.data.manifest import nearest
 from ni_platform.data.reading.labels import CellError, is_null, label
 from ni_platform.data.vectors import stacked
@@ -28,20 +28,6 @@ _MAX_LEVELS = 1000
 
 _PLACEHOLDER_SIDE = 32
 """Side of the black picture that stands for a missing one of native size."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageInput:
-    """How pictures are read."""
-
-    size: int | None = 224
-    """Pictures are resized to this square; None keeps the native size (NI Section 6.1)."""
-    max_pixels: int = MAX_PIXELS
-    """Larger pictures are refused before they are decoded."""
-
-    def __post_init__(self) -> None:
-        if self.size is not None and self.size < 8:
-            raise ConfigError(f"size must be at least 8 pixels or None, but is {self.size}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,12 +15,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ni_platform.models.exchange import all_gather
 
+_OF_TORCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
-class BatchNorm(_BatchNorm):
+
+class BatchNorm(nn.BatchNorm1d):
     """Batch normalization over all dimensions but channels, for [B, C] and [B, C, H, W].
 
     While training with more than one worker (torch.distributed initialised), mean and variance
@@ -76,7 +77,7 @@ def convert_batch_norm(module: nn.Module) -> nn.Module:
 
     Returns the module itself, or its replacement if it is a BatchNorm.
     """
-    if isinstance(module, _BatchNorm) and not isinstance(module, BatchNorm):
+    if isinstance(module, _OF_TORCH) and not isinstance(module, BatchNorm):
         shared = BatchNorm(
             module.num_features, module.eps, module.momentum, module.affine,
             module.track_running_stats,
@@ -90,7 +91,7 @@ def convert_batch_norm(module: nn.Module) -> nn.Module:
 
 def has_batch_norm(module: nn.Module) -> bool:
     """Whether any part of `module` normalizes over the batch."""
-    return any(isinstance(part, _BatchNorm) for part in module.modules())
+    return any(isinstance(part, _OF_TORCH) for part in module.modules())
 
 
 def _workers() -> int:

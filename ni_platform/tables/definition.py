@@ -1,9 +1,11 @@
-"""What a table of a paper is: rows that are experiments or ways to explain one, and metrics."""
+"""What a table of a paper is, rows that are experiments or ways to explain one, and its figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+import pandas as pd
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.definitions import Definition, load_function, require_known, shown
@@ -16,6 +18,7 @@ from ni_platform.experiment_config import (
     list_tables,
 )
 from ni_platform.metrics.evaluation import metric_family
+from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.scored import EvaluationError
 
 INSIGHT = "insight/"
@@ -138,3 +141,32 @@ def _column_problem(column: Column, table: PaperTable) -> str | None:
             f"rows must have, but {', '.join(map(repr, sorted(alone)))} has none"
         )
     return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRow:
+    """A row with its figures."""
+
+    row: Row
+    runs: tuple[str, ...]
+    """Run id of each seed."""
+    figures: Mapping[str, Estimate]
+    """By column title; a metric that this row does not have is absent."""
+    spread: Mapping[str, float]
+    """Standard deviation over seeds by column title, where there are several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredTable:
+    """A finished table."""
+
+    table: PaperTable
+    dataset: str
+    seeds: tuple[int, ...]
+    budget: float
+    rows: tuple[MeasuredRow, ...]
+    columns: tuple[Column, ...]
+    """Those of the table's columns for which a row has a figure."""
+    predictions: Mapping[str, pd.DataFrame]
+    """Predictions of each row on the test part, with the first seed."""
+    run_id: str

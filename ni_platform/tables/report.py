@@ -12,12 +12,10 @@ from scipy.stats import kendalltau
 
 from ni_platform.metrics.evaluation import evaluate_by_domain
 from ni_platform.metrics.intervals import Estimate
-from ni_platform.tables.definition import INSIGHT, Column, full_label
+from ni_platform.tables.definition import INSIGHT, Column, MeasuredRow, MeasuredTable, full_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from ni_platform.tables.run import MeasuredRow, MeasuredTable
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """Okabe and Ito's, which the colour-blind can tell apart."""

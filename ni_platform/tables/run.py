@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ from ni_platform.tables.definition import (
     INSIGHT,
     OF_DEVIATIONS,
     Column,
+    MeasuredRow,
+    MeasuredTable,
     PaperTable,
     Row,
     full_label,
@@ -49,35 +51,6 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect, state_folder
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.worker import pretrained_modalities
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredRow:
-    """A row with its figures."""
-
-    row: Row
-    runs: tuple[str, ...]
-    """Run id of each seed."""
-    figures: Mapping[str, Estimate]
-    """By column title; a metric that this row does not have is absent."""
-    spread: Mapping[str, float]
-    """Standard deviation over seeds by column title, where there are several."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredTable:
-    """A finished table."""
-
-    table: PaperTable
-    dataset: str
-    seeds: tuple[int, ...]
-    budget: float
-    rows: tuple[MeasuredRow, ...]
-    columns: tuple[Column, ...]
-    """Those of the table's columns for which a row has a figure."""
-    predictions: Mapping[str, pd.DataFrame]
-    """Predictions of each row on the test part, with the first seed."""
-    run_id: str
 
 
 def run_table(

@@ -26,7 +26,7 @@ from ni_platform.training.checkpoint import Checkpoint
 from ni_platform.training.events import Event
 from ni_platform.training.mailbox import Mailbox
 from ni_platform.training.worker import StageResult, StageTask, train_stage
-from ni_platform.training.workers import Workers
+from ni_platform.training.workers import WorkerGroup
 
 _SECONDS_FOR_PEERS_TO_FAIL = 3.0
 
@@ -38,7 +38,7 @@ class Resources:
     workers: int
     cpus_per_worker: int
     gpu: bool
-    lanes: int
+    chains: int
     """Chains that the cluster has room for side by side."""
 
 
@@ -59,11 +59,11 @@ def share_resources(workers: int, cpus_per_worker: int | None) -> Resources:
             f"{' and a GPU' if gpus else ''} were asked for and it has {cpus} CPUs and {gpus} "
             "GPUs; lower --workers or add machines"
         )
-    lanes = cpus // (workers * cpus_per_worker)
+    chains = cpus // (workers * cpus_per_worker)
     if gpus:
-        lanes = min(lanes, gpus // workers)
+        chains = min(chains, gpus // workers)
     return Resources(
-        workers=workers, cpus_per_worker=cpus_per_worker, gpu=gpus > 0, lanes=max(1, lanes)
+        workers=workers, cpus_per_worker=cpus_per_worker, gpu=gpus > 0, chains=max(1, chains)
     )
 
 
@@ -170,7 +170,7 @@ def _stop(mailbox: ActorHandle, chain: str, rank: int, size: int, error: NiError
 
 
 def _train(tasks: Sequence[StageTask], folder: Path, mailbox: ActorHandle) -> None:
-    workers = Workers(ray.train.torch.get_device())
+    workers = WorkerGroup(ray.train.torch.get_device())
     for task in tasks:
         # Worker 0 decides: the others could see a file before it has come to that point.
         if workers.first(StageResult.read(folder / task.name) is not None):
@@ -195,7 +195,7 @@ def _emit(mailbox: ActorHandle, event: Event) -> None:
 
 
 def _save(
-    checkpoint: Checkpoint | None, workers: Workers, mailbox: ActorHandle, chain: str
+    checkpoint: Checkpoint | None, workers: WorkerGroup, mailbox: ActorHandle, chain: str
 ) -> None:
     """Report a checkpoint; raises on all workers what the driver left to stop them, if anything."""
     _report(checkpoint)

@@ -28,7 +28,7 @@ from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone
 from ni_platform.training.optimization import adam, parameter_groups, set_learning_rate
 from ni_platform.training.prediction import Predictor, on_device, validation_metrics
 from ni_platform.training.stage_data import StageData
-from ni_platform.training.workers import Gradients, Workers, precision_name, precision_on
+from ni_platform.training.workers import Gradients, WorkerGroup, precision_name, precision_on
 
 SECONDS_BETWEEN_EVENTS = 0.25
 
@@ -68,7 +68,7 @@ class StageTraining:
         data: StageData,
         config: TrainingConfig,
         *,
-        workers: Workers,
+        workers: WorkerGroup,
         pretrained: Collection[str] = (),
         emit: Callable[[Event], None] = lambda event: None,
         save: Callable[[Checkpoint | None], None] = lambda checkpoint: None,

@@ -19,7 +19,7 @@ from ni_platform.metrics.error import rmse
 from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_accuracy_within_tests
 from ni_platform.models.losses import Loss
 from ni_platform.models.outputs import rates
-from ni_platform.training.workers import Workers
+from ni_platform.training.workers import WorkerGroup
 
 _ROWS_PER_LOSS = 512
 """Contents whose losses are computed at once: pairwise losses need memory quadratic in it."""
@@ -28,7 +28,7 @@ _ROWS_PER_LOSS = 512
 class Predictor:
     """Predicts dataset rows with all workers."""
 
-    def __init__(self, loader: Loader, workers: Workers, dtype: torch.dtype) -> None:
+    def __init__(self, loader: Loader, workers: WorkerGroup, dtype: torch.dtype) -> None:
         self._loader = loader
         self._workers = workers
         self._dtype = dtype

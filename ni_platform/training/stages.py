@@ -73,7 +73,7 @@ def run_stages(
     resources = share_resources(workers, cpus_per_worker)
     mailbox = open_mailbox()
     try:
-        for chains in _chains(waves, resources.lanes):
+        for chains in _chains(waves, resources.chains):
             _train_side_by_side(chains, folder, resources, mailbox, on_event, max_restarts)
     finally:
         if ray.is_initialized():
@@ -128,11 +128,11 @@ def _with_absolute_paths(task: StageTask) -> StageTask:
     return replace(task, dataset=dataset, scorer=str(Path(task.scorer).absolute()))
 
 
-def _chains(waves: list[list[StageTask]], lanes: int) -> list[list[list[StageTask]]]:
-    """Divide each wave into chains that run side by side; with one lane all is one chain."""
-    if lanes == 1:
+def _chains(waves: list[list[StageTask]], chains: int) -> list[list[list[StageTask]]]:
+    """Divide each wave into chains that run side by side; with room for one, all is one chain."""
+    if chains == 1:
         return [[[task for wave in waves for task in wave]]]
-    return [[wave[lane::lanes] for lane in range(min(lanes, len(wave)))] for wave in waves]
+    return [[wave[first::chains] for first in range(min(chains, len(wave)))] for wave in waves]
 
 
 def _train_side_by_side(

@@ -25,7 +25,7 @@ from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import Event, StageDone
 from ni_platform.training.loop import StageTraining
 from ni_platform.training.stage_data import StageData
-from ni_platform.training.workers import Workers
+from ni_platform.training.workers import WorkerGroup
 
 FUSED = "fused"
 STATE_FILE = "state.safetensors"
@@ -125,7 +125,7 @@ class Stage:
     def start(
         self,
         *,
-        workers: Workers,
+        workers: WorkerGroup,
         emit: Callable[[Event], None] = lambda event: None,
         save: Callable[[Checkpoint | None], None] = lambda checkpoint: None,
     ) -> StageTraining:
@@ -154,7 +154,7 @@ def train_stage(
     folder: Path,
     *,
     states: Mapping[str, Path],
-    workers: Workers,
+    workers: WorkerGroup,
     resume: Checkpoint | None,
     emit: Callable[[Event], None],
     save: Callable[[Checkpoint | None], None],

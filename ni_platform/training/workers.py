@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ni_platform.training.config import Precision, TrainingConfig
 
 
-class Workers:
+class WorkerGroup:
     """All workers of a training, seen from one; alone if torch.distributed is not set up."""
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -69,7 +69,7 @@ class Gradients:
         """Add a worker's part of the loss."""
         self._loss += loss
 
-    def total(self, workers: Workers, clip_norm: float | None) -> Tensor:
+    def total(self, workers: WorkerGroup, clip_norm: float | None) -> Tensor:
         """Add up over workers, clip, and return the loss and the norm before clipping, [2]."""
         for parameter in self._parameters:
             if parameter.grad is None:
@@ -82,13 +82,14 @@ class Gradients:
             nn.utils.clip_grads_with_norm_(self._parameters, clip_norm, norm)
         return torch.stack([self._loss, norm])
 
-    def _add_up(self, workers: Workers) -> None:
+    def _add_up(self, workers: WorkerGroup) -> None:
         """Add up all gradients and the loss in one call, through one buffer."""
         if self._buffer is None:
             self._allocate()
         assert self._buffer is not None  # noqa: S101  # allocated above
         gradients = [p.grad for p in self._parameters if p.grad is not None]
-        torch._foreach_copy_(self._parts, gradients)
+        for part, gradient in zip(self._parts, gradients):
+            part.copy_(gradient)
         self._buffer[-1] = self._loss
         workers.sum_(self._buffer)
         self._loss = self._buffer[-1].clone()

@@ -19,14 +19,15 @@ from ni_platform.tracking.state import state_folder
 from ni_platform.training.config import LOWER_IS_BETTER
 
 Objective = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
-Sampler = Literal["tpe", "random"]
 SchedulerName = Literal["asha", "hyperband", "none"]
+
+SPACES = "tune_spaces"
+"""The folder of search spaces and of users' own samplers."""
 
 LONGEST_NAME = 200
 """Characters of a sweep's name, which is that of a folder and begins those of runs."""
 _CHOSEN = {
     "objective": Objective,
-    "sampler": Sampler,
     "scheduler": SchedulerName,
 }
 _LEAST = {"trials": 1, "grace_epochs": 1, "reduction_factor": 2, "workers_per_trial": 1}
@@ -49,7 +50,8 @@ class SweepConfig:
     trials: int
     objective: Objective
     """Validation metric that trials are compared by, at the epoch whose weights they keep."""
-    sampler: Sampler = "tpe"
+    sampler: str = "tpe"
+    """Of Optuna, by name, or `FILE.FUNCTION` of the folder `tune_spaces`; see `load_sampler`."""
     seed: int = 0
     scheduler: SchedulerName = "asha"
     """How hopeless trials are found and stopped, by their objective after so many epochs."""

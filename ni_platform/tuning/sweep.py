@@ -26,17 +26,17 @@ from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.training.events import Event
-from ni_platform.tuning.best_models import record_models
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.driver import driving
-from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
-from ni_platform.tuning.keeper import SweepProgress
-from ni_platform.tuning.lanes import Lanes, MakeTrain, ask_keeper, count_lanes, start_keeper
-from ni_platform.tuning.lease import leased
-from ni_platform.tuning.mirrored_folder import fetch, send
-from ni_platform.tuning.preparation import prepare
-from ni_platform.tuning.spaces import check_space
-from ni_platform.tuning.status import sweep_tags
+from ni_platform.tuning.engine.best_models import record_models
+from ni_platform.tuning.engine.keeper import SweepProgress
+from ni_platform.tuning.engine.lanes import Lanes, MakeTrain, ask_keeper, count_lanes, start_keeper
+from ni_platform.tuning.engine.preparation import prepare
+from ni_platform.tuning.files.journal import TrialRecord, ranked, read_trials
+from ni_platform.tuning.files.lease import leased
+from ni_platform.tuning.files.locks import driving
+from ni_platform.tuning.files.mirrored_folder import fetch, send
+from ni_platform.tuning.results.status import sweep_tags
+from ni_platform.tuning.search.spaces import check_search
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_STOP = 60.0
@@ -101,11 +101,11 @@ def run_sweep(
         )
     dataset = Dataset.open(config.data)
     config = _completed(config, dataset)
-    check_space(config.space, config.experiment)
+    check_search(config)
     folder = SweepFolder.named(config.name, storage)
     _require_shared_folder(config, folder)
     connect()
-    with driving(folder), leased(folder):
+    with driving(folder), leased(folder, on_event):
         return _drive(config, dataset, folder, allow_failed_checks, on_event)
 
 

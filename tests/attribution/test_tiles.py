@@ -20,12 +20,12 @@ from ni_platform.attribution.features import without_anything
 from ni_platform.attribution.grad_cam import GradCam
 from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import KernelShap
+from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
 from ni_platform.models.encoders.tiling import ReceptiveField, tiles_of
-from ni_platform.models.inputs import ImageInput
 from ni_platform.models.scorer import Scorer, build_scorer
 
 SIZES = [(64, 96), (83, 57), (24, 107)]

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.journal import read_trials
+from ni_platform.tuning.files.journal import read_trials
 
 
 def alone(path: str, number: int) -> list[float]:
@@ -28,8 +28,8 @@ def alone(path: str, number: int) -> list[float]:
     from ni_platform.data.splits import split_dataset
     from ni_platform.models.scorer import build_scorer
     from ni_platform.training.worker import FUSED, Stage, load_state, pretrained_modalities
-    from ni_platform.training.workers import Workers
-    from ni_platform.tuning.spaces import trial_config
+    from ni_platform.training.workers import WorkerGroup
+    from ni_platform.tuning.search.spaces import trial_config
 
     torch.set_num_threads(1)
     folder = SweepFolder(path=Path(path))
@@ -49,7 +49,7 @@ def alone(path: str, number: int) -> list[float]:
         validation_rows=splits.rows("validation"),
         pretrained=pretrained_modalities(config.model),
     )
-    outcome = stage.start(workers=Workers("cpu")).run()
+    outcome = stage.start(workers=WorkerGroup("cpu")).run()
     return [epoch["loss"] for epoch in outcome.history]
 
 

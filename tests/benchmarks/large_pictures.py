@@ -28,9 +28,10 @@ from ni_platform.attribution.feature_ablation import FeatureAblation
 from ni_platform.attribution.grad_cam import GradCam
 from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import KernelShap
+from ni_platform.data.images import ImageInput
 from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoderConfig
-from ni_platform.models.inputs import ImageInput, InputEncoder, InputSchema
+from ni_platform.models.inputs import InputEncoder, InputSchema
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_network
 

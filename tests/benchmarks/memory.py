@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from ni_platform.training.worker import train_stage
-from ni_platform.training.workers import Workers
+from ni_platform.training.workers import WorkerGroup
 from tests.benchmarks.planted import fused_task, planted
 
 
@@ -53,7 +53,7 @@ def measure(folder: Path, sender: object) -> None:
         task,
         folder / "stage",
         states={},
-        workers=Workers(),
+        workers=WorkerGroup(),
         resume=None,
         emit=lambda event: None,
         save=lambda checkpoint: None,

@@ -21,7 +21,7 @@ from ni_platform.data.loading import BatchSource, plan_batches
 from ni_platform.models.losses import Loss
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.stages import run_stages
-from ni_platform.training.workers import Workers, precision_on
+from ni_platform.training.workers import WorkerGroup, precision_on
 from tests.benchmarks.planted import fused_task, planted
 
 
@@ -65,7 +65,7 @@ def bare_loop(scorer, source: BatchSource, rows: np.ndarray, config: TrainingCon
     model = scorer.model.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     loss = Loss(config.loss)
-    dtype = precision_on(Workers("cpu").device, config)
+    dtype = precision_on(WorkerGroup("cpu").device, config)
     plan = plan_batches(None, len(rows), config.batch_size, 1, 0, 0)
     batches = [source.load(rows[shares[0]]) for shares in plan]
     seconds = 0.0

@@ -26,7 +26,7 @@ import numpy as np
 import optuna
 from optuna.trial import BaseTrial
 
-from ni_platform.tuning.search import Search
+from ni_platform.tuning.search.suggestions import Search
 
 MARGIN = 0.05
 
@@ -100,7 +100,7 @@ def ours(objective: Objective, trials: int, seed: int, **settings) -> float:
         )
         return best_of(
             trials,
-            ask=lambda n: search.ask(n).overrides,
+            ask=lambda n: search.ask().overrides,
             tell=lambda n, _, seen: search.tell(n, state="complete", value=seen),
         )
 
@@ -130,7 +130,6 @@ def best_of(trials: int, ask, tell) -> float:
 SEARCHES = {
     "random": partial(ours, sampler="random"),
     "ours": ours,
-    "whole": partial(ours, history=1_000_000),  # ours, without a bound
     "optuna": optunas,
 }
 
@@ -179,7 +178,7 @@ def cost(trials: int) -> None:
         asking, telling = [], []
         for number in range(trials):
             started = time.process_time()
-            seen = search.ask(number).overrides["seen"]
+            seen = search.ask().overrides["seen"]
             asked = time.process_time()
             search.tell(number, state="complete", value=seen, curve=[seen + 2, seen + 1, seen])
             asking.append(asked - started)
@@ -194,7 +193,9 @@ def cost(trials: int) -> None:
         search.close()
         print(f"file: {file.stat().st_size / trials:.0f} bytes a trial")
         started = time.process_time()
-        Search(twelve, **settings)
+        again = Search(twelve, begun=trials, **settings)
+        for number in range(trials):
+            again.again(number, {})
         print(
             f"opened again in {time.process_time() - started:.1f} s, peak "
             f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"

@@ -49,7 +49,7 @@ class Toy:
     """A trial that reports three epochs at once."""
 
     def __call__(self, overrides: dict[str, Any], on_epoch: Any) -> Any:
-        from ni_platform.tuning.lane import TrialDone
+        from ni_platform.tuning.engine.lane import TrialDone
 
         value = quality({path.removeprefix("training."): v for path, v in overrides.items()})
         for epoch in range(1, EPOCHS + 1):
@@ -96,7 +96,7 @@ def ours(trials: int, folder: Path) -> None:
     from ni_platform.ray_cluster import start_ray
     from ni_platform.tracking.run_record import RunRecord
     from ni_platform.tuning.definition import SweepConfig, SweepFolder
-    from ni_platform.tuning.lanes import Lanes, start_keeper
+    from ni_platform.tuning.engine.lanes import Lanes, start_keeper
 
     config = SweepConfig(
         name="bench",

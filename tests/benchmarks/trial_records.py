@@ -3,7 +3,7 @@
     python -m tests.benchmarks.trial_records
 
 Each trial has 12 parameters, three reports of four metrics and an end. `MLFLOW_TRACKING_URI` names
-the store; without it, it is a new SQLite database. MLflow's own calls are measured beside it.
+the store; without it, it is a new SQLite database.
 """
 
 from __future__ import annotations
@@ -17,16 +17,14 @@ from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
 
-from ni_platform.tracking.run_queries import list_runs
+from ni_platform.tracking.run_queries import leaderboard, list_runs
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tracking.trial_records import (
     TrialMetric,
     TrialRecords,
     TrialUpdate,
-    leaderboard,
 )
 
 
@@ -35,7 +33,6 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--trials", type=int, default=20_000)
     options.add_argument("--batch", type=int, default=50, help="trials in one write")
-    options.add_argument("--own-calls", type=int, default=50, help="trials by MLflow's own calls")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["NI_HOME"] = scratch
@@ -44,11 +41,6 @@ def main() -> None:
         with RunRecord.start("sweeps", "single"):
             pass
         experiment = client.get_run(parent).info.experiment_id
-        started = time.perf_counter()
-        for number in range(chosen.own_calls):
-            own_calls(client, experiment, next(trials(number)))
-        took = time.perf_counter() - started
-        print(f"MLflow's own calls: {1000 * took / chosen.own_calls:.1f} ms a trial", flush=True)
         write(parent, chosen.trials, chosen.batch)
         read(client, experiment, parent)
 
@@ -137,17 +129,6 @@ def trials(first: int) -> Iterator[TrialUpdate]:
             tags={"ni.status": "finished"},
         )
         number += 1
-
-
-def own_calls(client: MlflowClient, experiment: str, trial: TrialUpdate) -> None:
-    """Write a trial as MLflow's documentation has it, in as few calls as it allows."""
-    run = client.create_run(experiment, tags=dict(trial.tags), run_name=f"own-{trial.number}")
-    client.log_batch(
-        run.info.run_id,
-        [Metric(m.name, m.value, int(1000 * m.time), m.step) for m in trial.metrics],
-        [Param(name, str(value)) for name, value in trial.parameters.items()],
-    )
-    client.set_terminated(run.info.run_id, trial.status)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from kuberay_v1_7_0 import SCHEMAS
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from ni_platform.cli.main import group
-from ni_platform.tuning.submission import STOP_SECONDS
+from ni_platform.tuning.cluster.submission import STOP_SECONDS
 
 ROOT = Path(__file__).parents[2]
 RAY = ROOT / "infra" / "ray"

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ni_platform.data.images import ImageInput
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.encoders.domain import DomainEncoderConfig
 from ni_platform.models.encoders.image import ImageEncoderConfig
 from ni_platform.models.encoders.mlp import MLPConfig
 from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.models.initialization import own_stream
-from ni_platform.models.inputs import ImageInput
 from ni_platform.models.m2fn.image_network import ImageNetworkConfig
 from ni_platform.models.m2fn.network import M2FN, HashedDomain, M2FNConfig
 from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig

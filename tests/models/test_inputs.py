@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError, DatasetError, ImageError
 from ni_platform.models.encoders.tokenization import TextTokenizer
-from ni_platform.models.inputs import ImageInput, InputEncoder, InputSchema, category
+from ni_platform.models.inputs import InputEncoder, InputSchema, category
 
 ALL = ("image", "text", "domain", "attributes")
 

@@ -14,13 +14,13 @@ from transformers import ResNetConfig, ResNetModel
 
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import write_dataset
+from ni_platform.data.images import ImageInput
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError, WeightsError
 from ni_platform.experiment_config import load_experiment
 from ni_platform.models.encoders.pretrained import load_torch_state
 from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
-from ni_platform.models.inputs import ImageInput
 from ni_platform.models.m2fn.image_network import ImageNetworkConfig, image_network
 from ni_platform.models.m2fn.network import M2FN, M2FNConfig, OneHotAttributes
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention

@@ -16,10 +16,10 @@ import torch
 from pydantic import TypeAdapter
 
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.models.encoders.image import ImageEncoderConfig
 from ni_platform.models.encoders.text import TextEncoderConfig
-from ni_platform.models.inputs import ImageInput
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from tests.models.test_neural_insights import SMALL

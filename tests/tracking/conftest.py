@@ -20,13 +20,13 @@ import pytest
 from PIL import Image
 
 from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.images import ImageInput
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.encoders.domain import DomainEncoderConfig
 from ni_platform.models.encoders.image import ImageEncoderConfig
 from ni_platform.models.encoders.mlp import MLPConfig
 from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
-from ni_platform.models.inputs import ImageInput
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.tracking.run_record import RunRecord

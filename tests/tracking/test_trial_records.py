@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,20 +20,16 @@ from typing import Any
 
 import pytest
 import requests
-import sqlalchemy
-from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking.context.registry import resolve_tags
 
 from ni_platform.errors import TrackingError
-from ni_platform.tracking import trial_tables
-from ni_platform.tracking.run_queries import list_runs
+from ni_platform.tracking.run_queries import leaderboard, list_runs
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tracking.trial_records import (
     TrialMetric,
     TrialRecords,
     TrialUpdate,
-    leaderboard,
 )
 
 BEGAN = 1_700_000_000.25
@@ -145,17 +140,15 @@ def server(
     return started
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "server", "client"])
+@pytest.fixture(params=["sqlite", "postgresql", "server"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A store, and a way to it; `client` is a database whose tables are not as expected."""
+    """A store, and the way to it."""
     if request.param == "postgresql":
         for name, value in request.getfixturevalue("database").items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg2://")
     if request.param == "server":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server").url)
-    if request.param == "client":
-        monkeypatch.setitem(trial_tables._COLUMNS, "SqlParam", {"key", "value", "run"})
     return request.param
 
 
@@ -181,8 +174,9 @@ def test_trials_are_read_back(way: str) -> None:
 def test_the_same_again_changes_nothing(way: str) -> None:
     """Updates that are written twice, by the same process or a later one, leave the same."""
     parent = sweep()
-    said = [update(0, [0]), update(1, [0, 1]), finished(0, [0, 1, 2])]
     records = TrialRecords.of(parent)
+    records.write([update(0, [0]), update(1, [0, 1])])
+    said = [update(1, [0, 1]), finished(0, [0, 1, 2])]
     records.write(said)
     before = [run.to_dictionary() for run in children(parent)]
     records.write(said)
@@ -258,74 +252,6 @@ def test_a_deleted_trial_stays_deleted(way: str) -> None:
         again.write([finished(0), finished(1)])
         assert list(again.run_ids()) == [1]
     assert [run.info.run_name for run in children(parent)] == ["trial-00001"]
-
-
-@pytest.mark.parametrize("way", ["sqlite", "postgresql"], indirect=True)
-def test_rows_are_those_of_mlflows_own_calls(way: str) -> None:
-    """Table by table, a trial leaves the rows that create_run, log_batch and set_terminated leave.
-
-    All but the run's id; nothing of the two is in a table where the other is not.
-    """
-    parent = sweep()
-    client = connect()
-    engine = client._tracking_client.store.engine
-    records = TrialRecords.of(parent)  # opened now, for later it would find the client's trial
-    empty = rows(engine)
-    metrics = [
-        Metric("a", value, 1000 * step + 7, step)
-        for step, value in ((0, 3.0), (2, math.nan), (1, 0.1 + 0.2), (2, -math.inf))
-    ]
-    own = {"ni.level": "trial", "ni.trial": "12", "mlflow.parentRunId": parent}
-    run = client.create_run(
-        client.get_run(parent).info.experiment_id,
-        start_time=5_500,
-        tags=resolve_tags(own),
-        run_name="trial-00012",
-    )
-    client.log_batch(
-        run.info.run_id, metrics, [Param("p.q", "1"), Param("r", "ü")], [RunTag("ni.status", "x")]
-    )
-    client.set_terminated(run.info.run_id, "KILLED", 9_500)
-    theirs = changed(empty, rows(engine), run.info.run_id)
-    before = rows(engine)
-
-    points = [
-        TrialMetric(name="a", value=metric.value, step=metric.step, time=metric.timestamp / 1000)
-        for metric in metrics
-    ]
-    said = {"number": 12, "started": 5.5, "status": "KILLED", "ended": 9.5}
-    parameters = {"p": {"q": 1}, "r": "ü"}
-    records.write(
-        [TrialUpdate(metrics=points, parameters=parameters, tags={"ni.status": "x"}, **said)]
-    )
-    ours = changed(before, rows(engine), trial_tables.TrialTables._derived(records._way, 12))
-    assert {name for name, found in theirs.items() if found} == {
-        *("runs", "tags", "params", "metrics", "latest_metrics")
-    }
-    assert ours == theirs
-
-
-def rows(engine: sqlalchemy.Engine) -> dict[str, Counter]:
-    """Every row of every table."""
-    metadata = sqlalchemy.MetaData()
-    metadata.reflect(engine)
-    with engine.connect() as connection:
-        return {
-            name: Counter(tuple(map(str, row)) for row in connection.execute(table.select()))
-            for name, table in metadata.tables.items()
-        }
-
-
-def changed(before: dict[str, Counter], after: dict[str, Counter], run_id: str) -> dict[str, list]:
-    """The rows that came, without the run's id; none went."""
-    assert all(before[name] <= found for name, found in after.items())
-    return {
-        name: sorted(
-            tuple(cell.replace(run_id, "RUN") for cell in row)
-            for row in (found - before[name]).elements()
-        )
-        for name, found in after.items()
-    }
 
 
 _WRITE_ON = """
@@ -491,20 +417,6 @@ def test_a_sweep_goes_on_another_way(server: Server, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     TrialRecords.of(parent).write([finished(1)])
     assert_each_once(parent, range(2))
-
-
-def test_the_tables_are_not_as_expected(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """With another MLflow whose tables differ, MLflow's own calls write, and one line says so."""
-    monkeypatch.setitem(trial_tables._COLUMNS, "SqlParam", {"key", "value", "run"})
-    TrialRecords.of(sweep())
-    assert [
-        r.message for r in caplog.records if r.name == "ni_platform.tracking.trial_records"
-    ] == [
-        "Trials are written one by one, which takes longer: MLflow's SqlParam has other columns"
-        " than in version 3.17."
-    ]
 
 
 def test_leaderboard() -> None:

@@ -23,7 +23,7 @@ from ni_platform.training.encoded import encode_once, reasons_against
 from ni_platform.training.encoded_source import EncodedSource
 from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.worker import StageTask, load_state, opened, train_stage
-from ni_platform.training.workers import Workers
+from ni_platform.training.workers import WorkerGroup
 
 TRAIN, VALIDATION = np.arange(48), np.arange(48, 70)
 CONFIG = TrainingConfig(
@@ -55,7 +55,7 @@ def train(stage):
 
     Speeds are not compared, and neither are ranks: a near tie falls either way by rounding.
     """
-    training = stage.start(workers=Workers("cpu"))
+    training = stage.start(workers=WorkerGroup("cpu"))
     outcome = training.run()
     errors = [
         {name: epoch[name] for name in ("epoch", "train_loss", "loss", "rmse")}
@@ -97,7 +97,7 @@ def test_training_on_encoded_rows_is_training_on_contents(
     for name in pretrained:
         one = replace(task, name=name, training=replace(CONFIG, epochs=1), after=())
         train_stage(
-            one, tmp_path / name, states={}, workers=Workers("cpu"), resume=None,
+            one, tmp_path / name, states={}, workers=WorkerGroup("cpu"), resume=None,
             emit=lambda event: None, save=lambda checkpoint: None,
         )  # fmt: skip
         states[name] = tmp_path / name / "state.safetensors"

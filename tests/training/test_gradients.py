@@ -19,7 +19,7 @@ from ni_platform.models.scorer import Scorer
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.loop import StageTraining
 from ni_platform.training.stage_data import StageData
-from ni_platform.training.workers import Workers
+from ni_platform.training.workers import WorkerGroup
 
 LOSS = LossConfig(mse=1.0, binomial=0.5, pairwise=0.3, within_test_likelihood=0.2)
 
@@ -33,7 +33,7 @@ def gradient(dataset: Dataset, scorer_folder: str, rows: np.ndarray) -> tuple[to
     data = StageData(
         source=BatchSource(dataset, scorer.inputs), train_rows=rows, validation_rows=rows[:0]
     )
-    training = StageTraining("fused", scorer.model, data, config, workers=Workers("cpu"))
+    training = StageTraining("fused", scorer.model, data, config, workers=WorkerGroup("cpu"))
     history = training.run().history
     parameters = [p.grad.flatten() for p in training.module.parameters() if p.requires_grad]
     return torch.cat(parameters), history[0]["train_loss"]

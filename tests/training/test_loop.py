@@ -21,7 +21,7 @@ from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone
 from ni_platform.training.loop import StageTraining
 from ni_platform.training.stage_data import StageData
-from ni_platform.training.workers import Workers
+from ni_platform.training.workers import WorkerGroup
 
 CONFIG = TrainingConfig(
     epochs=3, batch_size=16, learning_rate=3e-3, precision="float32", loss=LossConfig(pairwise=0.1)
@@ -40,7 +40,7 @@ def stage(dataset: Dataset, scorer_folder: Path):
             validation_rows=np.arange(80, len(dataset)),
         )
         return StageTraining(
-            "fused", model or scorer.model, data, config, workers=Workers("cpu"), **hooks
+            "fused", model or scorer.model, data, config, workers=WorkerGroup("cpu"), **hooks
         )
 
     return make

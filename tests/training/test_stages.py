@@ -23,9 +23,9 @@ from processes import processes_below
 from two_workers import train_alone, train_as
 
 from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError, DatasetError, TrainingError
 from ni_platform.models.encoders.image import ImageEncoderConfig
-from ni_platform.models.inputs import ImageInput
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer

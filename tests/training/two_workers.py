@@ -9,7 +9,7 @@ from types import MappingProxyType
 import torch
 
 from ni_platform.training.worker import StageTask, train_stage
-from ni_platform.training.workers import Workers
+from ni_platform.training.workers import WorkerGroup
 
 
 def train_as(rank: int, task: StageTask, folder: Path) -> None:
@@ -29,7 +29,7 @@ def train_alone(
         task,
         folder,
         states=states,
-        workers=Workers("cpu"),
+        workers=WorkerGroup("cpu"),
         resume=None,
         emit=lambda event: None,
         save=lambda checkpoint: None,

@@ -12,9 +12,9 @@ from optuna.storages.journal import JournalFileBackend
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
-from ni_platform.tuning import journal
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.journal import Event, Journal, read_trials
+from ni_platform.tuning.files import journal
+from ni_platform.tuning.files.journal import Event, Journal, read_trials
 
 
 def write_sweep(

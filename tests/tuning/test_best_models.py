@@ -15,9 +15,9 @@ from ni_platform.experiment_config import load_experiment
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tracking.trial_records import TrialRecords
-from ni_platform.tuning.best_models import record_models
-from ni_platform.tuning.journal import ranked, read_trials
-from ni_platform.tuning.recorder import Recorder
+from ni_platform.tuning.engine.best_models import record_models
+from ni_platform.tuning.engine.recorder import Recorder
+from ni_platform.tuning.files.journal import ranked, read_trials
 from tests.tuning.sweeps import trial_events, write_sweep
 
 

@@ -18,8 +18,8 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.tracking.run_queries import find_runs
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.finding import find_sweep
-from ni_platform.tuning.journal import read_events, read_trials
+from ni_platform.tuning.files.journal import read_events, read_trials
+from ni_platform.tuning.results.finding import find_sweep
 
 pytestmark = pytest.mark.slow
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ni_platform.tuning import journal
-from ni_platform.tuning.journal import Journal, TrialRecord, ranked, read_events, read_trials
+from ni_platform.tuning.files import journal
+from ni_platform.tuning.files.journal import Journal, TrialRecord, ranked, read_events, read_trials
 
 
 def epoch(number: int, value: float, best: int, done: int = 1) -> journal.Event:

@@ -16,11 +16,11 @@ import pytest
 from optuna.trial import TrialState
 
 from ni_platform.errors import ConfigError, TrainingError
-from ni_platform.tuning import keeper as keeping
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.journal import TrialRecord, ranked, read_trials
-from ni_platform.tuning.keeper import Keeper
-from ni_platform.tuning.lane import reason_of, run_lane
+from ni_platform.tuning.engine import keeper as keeping
+from ni_platform.tuning.engine.keeper import Keeper
+from ni_platform.tuning.engine.lane import reason_of, run_lane
+from ni_platform.tuning.files.journal import TrialRecord, ranked, read_trials
 from tests.tuning.toy import (
     Toy,
     assert_consistent,
@@ -340,7 +340,7 @@ def test_lanes_that_die_before_they_ask_for_a_trial_end_the_sweep(folder):
 
 def test_a_sweep_has_one_keeper(folder, monkeypatch):
     """Another one waits for a while, as for a driver that was just killed, and gives up."""
-    monkeypatch.setattr("ni_platform.tuning.driver.SECONDS_FOR_A_DEAD_DRIVER", 0.2)
+    monkeypatch.setattr("ni_platform.tuning.files.locks.SECONDS_FOR_A_DEAD_DRIVER", 0.2)
     keeper = Keeper(toy_config(3), folder)
     with pytest.raises(ConfigError, match=r"'toy' is running already.*ni sweep stop toy"):
         Keeper(toy_config(3), folder)

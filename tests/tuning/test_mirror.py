@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,9 +18,8 @@ import pytest
 from ni_platform.data import storage
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.experiment_config import load_experiment
-from ni_platform.tuning import lease, mirror
 from ni_platform.tuning.definition import SweepConfig, SweepFolder, list_sweeps
-from ni_platform.tuning.exchanged_weights import (
+from ni_platform.tuning.engine.exchanged_weights import (
     drop_weights,
     encoders_at_hand,
     fetch_encoders,
@@ -25,12 +27,13 @@ from ni_platform.tuning.exchanged_weights import (
     send_encoders,
     sending_weights,
 )
-from ni_platform.tuning.journal import Journal, started
-from ni_platform.tuning.lane import TrialDone
-from ni_platform.tuning.lease import Lease, driven_elsewhere, leased, read_lease
-from ni_platform.tuning.mirror import Mirror, TakenOverError
-from ni_platform.tuning.mirrored_folder import fetch, send
-from ni_platform.tuning.validation_predictions import ValidationPredictions
+from ni_platform.tuning.engine.lane import TrialDone
+from ni_platform.tuning.files import lease, mirror
+from ni_platform.tuning.files.journal import Journal, started
+from ni_platform.tuning.files.lease import Lease, driven_elsewhere, leased, read_lease
+from ni_platform.tuning.files.mirror import Mirror, TakenOverError
+from ni_platform.tuning.files.mirrored_folder import fetch, send
+from ni_platform.tuning.files.validation_predictions import ValidationPredictions
 
 
 @pytest.fixture
@@ -236,13 +239,69 @@ def test_a_sweep_has_one_driver(on, place):
     assert read_lease(folder) is None
 
 
+def write_lease(folder: SweepFolder, held: Lease) -> None:
+    """Write a lease, whatever stands there."""
+    storage.write_bytes(f"{folder.place}/lease.json", json.dumps(asdict(held)).encode())
+
+
+def test_of_drivers_that_start_at_the_same_moment_one_drives(on, monkeypatch):
+    """Each sees that nobody drives before any of them has written its name."""
+    folder = created(on(1))
+    look, barrier, looks = storage.read_with_etag, threading.Barrier(4), threading.local()
+
+    def all_have_seen(uri: str) -> tuple[bytes, str]:
+        try:
+            return look(uri)
+        finally:
+            looks.count = getattr(looks, "count", 0) + 1
+            if looks.count <= 2:  # before a driver writes
+                barrier.wait(60)
+
+    monkeypatch.setattr(storage, "read_with_etag", all_have_seen)
+    taken: list[str] = []
+
+    def drive_once() -> None:
+        with suppress(ConfigError), leased(folder):
+            taken.append(read_lease(folder).owner)
+            done.wait(60)
+
+    done = threading.Event()
+    drivers = [threading.Thread(target=drive_once) for _ in range(4)]
+    for driver in drivers:
+        driver.start()
+    while sum(driver.is_alive() for driver in drivers) > 1:
+        time.sleep(0.05)
+    assert len(taken) == 1
+    done.set()
+    for driver in drivers:
+        driver.join(60)
+
+
+def test_a_store_that_ignores_conditions_is_told(on, monkeypatch):
+    """It overwrites what it should not; whoever drives is warned, and drives."""
+    folder = created(on(1))
+    said: list[str] = []
+    with leased(folder, said.append):
+        assert said == []
+
+    def whatever_is_there(uri: str, data: bytes, etag: str | None) -> str:
+        storage.write_bytes(uri, data)
+        return storage.read_with_etag(uri)[1]
+
+    monkeypatch.setattr(storage, "write_if", whatever_is_there)
+    with leased(folder, said.append):
+        assert read_lease(folder).is_alive
+    assert said == [lease.UNCONDITIONAL]
+    assert storage.list_files(folder.place) == ["sweep.json"]
+
+
 def test_a_lease_of_another_machine_expires(on, monkeypatch):
     """Nobody can ask there whether its process lives: it counts for a minute."""
     monkeypatch.setattr(lease, "SECONDS_TO_EXPIRE", 4.0)
     monkeypatch.setattr(lease, "SECONDS_BETWEEN_RENEWALS", 0.2)
     folder = created(on(1))
     gone = Lease(owner="other", host="another-machine", pid=1, time=time.time())
-    lease._write(folder, gone)
+    write_lease(folder, gone)
     assert driven_elsewhere(folder) == gone
     with leased(folder):
         assert time.time() > gone.time + 4
@@ -252,7 +311,7 @@ def test_a_lease_of_another_machine_expires(on, monkeypatch):
         while read_lease(folder).time == renewed:
             time.sleep(0.05)
         # And a driver that was away for so long sees that it lost the sweep.
-        lease._write(folder, gone)
+        write_lease(folder, gone)
         with pytest.raises(TakenOverError, match="another-machine"):
             copier.push()
     assert read_lease(folder) == gone  # not given back by who does not have it

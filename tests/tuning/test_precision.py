@@ -8,7 +8,7 @@ import torch
 from ni_platform.overrides import with_values
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tuning.preparation import in_one_precision
+from ni_platform.tuning.engine.preparation import in_one_precision
 from tests.tuning.toy import toy_config
 
 

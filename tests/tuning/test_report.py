@@ -19,10 +19,10 @@ from ni_platform.cli.sweep.report import command
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.tracking.run_queries import read_artifact, read_run
-from ni_platform.tuning.journal import read_trials
-from ni_platform.tuning.parameters import ParameterAxis, importances, parameter_axes
-from ni_platform.tuning.report import report_sweep
-from ni_platform.tuning.summary import summarize
+from ni_platform.tuning.files.journal import read_trials
+from ni_platform.tuning.results.parameters import ParameterAxis, importances, parameter_axes
+from ni_platform.tuning.results.report import report_sweep
+from ni_platform.tuning.results.summary import summarize
 from tests.tuning.sweeps import trial_events, write_sweep
 
 EXPERIMENT = ExperimentConfig(name="planted.tabular", model=TabularConfig())
@@ -229,7 +229,7 @@ def test_importances_need_completed_trials():
 
 def summarize_trials(parameters: list[dict], values: list[float] | None = None) -> list:
     """Completed trials with these parameters."""
-    from ni_platform.tuning.journal import apply
+    from ni_platform.tuning.files.journal import apply
 
     trials: dict = {}
     for number, given in enumerate(parameters):

@@ -18,9 +18,9 @@ from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import load_experiment
 from ni_platform.tracking.run_queries import leaderboard
 from ni_platform.tuning.definition import SweepConfig
-from ni_platform.tuning.finding import find_sweep
-from ni_platform.tuning.journal import ranked, read_trials
-from ni_platform.tuning.status import sweep_status
+from ni_platform.tuning.files.journal import ranked, read_trials
+from ni_platform.tuning.results.finding import find_sweep
+from ni_platform.tuning.results.status import sweep_status
 from ni_platform.tuning.sweep import run_sweep
 
 pytestmark = pytest.mark.slow

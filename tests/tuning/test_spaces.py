@@ -14,7 +14,13 @@ from ni_platform.cli.sweep.spaces import command as spaces_command
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import load_experiment
 from ni_platform.models.encoders.mlp import MLPConfig
-from ni_platform.tuning.spaces import check_space, draw, list_spaces, load_space, trial_config
+from ni_platform.tuning.search.spaces import (
+    check_space,
+    draw,
+    list_spaces,
+    load_space,
+    trial_config,
+)
 
 SHIPPED = [
     ("fusion.neural_insights", "neural_insights.quickstart"),

@@ -18,10 +18,10 @@ from ni_platform.cli.sweep.submit import command as submit_command
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.data.transfer import push
 from ni_platform.errors import ClusterError, ConfigError
-from ni_platform.tuning import preflight
-from ni_platform.tuning.cluster_probe import versions
-from ni_platform.tuning.shipping import staged
-from ni_platform.tuning.submission import (
+from ni_platform.tuning.cluster import preflight
+from ni_platform.tuning.cluster.cluster_probe import versions
+from ni_platform.tuning.cluster.shipping import staged
+from ni_platform.tuning.cluster.submission import (
     SweepJob,
     job_logs,
     job_status,
@@ -303,7 +303,7 @@ def test_too_large_names_the_largest(tmp_path):
 
 
 def test_a_trial_may_wait_for_a_node_that_the_autoscaler_starts(tmp_path):
-    """What counts is the largest single node, there or possible; twins on a host are refused."""
+    """What counts is the largest single node; twins on a host are refused."""
     job = SweepJob(
         name="n",
         entry=("true",),
@@ -313,18 +313,18 @@ def test_a_trial_may_wait_for_a_node_that_the_autoscaler_starts(tmp_path):
         cpus_per_trial=4,
         gpus_per_trial=0.5,
     )
-    node = {"name": "10.0.0.1", "host": "a", "resources": {"CPU": 8.0}, "problems": {}}
-    group = {"name": "gpu", "resources": {"CPU": 4, "GPU": 1}, "most": 3}
-    seen = {"versions": {}, "environment": [], "nodes": [node], "groups": [group]}
-    assert preflight.judge(job, seen, {}) == []
-    (unmet,) = preflight.judge(job, seen | {"groups": [group | {"most": 0}]}, {})
+    large = {"name": "10.0.0.1", "host": "a", "resources": {"CPU": 8.0}, "problems": {}}
+    fast = {"name": "10.0.0.2", "host": "b", "resources": {"CPU": 2, "GPU": 8}, "problems": {}}
+    seen = {"versions": {}, "environment": [], "nodes": [large, fast], "locks": True}
+    assert preflight.judge(job, seen | {"autoscales": True}, {}) == []
+    seen["autoscales"] = False
+    (unmet,) = preflight.judge(job, seen, {})
     assert "a trial needs 4 CPUs and 0.5 GPUs on one node, which none has" in unmet
-    (split,) = preflight.judge(
-        job, seen | {"groups": [group | {"resources": {"CPU": 2, "GPU": 8}}]}, {}
-    )
-    assert "(10.0.0.1: 8 CPUs, 0 GPUs; gpu: 2 CPUs, 8 GPUs): lower" in split
-    (twins,) = preflight.judge(job, seen | {"nodes": [node, node]}, {})
-    assert "the machine a runs 2 raylets" in twins
+    assert "(10.0.0.1: 8 CPUs, 0 GPUs; 10.0.0.2: 2 CPUs, 8 GPUs), and no autoscaler" in unmet
+    both = fast | {"resources": {"CPU": 4, "GPU": 1}}
+    assert preflight.judge(job, seen | {"nodes": [large, both]}, {}) == []
+    (twins,) = preflight.judge(job, seen | {"nodes": [both, both]}, {})
+    assert "the machine b runs 2 raylets" in twins
 
 
 @pytest.fixture

@@ -33,13 +33,13 @@ from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.store import connect
 from ni_platform.tracking.trial_records import TrialRecords
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.distributed_trial import DistributedTraining
-from ni_platform.tuning.driver import driving
-from ni_platform.tuning.journal import read_trials
-from ni_platform.tuning.lane import TrialEnded
-from ni_platform.tuning.spaces import trial_config
+from ni_platform.tuning.engine.distributed_trial import DistributedTraining
+from ni_platform.tuning.engine.lane import TrialEnded
+from ni_platform.tuning.files.journal import read_trials
+from ni_platform.tuning.files.locks import driving
+from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
+from ni_platform.tuning.search.spaces import trial_config
 from ni_platform.tuning.sweep import FinishedSweep, run_sweep
-from ni_platform.tuning.validation_predictions import ValidationPredictions, validated_rows
 
 SPACE = '''
 import time

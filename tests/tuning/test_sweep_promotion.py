@@ -32,8 +32,8 @@ from ni_platform.tracking.run_queries import (
 )
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, StageStarted
-from ni_platform.tuning.promotion import promote_winner
-from ni_platform.tuning.validation_predictions import ValidationPredictions, validated_rows
+from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
+from ni_platform.tuning.results.promotion import promote_winner
 from tests.tuning.sweeps import trial_events, write_sweep
 
 TABULAR = ExperimentConfig(

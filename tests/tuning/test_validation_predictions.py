@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.validation_predictions import ValidationPredictions
+from ni_platform.tuning.files.validation_predictions import ValidationPredictions
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3) / 16  # exact in float32
 

@@ -17,9 +17,9 @@ from optuna.trial import TrialState
 
 from ni_platform.experiment_config import load_experiment
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.journal import TrialRecord, ranked, read_events, read_trials
-from ni_platform.tuning.lane import OnEpoch, TrialDone
-from ni_platform.tuning.validation_predictions import ValidationPredictions
+from ni_platform.tuning.engine.lane import OnEpoch, TrialDone
+from ni_platform.tuning.files.journal import TrialRecord, ranked, read_events, read_trials
+from ni_platform.tuning.files.validation_predictions import ValidationPredictions
 
 STATES = {
     "complete": TrialState.COMPLETE,

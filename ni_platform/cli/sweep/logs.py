@@ -17,7 +17,7 @@ import click
 )
 def command(name: str, follow: bool, lines: int) -> None:
     """Print what the sweep NAME, sent from this folder, has printed on its cluster."""
-    from ni_platform.tuning.submission import job_logs, read_submission
+    from ni_platform.tuning.cluster.submission import job_logs, read_submission
 
     chunks = job_logs(read_submission(name), follow=follow)
     if follow:

@@ -29,7 +29,10 @@ _SETTINGS = (
         "given.",
     ),
     click.option(
-        "--sampler", type=click.Choice(["tpe", "random"]), default="tpe", show_default=True
+        "--sampler",
+        default="tpe",
+        show_default=True,
+        help="tpe, random, cmaes, gp, qmc, or FILE.FUNCTION of tune_spaces.",
     ),
     click.option("--seed", default=0, show_default=True, help="Of the search."),
     click.option(

@@ -18,8 +18,8 @@ from ni_platform.cli.progress import TrainingProgress
 if TYPE_CHECKING:
     from ni_platform.training.events import Event
     from ni_platform.tuning.definition import SweepConfig
-    from ni_platform.tuning.journal import TrialRecord
-    from ni_platform.tuning.keeper import SweepProgress
+    from ni_platform.tuning.engine.keeper import SweepProgress
+    from ni_platform.tuning.files.journal import TrialRecord
 
 _SECONDS_BETWEEN_LINES = 30.0
 _ROWS = 12
@@ -53,7 +53,7 @@ class SweepDisplay:
 
     def __call__(self, event: Event | SweepProgress | str) -> None:
         """Show one event."""
-        from ni_platform.tuning.keeper import SweepProgress
+        from ni_platform.tuning.engine.keeper import SweepProgress
 
         if isinstance(event, SweepProgress):
             self._show(event)

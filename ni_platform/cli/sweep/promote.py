@@ -35,8 +35,8 @@ def command(
     from ni_platform.cli.progress import TrainingProgress
     from ni_platform.cli.promote import print_promotion
     from ni_platform.experiment import Workers
-    from ni_platform.tuning.page import promotion_rows
-    from ni_platform.tuning.promotion import promote_winner
+    from ni_platform.tuning.results.page import promotion_rows
+    from ni_platform.tuning.results.promotion import promote_winner
 
     with TrainingProgress() as progress:
         promotion = promote_winner(

@@ -22,7 +22,7 @@ def command(name: str, storage: str | None, output: str | None, as_json: bool) -
 
     Written as one HTML page with tables and plots into the sweep's folder and its MLflow run.
     """
-    from ni_platform.tuning.report import report_sweep
+    from ni_platform.tuning.results.report import report_sweep
 
     report = report_sweep(name, storage=storage, output=output)
     print_summary(report.summary)
@@ -40,7 +40,7 @@ def command(name: str, storage: str | None, output: str | None, as_json: bool) -
 
 def print_summary(summary: Any) -> None:
     """Print counts, the best trials with their parameters, and why trials failed."""
-    from ni_platform.tuning.page import best_rows, duration, figure_text
+    from ni_platform.tuning.results.page import best_rows, duration, figure_text
 
     counts = ", ".join(f"{count:,} {status}" for status, count in summary.counts.items() if count)
     speed = summary.trials_per_hour

@@ -22,9 +22,9 @@ def command(name: str, storage: str | None, allow_failed_checks: bool, as_json: 
     """
     from ni_platform.cli.sweep.run import run_and_print
     from ni_platform.cli.sweep.submit import send
-    from ni_platform.tuning.finding import find_sweep
-    from ni_platform.tuning.status import sweep_status
-    from ni_platform.tuning.submission import find_submission
+    from ni_platform.tuning.cluster.submission import find_submission
+    from ni_platform.tuning.results.finding import find_sweep
+    from ni_platform.tuning.results.status import sweep_status
 
     submission = find_submission(name) if storage is None else None
     if submission is not None:

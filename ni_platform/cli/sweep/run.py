@@ -71,9 +71,9 @@ def run_and_print(
 
 def print_draws(config: SweepConfig) -> None:
     """Print what the space draws, and that the experiment takes it."""
-    from ni_platform.tuning.spaces import check_space, draw, load_space
+    from ni_platform.tuning.search.spaces import check_search, draw, load_space
 
-    check_space(config.space, config.experiment)
+    check_search(config)
     for number, (_, overrides) in enumerate(draw(load_space(config.space), 3, config.seed)):
         click.echo(f"trial {number}")
         for path, value in overrides.items():
@@ -83,7 +83,7 @@ def print_draws(config: SweepConfig) -> None:
 
 def print_sweep(finished: FinishedSweep) -> None:
     """Print the best trials and what to do next."""
-    from ni_platform.tuning.summary import summarize
+    from ni_platform.tuning.results.summary import summarize
 
     name = finished.config.name
     print_summary(summarize(finished.config, finished.trials))

@@ -16,9 +16,9 @@ def command(name: str, storage: str | None) -> None:
 
     All results are written.
     """
-    from ni_platform.tuning.driver import stop_driver
-    from ni_platform.tuning.finding import find_sweep
-    from ni_platform.tuning.submission import find_submission, stop_job
+    from ni_platform.tuning.cluster.submission import find_submission, stop_job
+    from ni_platform.tuning.files.locks import stop_driver
+    from ni_platform.tuning.results.finding import find_sweep
 
     submission = find_submission(name) if storage is None else None
     if submission is None:

@@ -10,7 +10,7 @@ import click
 from ni_platform.cli.output import console
 
 if TYPE_CHECKING:
-    from ni_platform.tuning.submission import SweepJob
+    from ni_platform.tuning.cluster.submission import SweepJob
 
 
 @click.command("submit", context_settings={"ignore_unknown_options": True})
@@ -36,7 +36,7 @@ def command(address: str, env: tuple[str, ...], yes: bool, options: tuple[str, .
     What --env passes can be read by whoever may ask the cluster about its jobs; keys belong into
     the cluster's own environment.
     """
-    from ni_platform.tuning.submission import SweepJob
+    from ni_platform.tuning.cluster.submission import SweepJob
 
     given = _as_run_reads(options)
     job = SweepJob(
@@ -55,9 +55,9 @@ def command(address: str, env: tuple[str, ...], yes: bool, options: tuple[str, .
 
 def send(job: SweepJob, *, ask: bool = False) -> None:
     """Ship what a sweep needs, try the cluster, send the job and say how to follow it."""
-    from ni_platform.tuning.preflight import check
-    from ni_platform.tuning.shipping import staged
-    from ni_platform.tuning.submission import submit
+    from ni_platform.tuning.cluster.preflight import check
+    from ni_platform.tuning.cluster.shipping import staged
+    from ni_platform.tuning.cluster.submission import submit
 
     with staged(job.project) as shipment:
         console.print(f"Ships {shipment}; asks {job.address} ...", highlight=False)
@@ -79,12 +79,12 @@ def _as_run_reads(options: tuple[str, ...]) -> dict[str, Any]:
     """Read the options as `ni sweep run` will, and refuse here what it would refuse there."""
     from ni_platform.cli.sweep.options import sweep_config
     from ni_platform.cli.sweep.run import command as run
-    from ni_platform.tuning.spaces import check_space
+    from ni_platform.tuning.search.spaces import check_search
 
     given = run.make_context("ni sweep run", list(options)).params
     own = ("storage", "allow_failed_checks", "dry_run", "as_json")
     config = sweep_config(**{name: value for name, value in given.items() if name not in own})
-    check_space(config.space, config.experiment)
+    check_search(config)
     if given["storage"] is None:
         raise click.UsageError(
             "--storage names what all machines of the cluster reach, a mounted folder such as "

@@ -17,8 +17,8 @@ import scipy.sparse as sp
 from pydantic import TypeAdapter
 
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.images import ImageInput
 from ni_platform.models.inputs import (
-    ImageInput,
     InputEncoder,
     InputSchema,
     joined_texts,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders.efficientnet_lite import EfficientNetLite0
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
@@ -21,7 +22,6 @@ from ni_platform.models.encoders.pretrained import (
     restore_backbone,
 )
 from ni_platform.models.encoders.tiling import can_tile, is_large, location_sum, tiles_of
-from ni_platform.models.inputs import ImageInput
 from ni_platform.models.normalization import convert_batch_norm, has_batch_norm
 
 _PIXELS_AT_ONCE = 4_000_000

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders.efficientnet_lite import EfficientNetLite0
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
@@ -22,7 +23,6 @@ from ni_platform.models.encoders.pretrained import (
     load_transformers_state,
     timm_network,
 )
-from ni_platform.models.inputs import ImageInput
 from ni_platform.models.m2fn.vgg import VGG
 from ni_platform.models.normalization import convert_batch_norm
 

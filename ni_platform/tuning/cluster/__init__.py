@@ -1,0 +1,1 @@
+"""Sending a sweep to a Ray cluster and following it there."""

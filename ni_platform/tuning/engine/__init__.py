@@ -1,0 +1,1 @@
+"""Who trains the trials, and what is written down of them."""

@@ -1,0 +1,87 @@
+"""Models of a sweep's best trials, logged to MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.splits import Splits
+from ni_platform.experiment import (
+    EXAMPLE_ROWS,
+    run_tags,
+)
+from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.overrides import to_dict
+from ni_platform.tracking.run_queries import read_run
+from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.trial_records import TrialRecords
+from ni_platform.training.worker import STATE_FILE, load_state
+from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.engine.exchanged_weights import (
+    drop_weights,
+    fetch_weights,
+)
+from ni_platform.tuning.files.journal import TrialRecord
+from ni_platform.tuning.search.spaces import trial_config
+
+
+def record_models(
+    config: SweepConfig,
+    folder: SweepFolder,
+    run_id: str,
+    best: Sequence[TrialRecord],
+    dataset: Dataset,
+    splits: Splits,
+    on_event: Callable[[str], None],
+) -> None:
+    """Log the models of the best complete trials, those that are not logged yet.
+
+    `run_id` is the sweep's, `best` holds its trials, the best first. A trial whose run somebody
+    has deleted in MLflow is passed over, and said.
+    """
+    kept = [trial for trial in best if trial.status == "complete"][: config.keep]
+    run_ids = TrialRecords.of(run_id).run_ids()
+    for trial in kept:
+        if trial.number not in run_ids:
+            on_event(
+                f"trial {trial.number} has no run in MLflow, where somebody has deleted it: its "
+                f"model is not recorded, its weights stay in {folder.weights(trial.number)}"
+            )
+            continue
+        record = RunRecord.existing(run_ids[trial.number])
+        fetch_weights(folder, trial.number)
+        weights = folder.weights(trial.number) / STATE_FILE
+        if read_run(record.run_id).model_uri or not weights.exists():
+            continue
+        experiment = trial_config(config.experiment, trial.overrides)
+        record.log_json(to_dict(experiment), "config.json")
+        record.set_tags(run_tags(experiment, dataset, splits))
+        with tempfile.TemporaryDirectory() as scratch:
+            scorer = _trial_scorer(experiment, folder, trial, dataset, splits)
+            scorer.save(Path(scratch) / "model")
+            example = dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS])
+            record.log_model(Path(scratch) / "model", example, pictures=dataset.images_root)
+    drop_weights(folder, {trial.number for trial in kept})
+
+
+def _trial_scorer(
+    experiment: ExperimentConfig,
+    folder: SweepFolder,
+    trial: TrialRecord,
+    dataset: Dataset,
+    splits: Splits,
+) -> Scorer:
+    """Put a trial's regressor together from its weights and those of the encoders."""
+    assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
+    readable = dataset.without_inputs(experiment.leave_out)
+    scorer = build_scorer(
+        experiment.model, readable, splits.rows("train"), experiment.training.seed
+    )
+    for modality in experiment.pretraining.stages:
+        load_state(scorer.model, folder.encoders / "stages" / modality / STATE_FILE)
+    load_state(scorer.model, folder.weights(trial.number) / STATE_FILE)
+    return scorer

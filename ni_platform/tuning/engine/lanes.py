@@ -1,0 +1,303 @@
+"""Lanes and keeper on a Ray cluster: Ray Tune starts the lanes, an actor is the keeper."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray import tune
+from ray.actor import ActorHandle
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ni_platform.errors import ConfigError, TrainingError
+from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.engine.exchanged_weights import sending_weights
+from ni_platform.tuning.engine.keeper import Assignment, Decision, Keeper
+from ni_platform.tuning.engine.lane import KeeperLostError, Train, reason_of, run_lane
+from ni_platform.tuning.files.journal import Status
+from ni_platform.tuning.files.mirror import Mirror
+
+_ENVIRONMENT = {
+    # Tune's own account of its trials, which are lanes here, is of no use to anybody.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+
+_KEEPER_DIED = (
+    "the sweep's keeper, the process that writes its journal, died, of too little memory on the "
+    "driver's machine perhaps"
+)
+
+MakeTrain = Callable[[SweepConfig], Train]
+"""Called once in each lane's process, in which threads and device are set."""
+
+
+class KeeperActor(Keeper):
+    """The keeper in a process of its own, with the thread that writes its journal to MLflow."""
+
+    def __init__(self, config: SweepConfig, folder: SweepFolder, run_id: str | None) -> None:
+        """Go on with the sweep; without the id of a run nothing is written to MLflow."""
+        # MLflow takes seconds to import, and lanes, which know this module, do not need it.
+        from ni_platform.tuning.engine.recorder import Recorder
+
+        super().__init__(config, folder)
+        self._troubles: list[str] = []
+        tell = self._troubles.append
+        self._mirror = None
+        if folder.mirror is not None:
+            self._mirror = Mirror(folder, on_trouble=tell, on_lost=self.give_up)
+            self._mirror.start()
+        self._recorder = run_id and Recorder(folder, run_id, on_trouble=tell, until=self._safe)
+        if self._recorder:
+            self._recorder.start()
+
+    def _safe(self) -> float:
+        """Bytes of the journal that another machine could go on from: MLflow learns no more."""
+        return math.inf if self._mirror is None else self._mirror.journal_bytes
+
+    def take_troubles(self) -> list[str]:
+        """Return what went wrong since the last call and was survived."""
+        troubles, self._troubles[:] = list(self._troubles), []
+        return troubles
+
+    def pid(self) -> int:
+        """Return the keeper's process, whose memory grows with the trials."""
+        return os.getpid()
+
+    def finish(self, seconds: float) -> bool:
+        """Close the journal and write it to S3 and MLflow; whether all is there in `seconds`."""
+        until = time.monotonic() + seconds
+        self.close()
+        copied = not self._mirror or self._mirror.finish(seconds)
+        left = max(1.0, until - time.monotonic())
+        written = not self._recorder or self._recorder.finish(left)
+        if self._mirror and copied:
+            self._mirror.note_written()
+        return copied and written
+
+
+class RemoteKeeper:
+    """The keeper as a lane sees it, in whatever process."""
+
+    def __init__(self, actor: ActorHandle) -> None:
+        self._actor = actor
+
+    def next(self, lane: str) -> Assignment | None:
+        """As `Keeper.next`."""
+        assignment: Assignment | None = _answer(self._actor.next.remote(lane))
+        return assignment
+
+    def epoch(
+        self,
+        number: int,
+        attempt: int,
+        metrics: Mapping[str, float],
+        value: float,
+        best_epoch: int,
+    ) -> Decision:
+        """As `Keeper.epoch`."""
+        call = self._actor.epoch.remote(number, attempt, dict(metrics), value, best_epoch)
+        decision: Decision = _answer(call)
+        return decision
+
+    def wants_weights(self, number: int, value: float) -> bool:
+        """As `Keeper.wants_weights`."""
+        return bool(_answer(self._actor.wants_weights.remote(number, value)))
+
+    def end(
+        self,
+        number: int,
+        attempt: int,
+        status: Status,
+        reason: str | None = None,
+        predictions: np.ndarray | None = None,
+    ) -> bool:
+        """As `Keeper.end`."""
+        return bool(_answer(self._actor.end.remote(number, attempt, status, reason, predictions)))
+
+    def give_up(self, reason: str) -> None:
+        """As `Keeper.give_up`."""
+        _answer(self._actor.give_up.remote(reason))
+
+
+def _answer(call: ray.ObjectRef) -> Any:
+    """Wait for the keeper; raises what it raised, or KeeperLostError."""
+    try:
+        return ray.get(call)
+    except ray.exceptions.ActorDiedError as error:
+        raise KeeperLostError(_KEEPER_DIED) from error
+    except ray.exceptions.RayActorError as error:
+        raise KeeperLostError("the sweep's keeper does not answer") from error
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+
+
+def start_keeper(config: SweepConfig, folder: SweepFolder, run_id: str | None) -> ActorHandle:
+    """Start the keeper on this machine, where the journal is.
+
+    Raises:
+        ConfigError: The sweep runs already.
+
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    keeper = (
+        ray.remote(KeeperActor)
+        .options(num_cpus=0, scheduling_strategy=here)
+        .remote(config, folder, run_id)
+    )
+    try:
+        ray.get(keeper.progress.remote())
+    except ray.exceptions.RayActorError as error:
+        # Ray tells of an error in a constructor by its traceback alone.
+        last = str(error.__cause__ or error).strip().splitlines()[-1]
+        raise ConfigError(last.removeprefix(f"{ConfigError.__module__}.ConfigError: ")) from error
+    return keeper
+
+
+def ask_keeper(call: ray.ObjectRef) -> Any:
+    """Wait for the keeper's answer in the driver.
+
+    Raises:
+        TrainingError: The keeper died.
+
+    """
+    try:
+        return ray.get(call)
+    except ray.exceptions.RayActorError as error:
+        raise TrainingError(f"{_KEEPER_DIED}; what is done is kept, resume the sweep") from error
+
+
+def count_lanes(config: SweepConfig, left: int) -> int:
+    """Return how many lanes are started for the trials that are left.
+
+    Raises:
+        ConfigError: No machine of the cluster can hold a trial.
+
+    """
+    if config.workers_per_trial > 1:
+        return min(config.concurrent or 1, left)
+    asked = {"CPU": config.cpus_per_trial, "GPU": config.gpus_per_trial}
+    rooms = []
+    for node in ray.nodes():
+        has = {name: node["Resources"].get(name, 0.0) for name in asked} if node["Alive"] else {}
+        fits = [int(has[name] / need + 1e-9) for name, need in asked.items() if need and has]
+        rooms.append(min(fits, default=0))
+    if config.concurrent is not None:
+        return min(config.concurrent, left)
+    if not sum(rooms):
+        raise ConfigError(
+            f"a trial asks for {config.cpus_per_trial:g} CPUs and {config.gpus_per_trial:g} GPUs, "
+            f"but no machine of the cluster has as many ({ray.cluster_resources()}); lower "
+            "--cpus-per-trial and --gpus-per-trial, or say with --concurrent how many trials "
+            "machines that are yet to come shall hold"
+        )
+    return min(sum(rooms), left)
+
+
+class Lanes:
+    """All lanes of a sweep, in a thread, as Ray Tune waits for its trials."""
+
+    def __init__(
+        self,
+        config: SweepConfig,
+        folder: SweepFolder,
+        keeper: ActorHandle,
+        make_train: MakeTrain,
+        lanes: int,
+        scratch: Path,
+    ) -> None:
+        """Describe the lanes; `make_train` goes to every machine of the cluster once."""
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        lane = tune.with_parameters(
+            _lane, keeper=keeper, make_train=make_train, sweep=config, folder=folder
+        )
+        resources = {"cpu": config.cpus_per_trial, "gpu": config.gpus_per_trial}
+        if config.workers_per_trial > 1:
+            # Those who train ask for themselves; a lane must ask for something.
+            resources = {"cpu": 0, "memory": 2**20}
+        self._tuner = tune.Tuner(
+            tune.with_resources(lane, resources),
+            param_space={"lane": tune.grid_search([f"lane-{n}" for n in range(lanes)])},
+            run_config=tune.RunConfig(
+                name="lanes",
+                storage_path=str(scratch),
+                # Trials that die too often fail by themselves; the keeper counts.
+                failure_config=tune.FailureConfig(max_failures=-1),
+                callbacks=[_Deaths(keeper)],
+                verbose=0,
+            ),
+        )
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._fit, name="lanes", daemon=True)
+
+    def start(self) -> None:
+        """Start all lanes."""
+        self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for all lanes to end; whether they have. Raises what ended Ray Tune, if it did."""
+        self._thread.join(seconds)
+        if self._error is not None:
+            raise self._error
+        return not self._thread.is_alive()
+
+    def _fit(self) -> None:
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        try:
+            self._tuner.fit()
+        except BaseException as error:  # noqa: BLE001  # raised again in the waiting thread
+            self._error = error
+
+
+class _Deaths(TrialProgressCallback):
+    """Tells the keeper at once that a lane died, and the user nothing of lanes, as Tune would."""
+
+    def __init__(self, keeper: ActorHandle) -> None:
+        super().__init__()
+        self._keeper = keeper
+
+    def _print(self, msg: str) -> None:
+        """Lanes are no trials of the user's."""
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """Take note of a lane that is started again."""
+        self._keeper.lane_died.remote(trial.config["lane"])
+
+
+def _lane(
+    config: dict[str, Any],
+    *,
+    keeper: ActorHandle,
+    make_train: MakeTrain,
+    sweep: SweepConfig,
+    folder: SweepFolder,
+) -> None:
+    """What Ray Tune runs in the process of each lane."""
+    torch.set_num_threads(max(1, int(sweep.cpus_per_trial)))
+    remote = RemoteKeeper(keeper)
+    try:
+        train = sending_weights(folder, make_train(sweep))
+        run_lane(config["lane"], remote, train, folder.weights)
+    except KeeperLostError as error:
+        if not isinstance(error.__cause__, ray.exceptions.ActorDiedError):
+            raise  # started again, this lane finds the keeper when it answers
+    except torch.AcceleratorError:
+        raise  # started again, this lane has a process whose GPU works
+    except ray.exceptions.RayTaskError as error:
+        # The encoding of the data, which this lane waited for; its own text is a traceback.
+        remote.give_up(reason_of(error.cause))
+    except Exception as error:  # noqa: BLE001  # a lane that cannot work ends the sweep
+        remote.give_up(reason_of(error))

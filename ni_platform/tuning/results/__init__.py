@@ -1,0 +1,1 @@
+"""What came out: status, tables, plots, the winner and its promotion."""

@@ -1,0 +1,206 @@
+"""Promotion of a sweep's winner: trained again with the validation part, judged once on test."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ni_platform.claims import claimed
+from ni_platform.data.dataset import Dataset
+from ni_platform.errors import ConfigError
+from ni_platform.experiment import OnEvent, Workers, train
+from ni_platform.metrics.best_of import LOWER_IS_BETTER, BestOfMany
+from ni_platform.metrics.intervals import Estimate
+from ni_platform.tracking.promotion import PromotionReport, promote
+from ni_platform.tracking.run_claim import interrupted_run
+from ni_platform.tracking.run_queries import RunSummary, find_runs, read_run
+from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.state import state_folder
+from ni_platform.tuning.engine.exchanged_weights import fetch_encoders
+from ni_platform.tuning.files.mirrored_folder import send
+from ni_platform.tuning.results.finding import find_sweep
+from ni_platform.tuning.results.winner import Winner, estimated_optimism, optimism_to_json
+
+FILE_NAME = "promotion.json"
+"""In the folder of the sweep, and in the run of the winner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WinnerPromotion:
+    """A winner that was trained again, what it promised, what it kept, and what the gates said."""
+
+    winner: Winner
+    run_id: str
+    reused: bool
+    """Whether this winner had been trained again and judged before."""
+    test: Estimate
+    """`winner.metric` on the test part."""
+    in_domain: Estimate | None
+    """The same on test contents of known domains, as validation contents are; None where that is
+    the whole test part."""
+    optimism: BestOfMany | str
+    """Estimate, or why there is none."""
+    gates: PromotionReport
+
+    @property
+    def shortfall(self) -> float:
+        """How much worse the metric is on test than it was on validation."""
+        sign = 1 if self.winner.metric in LOWER_IS_BETTER else -1
+        return sign * (self.test.value - self.winner.validation)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        winner = self.winner
+        return {
+            "sweep": winner.sweep.name,
+            "sweep_run": winner.run_id,
+            "trial": winner.trial.number,
+            "rank": winner.rank,
+            "trials": winner.trials,
+            "run_id": self.run_id,
+            "reused": self.reused,
+            "objective": winner.sweep.objective,
+            "objective_on_validation": winner.trial.value,
+            "metric": winner.metric,
+            "validation": winner.validation,
+            "test": asdict(self.test),
+            "in_domain": None if self.in_domain is None else asdict(self.in_domain),
+            "shortfall": self.shortfall,
+            "optimism": optimism_to_json(self.optimism),
+            "parameters": winner.trial.parameters,
+            "promotion": self.gates.to_json(),
+        }
+
+
+def promote_winner(
+    name: str,
+    model: str,
+    *,
+    trial: int | None = None,
+    storage: str | Path | None = None,
+    workers: Workers | None = None,
+    force: str | None = None,
+    allow_failed_checks: bool = False,
+    on_event: OnEvent = lambda event: None,
+) -> WinnerPromotion:
+    """Train a sweep's winner on train and validation rows, judge it on test, and promote it.
+
+    The winner is the best trial on validation. A winner that was trained again before is not
+    trained and judged a second time: its run goes through the gates once more. An interrupted
+    retraining goes on. The run gets the artifact `promotion.json`, tags `ni.sweep`,
+    `ni.sweep_run` and `ni.sweep_trial`, and metrics `sweep/validation`, `sweep/shortfall`,
+    `sweep/optimism` and `sweep/trials`.
+
+    Args:
+        name: The sweep.
+        model: Registered model.
+        trial: Number of another trial to promote.
+        storage: Where sweeps are kept; as `find_sweep` takes it.
+        workers: As `train` takes them.
+        force: Reason to promote although a gate fails.
+        allow_failed_checks: As `train` takes it.
+        on_event: Told what happens.
+
+    Raises:
+        ConfigError: There is no such sweep or trial, or the dataset is another one now.
+        BusyError: Another process trains or promotes a winner of this sweep.
+
+    """
+    winner = Winner.of(find_sweep(name, storage), trial)
+    claim = state_folder() / "locks" / f"winner-{winner.run_id}.lock"
+    with claimed(claim, f"The winner of sweep {name}"):
+        return _promote(winner, model, workers, force, allow_failed_checks, on_event)
+
+
+def _promote(
+    winner: Winner,
+    model: str,
+    workers: Workers | None,
+    force: str | None,
+    allow_failed_checks: bool,
+    on_event: OnEvent,
+) -> WinnerPromotion:
+    """Do all that only one process may do with a sweep's winner at a time."""
+    fetch_encoders(winner.folder)
+    dataset = Dataset.open(winner.sweep.data)
+    _require_same_data(winner, dataset)
+    tags = {
+        "ni.sweep": winner.sweep.name,
+        "ni.sweep_run": winner.run_id,
+        "ni.sweep_trial": str(winner.trial.number),
+    }
+    of_winner = tags | {"ni.level": "run"}
+    finished = [run for run in find_runs(of_winner) if run.status == "FINISHED" and run.model_uri]
+    if finished:
+        run_id = finished[0].run_id
+        on_event(f"trial {winner.trial.number} was trained again before: run {run_id}")
+    else:
+        on_event(f"training trial {winner.trial.number} again, with the validation part")
+        run_id = train(
+            winner.retrained(),
+            winner.sweep.data,
+            workers=workers,
+            name=f"{winner.sweep.name}, winner {winner.trial.number}",
+            parent=winner.run_id,
+            tags=tags,
+            resume=interrupted_run(of_winner),
+            allow_failed_checks=allow_failed_checks,
+            on_event=on_event,
+        ).run_id
+    on_event("estimating how lucky the best trial was")
+    optimism = estimated_optimism(winner, dataset)
+    gates = promote(run_id, model, force=force, on_wait=on_event)
+    run = read_run(run_id)
+    test = _recorded(run, f"test/{winner.metric}")
+    if test is None:
+        raise ConfigError(
+            f"the winner is compared by {winner.metric}, but it is not defined on the test part of "
+            f"{winner.sweep.data}; see run {run_id}, which `ni promote` can promote"
+        )
+    promotion = WinnerPromotion(
+        winner=winner,
+        run_id=run_id,
+        reused=bool(finished),
+        test=test,
+        in_domain=_recorded(run, f"in_domain/{winner.metric}"),
+        optimism=optimism,
+        gates=gates,
+    )
+    _record(promotion)
+    return promotion
+
+
+def _require_same_data(winner: Winner, dataset: Dataset) -> None:
+    """Refuse data on which the validation part may be another one."""
+    then = read_run(winner.run_id).tags.get("ni.dataset_fingerprint")
+    if then is not None and then != dataset.fingerprint():
+        raise ConfigError(
+            f"a winner is trained again on the data that it was chosen on, but {dataset.root} has "
+            f"changed since sweep {winner.sweep.name}; restore it, or start a new sweep"
+        )
+
+
+def _recorded(run: RunSummary, metric: str) -> Estimate | None:
+    if metric not in run.metrics:
+        return None
+    bounds = (run.metrics.get(f"{metric}_{end}", float("nan")) for end in ("low", "high"))
+    return Estimate(run.metrics[metric], *bounds)
+
+
+def _record(promotion: WinnerPromotion) -> None:
+    winner, content = promotion.winner, promotion.to_json()
+    record = RunRecord.existing(promotion.run_id)
+    figures = {
+        "sweep/trials": winner.trials,
+        "sweep/validation": winner.validation,
+        "sweep/shortfall": promotion.shortfall,
+    }
+    if isinstance(promotion.optimism, BestOfMany):
+        figures["sweep/optimism"] = promotion.optimism.optimism
+    record.log_metrics(figures)
+    record.log_json(content, FILE_NAME)
+    path = winner.folder.path / FILE_NAME
+    path.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
+    send(winner.folder, path)

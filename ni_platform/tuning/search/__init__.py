@@ -1,0 +1,1 @@
+"""What to try next: spaces, samplers, the Optuna study."""
