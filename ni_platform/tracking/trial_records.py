@@ -45,7 +45,6 @@ _FIRST_COUNT = 100
 
 _log = logging.getLogger(__name__)
 
-
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 
 
@@ -167,7 +166,7 @@ class TrialRecords:
         Raises:
             TrackingError: The store does not answer.
         """
-        with store_errors("list the trials"):
+        with _sent_once(), store_errors("list the trials"):
             self._children = self._one_each(self._search(self._condition))
         self._doubtful.clear()
         self._asked = True

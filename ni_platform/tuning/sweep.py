@@ -29,7 +29,8 @@ from ni_platform.training.events import Event
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.best_models import record_models
 from ni_platform.tuning.engine.keeper import SweepProgress
-from ni_platform.tuning.engine.lanes import Lanes, MakeTrain, ask_keeper, count_lanes, start_keeper
+from ni_platform.tuning.engine.keeper_actor import ask_keeper, start_keeper
+from ni_platform.tuning.engine.lanes import Lanes, MakeTrain, count_lanes
 from ni_platform.tuning.engine.preparation import prepare
 from ni_platform.tuning.files.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.files.lease import leased

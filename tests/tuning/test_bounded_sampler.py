@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import optuna
 import pytest
@@ -155,6 +157,23 @@ def test_it_works_in_any_study_of_optunas(tmp_path):
     )
     look(again)
     assert len(Looking.numbers) == 40 + 1  # 25 and 20 are more than there are
+
+
+def test_asking_says_nothing():
+    """Not that the sampler looks at trials in a study of its own."""
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    study = study_of(BoundedSampler(), [1.0] * 20)
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    logging.getLogger("optuna").addHandler(handler)
+    try:
+        look(study)
+    finally:
+        logging.getLogger("optuna").removeHandler(handler)
+        optuna.logging.set_verbosity(before)
+    assert said == []
 
 
 def test_several_objectives_are_refused():

@@ -20,8 +20,9 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.keeper import Keeper, SweepProgress
+from ni_platform.tuning.engine.keeper_actor import start_keeper
 from ni_platform.tuning.engine.lane import Train, run_lane
-from ni_platform.tuning.engine.lanes import MakeTrain, count_lanes, start_keeper
+from ni_platform.tuning.engine.lanes import MakeTrain, count_lanes
 from ni_platform.tuning.files.journal import Journal, read_trials, started
 from ni_platform.tuning.sweep import _run_trials
 from tests.tuning.toy import Toy, assert_consistent, toy_config, toy_folder, write_space

@@ -19,8 +19,8 @@ import torch
 
 from ni_platform.errors import NiError, in_words
 from ni_platform.training.events import StopTraining
-from ni_platform.tuning.engine.keeper import Assignment, Decision
-from ni_platform.tuning.files.journal import Status
+from ni_platform.tuning.engine.keeper import Assignment, Decision, Keeper
+from ni_platform.tuning.engine.keeper_actor import KeeperLostError, RemoteKeeper
 
 _LONGEST_REASON = 2000
 
@@ -52,10 +52,6 @@ class TrialEnded(StopTraining):
         self.decision = decision
 
 
-class KeeperLostError(StopTraining):
-    """The keeper does not answer this lane: whatever it trains is not its any more."""
-
-
 class Train(Protocol):
     """Trains one trial."""
 
@@ -64,41 +60,9 @@ class Train(Protocol):
         ...
 
 
-class TrialSource(Protocol):
-    """The keeper, in whatever process it is."""
-
-    def next(self, lane: str) -> Assignment | None:
-        """As `Keeper.next`."""
-        ...
-
-    def epoch(
-        self,
-        number: int,
-        attempt: int,
-        metrics: Mapping[str, float],
-        value: float,
-        best_epoch: int,
-    ) -> Decision:
-        """As `Keeper.epoch`."""
-        ...
-
-    def wants_weights(self, number: int, value: float) -> bool:
-        """As `Keeper.wants_weights`."""
-        ...
-
-    def end(
-        self,
-        number: int,
-        attempt: int,
-        status: Status,
-        reason: str | None = None,
-        predictions: np.ndarray | None = None,
-    ) -> bool:
-        """As `Keeper.end`."""
-        ...
-
-
-def run_lane(lane: str, keeper: TrialSource, train: Train, weights: Callable[[int], Path]) -> None:
+def run_lane(
+    lane: str, keeper: Keeper | RemoteKeeper, train: Train, weights: Callable[[int], Path]
+) -> None:
     """Train trials until the keeper has no more.
 
     Args:
@@ -117,7 +81,7 @@ def run_lane(lane: str, keeper: TrialSource, train: Train, weights: Callable[[in
 
 
 def _run_trial(
-    trial: Assignment, keeper: TrialSource, train: Train, weights: Callable[[int], Path]
+    trial: Assignment, keeper: Keeper | RemoteKeeper, train: Train, weights: Callable[[int], Path]
 ) -> None:
     number, attempt = trial.number, trial.attempt
 

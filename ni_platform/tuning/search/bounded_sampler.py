@@ -23,6 +23,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from ni_platform.tuning.search.quiet import quiet
+
 BEST = 25
 """The most that TPE ever counts among the best."""
 OTHERS = 500
@@ -75,7 +77,10 @@ class BoundedSampler(BaseSampler):
         self._asked.number = trial.number
         self._asked.sampler = self._make(int(own_seed))
         self._asked.view = _view(study, seen)
-        return self._sampler(study, trial).infer_relative_search_space(self._asked.view, trial)
+        space: dict[str, BaseDistribution] = self._asked.sampler.infer_relative_search_space(
+            self._asked.view, trial
+        )
+        return space
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -178,5 +183,6 @@ class _Seen(InMemoryStorage):
 def _view(study: Study, trials: Sequence[FrozenTrial]) -> Study:
     """Return a study of the same direction in which only these trials stand."""
     storage = _Seen(trials)
-    storage.create_new_study(study.directions, study.study_name)
+    with quiet():
+        storage.create_new_study(study.directions, study.study_name)
     return optuna.load_study(study_name=study.study_name, storage=storage)

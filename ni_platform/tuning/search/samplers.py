@@ -14,7 +14,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.tuning.definition import SPACES
 from ni_platform.tuning.search.bounded_sampler import BoundedSampler, MakeSampler
 
-_NUMBERED: dict[str, Callable[[int], BaseSampler]] = {
+_NUMBERED: dict[str, MakeSampler] = {
     "tpe": lambda seed: BoundedSampler(seed=seed),
     "random": lambda seed: BoundedSampler(RandomSampler, seed=seed, best=1, others=1),
 }

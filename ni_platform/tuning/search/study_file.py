@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from optuna.logging import WARNING, get_verbosity, set_verbosity
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from ni_platform.errors import ConfigError
+from ni_platform.tuning.search.quiet import quiet
 
 _LINES_AT_ONCE = 500
 _BLOCK = 1 << 16
@@ -135,12 +135,8 @@ def _drop_torn_end(path: Path) -> None:
 
 def _new_study(name: str, direction: StudyDirection) -> _Lines:
     lines = _Lines([])
-    verbosity = get_verbosity()
-    set_verbosity(WARNING)  # or Optuna says on standard error what our caller knows
-    try:
+    with quiet():
         JournalStorage(lines).create_new_study([direction], name)
-    finally:
-        set_verbosity(verbosity)
     return lines
 
 

@@ -15,6 +15,7 @@ from optuna.study import StudyDirection
 from optuna.trial import BaseTrial, Trial, TrialState
 
 from ni_platform.tuning.search.checked_trial import NUMBER, CheckedTrial
+from ni_platform.tuning.search.quiet import quiet
 from ni_platform.tuning.search.samplers import load_sampler
 from ni_platform.tuning.search.study_file import StudyFile
 
@@ -44,8 +45,7 @@ class Search:
     """Suggests trials of a space, and keeps each ended one in the file of an Optuna study.
 
     Made again on the same file it goes on where the last one ended: `again` gives it, in the
-    order of their numbers, the trials that were begun before. Calls come from one thread, except
-    `flush`.
+    order of their numbers, the trials that were begun before. Calls come from one thread.
 
     Args:
         space: Called once per suggestion. A parameter keeps its distribution.
@@ -136,10 +136,6 @@ class Search:
         self._study.tell(trial, value if state == "complete" else None, _STATES[state])
         self._file.append(self._study.get_trials(deepcopy=False)[number])
 
-    def flush(self) -> None:
-        """Return when all that was told is on disk; any thread may call it."""
-        self._file.flush()
-
     def close(self) -> None:
         """Flush, and close the study's file."""
         self._file.close()
@@ -159,12 +155,8 @@ class Search:
 def new_study(sampler: BaseSampler, lower_is_better: bool = True) -> optuna.Study:
     """Return an Optuna study in memory."""
     direction = StudyDirection.MINIMIZE if lower_is_better else StudyDirection.MAXIMIZE
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it tells of its birth
-    try:
+    with quiet():
         return optuna.create_study(direction=direction, sampler=sampler)
-    finally:
-        optuna.logging.set_verbosity(before)
 
 
 def suggest(
