@@ -20,10 +20,14 @@ def unwind_on_sigterm() -> Any:
     None where there is nothing to put back: it is so already, or this is not the main thread, which
     is the only one that may set handlers.
     """
-    current = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or current is _unwind:
+    if threading.current_thread() is not threading.main_thread():
         return None
+    current = signal.getsignal(signal.SIGTERM)
+    # Also where it seems to be so: `ray.shutdown()` restores the system's way, which Python does
+    # not learn of.
     signal.signal(signal.SIGTERM, _unwind)
+    if current is _unwind:
+        return None
     return current if current is not None else signal.SIG_DFL
 
 
