@@ -11,7 +11,7 @@ from typing import Any
 from experiments.m2fn import distribution, regression
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
-from ni_platform.experiment_config import ExperimentConfig, fitted_to
+from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.encoders.domain import DomainEncoderConfig
@@ -19,6 +19,7 @@ from ni_platform.models.encoders.mlp import MLPConfig
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.m2fn.network import M2FNConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
+from ni_platform.opened_experiment import fitted_to
 from ni_platform.tables.definition import Column, PaperTable, Row
 
 MEANS = (

@@ -11,10 +11,11 @@ from experiments.neural_insights import full
 from ni_platform.attribution.config import METHODS
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
-from ni_platform.experiment_config import ExperimentConfig, Pretraining, fitted_to
+from ni_platform.experiment_config import ExperimentConfig, Pretraining
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.neural_insights import MODALITIES, NeuralInsightsConfig
+from ni_platform.opened_experiment import fitted_to
 from ni_platform.tables.definition import CONTROL_BEST, INSIGHT, Column, PaperTable, Row
 
 _LABELS = ("GradCAM", "Integrated Gradients", "Kernel SHAP", "Feature Ablation", "PCA")

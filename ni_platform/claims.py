@@ -3,7 +3,7 @@
 A claim is a file that its process keeps locked, so it ends with the process, however that ends. It
 is seen by all processes of a machine, and by machines that mount its folder where that file system
 carries locks over. It does not see machines that share only a tracking server: for a run
-`tracking/run_claim.py` adds what its record says, for a model `tracking/promotion.py` looks again.
+`tracking/run_claim.py` adds what its record says, for a model `registry/promotion.py` looks again.
 """
 
 from __future__ import annotations

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import Splits
 from ni_platform.errors import ChecksFailedError, ConfigError
 from ni_platform.evaluation import (
     FinishedRun,
@@ -24,20 +22,16 @@ from ni_platform.evaluation import (
     record_evaluation,
     split_table,
 )
-from ni_platform.experiment_config import (
-    ExperimentConfig,
-    experiment_splits,
-    fingerprint,
-    fitted_to,
-)
 from ni_platform.insights.record import explain_and_record
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
-from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.models.scorer import Scorer
+from ni_platform.opened_experiment import OpenedExperiment
 from ni_platform.overrides import to_dict
-from ni_platform.provenance import provenance
+from ni_platform.registry.logged_model import log_model
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect, state_folder
+from ni_platform.tracking.state import state_folder
+from ni_platform.tracking.store import connect
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted
 from ni_platform.training.stages import run_stages, trained_scorer
@@ -45,9 +39,6 @@ from ni_platform.training.worker import FUSED, StageResult, StageTask
 
 if TYPE_CHECKING:
     from ni_platform.data.checks import CheckReport
-
-EXAMPLE_ROWS = 3
-"""Contents in the input example of a logged model."""
 
 OnEvent = Callable[[Event | str], None]
 """Told what training does, and in words what the run does around it."""
@@ -75,8 +66,7 @@ class Workers:
 
 
 def train(
-    config: ExperimentConfig,
-    data: str,
+    experiment: OpenedExperiment,
     *,
     workers: Workers | None = None,
     storage: str | None = None,
@@ -92,8 +82,7 @@ def train(
     Runs on the Ray cluster that `RAY_ADDRESS` names, else on a local one.
 
     Args:
-        config: What to train; modalities that the dataset does not have are left out of it.
-        data: Dataset folder, local or `s3://`.
+        experiment: What to train, on what.
         workers: Processes that train a stage together; if None one, or what the resumed run had.
         storage: Folder for checkpoints, shared by the cluster's machines; `.ni/training` if None.
         name: Name of the run; the experiment's if None.
@@ -105,47 +94,37 @@ def train(
 
     Raises:
         TrackingError: The tracking server cannot be reached; before anything is trained.
-        DatasetError: A part of the split has no content; before anything is trained.
         ChecksFailedError: A data check failed.
 
     """
     connect()
     workers = workers or _workers_of(resume)
-    dataset = Dataset.open(data)
-    config = fitted_to(config, dataset)
-    splits = experiment_splits(config, dataset)
+    config, dataset = experiment.config, experiment.dataset
     with RunRecord.start(
         config.name.partition(".")[0],
         run_name=name or config.name,
         parameters=to_dict(config),
-        tags=run_tags(config, dataset, splits) | workers.to_tags() | dict(tags or {}),
+        tags=experiment.tags() | workers.to_tags() | dict(tags or {}),
         resume=resume,
         parent=parent,
     ) as record:
         record.log_json(to_dict(config), "config.json")
-        membership = split_table(dataset, splits)
+        membership = split_table(dataset, experiment.splits)
         record.log_table(membership, "splits.parquet")
         on_event("checking the data")
-        check_and_record(record, dataset, splits, allow_failed_checks)
-        readable = dataset.without_inputs(config.leave_out)
+        check_and_record(record, experiment, allow_failed_checks)
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
-        rows = _evaluated_rows(splits)
         if isinstance(config.model, TabularConfig):
             on_event(f"fitting {config.model.estimator}")
-            fitted = _fit(config.model, readable, splits, workspace / "model")
+            fitted = _fit(config.model, experiment, workspace / "model")
         else:
-            fitted = _train_stages(config, readable, splits, record, workspace, workers, on_event)
+            fitted = _train_stages(experiment, record, workspace, workers, on_event)
         on_event("evaluating")
-        table = outcome_table(dataset, membership.iloc[rows], rows)
-        table = add_predictions(table, fitted.predictions, fitted.deviations, fitted.observed)
-        glm = _glm(record, config, dataset, splits, table) if config.evaluation.glm else None
-        metrics = record_evaluation(record, table, config.evaluation, glm)
+        metrics, glm = _evaluate(record, experiment, membership, fitted)
         on_event("recording the model")
         fitted.save()
-        model_uri = record.log_model(
-            workspace / "model",
-            dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS]),
-            pictures=dataset.images_root,
+        model_uri = log_model(
+            record, workspace / "model", experiment.example, pictures=dataset.images_root
         )
         if config.insights is not None:
             on_event("explaining")
@@ -160,22 +139,6 @@ def train(
         changes_versus_glm=changes_versus_glm(metrics, glm) if glm else {},
         stages=fitted.stages,
     )
-
-
-def parameter_table(config: ExperimentConfig, data: str) -> list[tuple[str, int]]:
-    """Return each part of the network that the config makes for the data, and its parameters.
-
-    Raises:
-        ConfigError: The config is not one of a network.
-
-    """
-    dataset = Dataset.open(data)
-    config = fitted_to(config, dataset)
-    if isinstance(config.model, TabularConfig):
-        raise ConfigError(f"{config.name} is no network, so it has no table of parameters")
-    rows = experiment_splits(config, dataset).rows("train")
-    readable = dataset.without_inputs(config.leave_out)
-    return build_scorer(config.model, readable, rows, config.training.seed).model.parameter_table()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,22 +165,7 @@ def _workers_of(run_id: str | None) -> Workers:
     )
 
 
-def run_tags(config: ExperimentConfig, dataset: Dataset, splits: Splits) -> dict[str, str]:
-    """Return what a run was made from, as its tags."""
-    return {
-        "ni.experiment": config.name,
-        "ni.config_fingerprint": fingerprint(config),
-        "ni.dataset": dataset.root,
-        "ni.dataset_name": dataset.manifest.name,
-        "ni.dataset_fingerprint": dataset.fingerprint(),
-        "ni.splits_fingerprint": splits.fingerprint(),
-        **provenance(),
-    }
-
-
-def check_and_record(
-    record: RunRecord, dataset: Dataset, splits: Splits, allow_failed: bool
-) -> None:
+def check_and_record(record: RunRecord, experiment: OpenedExperiment, allow_failed: bool) -> None:
     """Check the data, and put the report and its outcome into the run.
 
     Raises:
@@ -228,55 +176,55 @@ def check_and_record(
     from ni_platform.data.checks import check_dataset
 
     with tempfile.TemporaryDirectory() as docs:
-        report = check_dataset(dataset, splits, docs_folder=docs)
+        report = check_dataset(experiment.dataset, experiment.splits, docs_folder=docs)
         record.log_artifacts(docs, "checks")
     outcome = "passed" if report.success else "allowed_failed" if allow_failed else "failed"
     record.set_tags({"ni.checks": outcome})
     if outcome == "failed":
-        raise ChecksFailedError(_failed_checks(report, dataset))
+        raise ChecksFailedError(_failed_checks(report, experiment.dataset.root))
 
 
-def _failed_checks(report: CheckReport, dataset: Dataset) -> str:
+def _failed_checks(report: CheckReport, data: str) -> str:
     lines = [
         f"  {rule.suite}: {rule.rule}; {rule.observed}; for example {rule.sample_rows[:2]}"
         for rule in report.failures
     ]
     return (
-        f"{len(report.failures)} of {report.evaluated} data checks failed on {dataset.root}:\n"
+        f"{len(report.failures)} of {report.evaluated} data checks failed on {data}:\n"
         + "\n".join(lines)
         + "\nmend these rows (`ni data check` shows them all), or train with --allow-failed-checks"
     )
 
 
-def _fit(config: TabularConfig, dataset: Dataset, splits: Splits, folder: Path) -> _Fitted:
+def _fit(config: TabularConfig, experiment: OpenedExperiment, folder: Path) -> _Fitted:
     """Fit a model that needs no stages."""
-    model = TabularRegressor.fit(config, dataset, splits.rows("train"))
+    readable = experiment.readable
+    model = TabularRegressor.fit(config, readable, experiment.splits.rows("train"))
     return _Fitted(
         save=lambda: model.save(folder),
-        predictions=model.predict(dataset.inputs(_evaluated_rows(splits))),
+        predictions=model.predict(readable.inputs(experiment.evaluated_rows)),
     )
 
 
 def _train_stages(
-    config: ExperimentConfig,
-    dataset: Dataset,
-    splits: Splits,
+    experiment: OpenedExperiment,
     record: RunRecord,
     workspace: Path,
     workers: Workers,
     on_event: OnEvent,
 ) -> _Fitted:
     """Train every stage."""
-    stages = config.pretraining.stages | {FUSED: config.training}
-    tasks = _tasks(config, stages, dataset, splits, workspace)
+    stages = experiment.config.pretraining.stages | {FUSED: experiment.config.training}
+    tasks = _tasks(experiment, stages, workspace)
     results = _run(tasks, record, workspace, workers, on_event)
     fused, buckets = results[FUSED], Scorer.load(_initial(workspace), "cpu").buckets
-    rows = _evaluated_rows(splits)
     return _Fitted(
         save=lambda: trained_scorer(tasks, results, workspace / "model"),
         predictions=np.asarray(fused.predictions),
         deviations=fused.deviations,
-        observed=None if buckets is None else buckets.observed_deviation(dataset, rows),
+        observed=None
+        if buckets is None
+        else buckets.observed_deviation(experiment.readable, experiment.evaluated_rows),
         stages={
             stage: {**result.metrics, "samples_per_second": result.samples_per_second}
             for stage, result in results.items()
@@ -285,19 +233,14 @@ def _train_stages(
 
 
 def pretrain(
-    config: ExperimentConfig,
-    dataset: Dataset,
-    splits: Splits,
-    record: RunRecord,
-    workspace: Path,
-    on_event: OnEvent,
+    experiment: OpenedExperiment, record: RunRecord, workspace: Path, on_event: OnEvent
 ) -> tuple[Path, dict[str, Path]]:
     """Train the stages before the fused one; each is a child run, as in `train`.
 
     Returns the folder of the initial scorer and the stages' weights by modality. What stands in
     `workspace` already is not trained again.
     """
-    tasks = _tasks(config, config.pretraining.stages, dataset, splits, workspace)
+    tasks = _tasks(experiment, experiment.config.pretraining.stages, workspace)
     results = _run(tasks, record, workspace, Workers(), on_event) if tasks else {}
     return _initial(workspace), {name: result.state_file for name, result in results.items()}
 
@@ -308,28 +251,21 @@ def _initial(workspace: Path) -> Path:
 
 
 def _tasks(
-    config: ExperimentConfig,
-    stages: Mapping[str, TrainingConfig],
-    dataset: Dataset,
-    splits: Splits,
-    workspace: Path,
+    experiment: OpenedExperiment, stages: Mapping[str, TrainingConfig], workspace: Path
 ) -> list[StageTask]:
     """Save the initial scorer, and describe the stages that start from it."""
-    assert not isinstance(config.model, TabularConfig)  # noqa: S101
     if not _initial(workspace).exists():
-        train_rows = splits.rows("train")
-        scorer = build_scorer(config.model, dataset, train_rows, config.training.seed)
-        scorer.save(_initial(workspace))
+        experiment.build_scorer().save(_initial(workspace))
     return [
         StageTask(
             name=stage,
             training=training,
-            dataset=dataset.root,
+            dataset=experiment.dataset.root,
             scorer=str(_initial(workspace)),
-            train_rows=splits.rows("train"),
-            validation_rows=splits.rows("validation"),
-            predict_rows=_evaluated_rows(splits),
-            after=tuple(config.pretraining.stages) if stage == FUSED else (),
+            train_rows=experiment.splits.rows("train"),
+            validation_rows=experiment.splits.rows("validation"),
+            predict_rows=experiment.evaluated_rows,
+            after=tuple(experiment.config.pretraining.stages) if stage == FUSED else (),
         )
         for stage, training in stages.items()
     ]
@@ -366,22 +302,23 @@ def _run(
     )
 
 
-def _evaluated_rows(splits: Splits) -> np.ndarray:
-    """Rows that no stage trains on."""
-    return np.concatenate([splits.rows("validation"), splits.rows("test")])
+def _evaluate(
+    record: RunRecord, experiment: OpenedExperiment, membership: pd.DataFrame, fitted: _Fitted
+) -> tuple[Metrics, Metrics | None]:
+    """Measure the model and, if the config asks for it, the reference GLM beside it."""
+    rows, evaluation = experiment.evaluated_rows, experiment.config.evaluation
+    table = outcome_table(experiment.dataset, membership.iloc[rows], rows)
+    table = add_predictions(table, fitted.predictions, fitted.deviations, fitted.observed)
+    glm = _glm(record, experiment, table) if evaluation.glm else None
+    return record_evaluation(record, table, evaluation, glm), glm
 
 
-def _glm(
-    record: RunRecord,
-    config: ExperimentConfig,
-    dataset: Dataset,
-    splits: Splits,
-    table: pd.DataFrame,
-) -> Metrics:
+def _glm(record: RunRecord, experiment: OpenedExperiment, table: pd.DataFrame) -> Metrics:
     """Fit the reference GLM on the same split; it is a child run, so that it can be compared."""
-    model = TabularRegressor.fit(TabularConfig(), dataset, splits.rows("train"))
-    glm_table = table.assign(glm=model.predict(dataset.inputs(_evaluated_rows(splits))))
-    metrics = evaluate_slices(glm_table, config.evaluation, "glm")
+    dataset = experiment.dataset
+    model = TabularRegressor.fit(TabularConfig(), dataset, experiment.splits.rows("train"))
+    glm_table = table.assign(glm=model.predict(dataset.inputs(experiment.evaluated_rows)))
+    metrics = evaluate_slices(glm_table, experiment.config.evaluation, "glm")
     child = record.child("glm")
     for part, estimates in metrics.items():
         child.log_estimates(part, estimates)

@@ -6,10 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import SplitConfig, Splits, split_dataset
+from ni_platform.data.splits import SplitConfig
 from ni_platform.definitions import (
     Definition,
     list_functions,
@@ -17,12 +15,13 @@ from ni_platform.definitions import (
     require_known,
     shown,
 )
-from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.neural_insights import MODALITIES
 from ni_platform.models.regressor import RegressorConfig
+from ni_platform.models.scorer import NetworkConfig
 from ni_platform.overrides import from_dict, set_values, to_dict
 from ni_platform.training.config import TrainingConfig
 
@@ -70,6 +69,21 @@ class ExperimentConfig:
     """Train on the validation part as well. Then no stage monitors anything, is stopped early or
     keeps another epoch than its last, and there is no validation slice: for settings that were
     chosen before, such as the winner's of a sweep."""
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The model's config, where the model is a network.
+
+        Raises:
+            ConfigError: It is fitted at once.
+
+        """
+        if isinstance(self.model, TabularConfig):
+            raise ConfigError(
+                f"{self.name} is fitted at once, by {self.model.estimator}, and is no network; "
+                "name an experiment with a network"
+            )
+        return self.model
 
     def __post_init__(self) -> None:
         stages = self.pretraining.stages
@@ -191,79 +205,3 @@ def resolve(
     if data is None:
         raise ConfigError("a dataset is needed; name its folder with --data DIR")
     return set_values(config, overrides), data
-
-
-def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
-    """Return the config without the modalities that the dataset does not have.
-
-    Columns that the config leaves out do not count.
-
-    Raises:
-        ConfigError: None of the model's modalities is left.
-
-    """
-    columns = dataset.without_inputs(config.leave_out).manifest.columns
-    present = {
-        "image": columns.image is not None,
-        "text": bool(columns.text),
-        "domain": columns.domain is not None,
-        "attributes": bool(columns.categorical or columns.numeric or columns.vector),
-    }
-    absent: dict[str, Any] = {name: None for name in config.model.modalities if not present[name]}
-    if len(absent) == len(config.model.modalities):
-        raise ConfigError(
-            f"{config.name} reads {', '.join(absent)}, but {dataset.root} has none of it; "
-            f"it has {', '.join(name for name in present if present[name]) or 'no inputs at all'}"
-        )
-    frozen = tuple(name for name in config.training.frozen if name not in absent)
-    return replace(
-        config,
-        model=replace(config.model, **absent),
-        pretraining=replace(config.pretraining, **absent),
-        training=replace(config.training, frozen=frozen),
-    )
-
-
-def experiment_splits(
-    config: ExperimentConfig, dataset: Dataset, *, chosen_by_validation: bool = False
-) -> Splits:
-    """Return the parts that an experiment is checked, trained, judged and explained on.
-
-    Args:
-        config: Its shares, `min_impressions` and `train_on_validation` decide.
-        dataset: What is split.
-        chosen_by_validation: Validation is needed even where its share is 0, as trials of a sweep
-            are compared on it, and is not trained on.
-
-    Raises:
-        DatasetError: A part that is needed has no content that was shown.
-
-    """
-    every = split_dataset(dataset, config.splits)
-    splits = every.without(dataset.impressions < config.min_impressions)
-    if config.train_on_validation and not chosen_by_validation:
-        splits = splits.with_validation_trained()
-    for name in ("train", "validation", "test"):
-        optional = splits.validation_trained or not (chosen_by_validation or every.has(name))
-        if name == "validation" and optional:
-            continue
-        if not (dataset.impressions[splits.rows(name)] > 0).any():
-            raise DatasetError(_why_empty(name, every, config, dataset))
-    return splits
-
-
-def _why_empty(name: str, every: Splits, config: ExperimentConfig, dataset: Dataset) -> str:
-    rows = every.rows(name)
-    rule = f"{config.name} needs a {name} part with contents that were shown, but"
-    if not len(rows):
-        return f"{rule} splits.{name} is 0 for {dataset.root}: give it a share of the contents."
-    most = dataset.impressions[rows].max()
-    if most > 0:
-        return (
-            f"{rule} min_impressions={config.min_impressions} leaves out all {len(rows):,} of it, "
-            f"of which none had more than {most:,.0f} impressions in {dataset.root}: lower it."
-        )
-    return (
-        f"{rule} none of its {len(rows):,} contents in {dataset.root} has an impression: correct "
-        "the counts or the split."
-    )

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from ni_platform import termination
+
 # Libraries that ask the network for news or weights must not do so in a test.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -65,6 +67,13 @@ def forget_the_tracking_store() -> Iterator[None]:
         mlflow.set_registry_uri(None)
         for variable in _STORES:  # set_registry_uri(None) leaves its own
             os.environ.pop(variable, None)
+
+
+@pytest.fixture(autouse=True)
+def forget_the_signal() -> Iterator[None]:
+    """A test that was stopped by SIGTERM: the command that the next one runs goes to its end."""
+    yield
+    termination.received = None
 
 
 @pytest.fixture(autouse=True)

@@ -21,8 +21,9 @@ from ni_platform.evaluation import (
     split_table,
 )
 from ni_platform.experiment import train
-from ni_platform.experiment_config import ExperimentConfig, experiment_splits, load_experiment
+from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.opened_experiment import experiment_splits, open_experiment
 from ni_platform.scoring import evaluate_model
 from ni_platform.tables.definition import Column, PaperTable, Row
 from ni_platform.tables.run import run_table
@@ -83,7 +84,7 @@ def test_a_part_that_is_left_out_is_said_before_training(data, least, name, rows
     config = replace(CONFIG, min_impressions=least, train_on_validation=name == "test")
     words = rf"{name} part .* min_impressions={least} .* all {rows} .* more than {most} impressions"
     with pytest.raises(DatasetError, match=words):
-        train(config, data.root)
+        train(open_experiment(config, data.root))
     assert list_runs().empty
 
 
@@ -117,7 +118,7 @@ def test_a_part_that_was_never_shown(data, tmp_path):
         data, tmp_path / "never", shown=np.where(test, 0, 900), clicked=np.where(test, 0, 5)
     )
     with pytest.raises(DatasetError, match=r"none of its 60 contents .* has an impression"):
-        train(CONFIG, never.root, allow_failed_checks=True)
+        train(open_experiment(CONFIG, never.root), allow_failed_checks=True)
 
 
 @pytest.mark.parametrize("gone", ["in_domain", "out_of_domain"])
@@ -149,7 +150,7 @@ def test_checks_and_evaluation_see_what_training_sees(data, tmp_path):
     shown[[0, 130]] = 0  # of the train and of the test part
     clicked = np.minimum(data.contents["clicked"], shown)
     faulty = changed(data, tmp_path / "faulty", shown=shown, clicked=clicked)
-    run = train(replace(CONFIG, min_impressions=1), faulty.root)
+    run = train(open_experiment(replace(CONFIG, min_impressions=1), faulty.root))
     parts = read_table_artifact(run.run_id, "splits.parquet")["part"]
     assert np.flatnonzero(parts == "left_out").tolist() == [0, 130]
     again = evaluate_model(run.run_id, faulty.root)

@@ -33,7 +33,8 @@ def command(folder: str, tests: int) -> None:
     from ni_platform.experiment import train
     from ni_platform.experiment_config import load_experiment
     from ni_platform.insights.record import StoredInsights
-    from ni_platform.tracking.promotion import promote
+    from ni_platform.opened_experiment import open_experiment
+    from ni_platform.registry.promotion import promote
 
     began = time.monotonic()
     _step(1, "Marketing contents with known effects", f"ni data synthesize {folder}")
@@ -49,7 +50,8 @@ def command(folder: str, tests: int) -> None:
 
     _step(3, "Training in stages", f"ni train neural_insights.demo --data {folder}")
     with TrainingProgress() as progress:
-        run = train(load_experiment("neural_insights.demo"), folder, on_event=progress)
+        demo = open_experiment(load_experiment("neural_insights.demo"), folder)
+        run = train(demo, on_event=progress)
     print_run(run)
 
     _step(

@@ -16,7 +16,7 @@ from ni_platform.cli.output import console, json_option, note, print_json, table
 @json_option
 def command(run_id: str, model: str, force: str | None, as_json: bool) -> None:
     """Register RUN_ID's model as NAME and make it champion if every gate passes."""
-    from ni_platform.tracking.promotion import promote
+    from ni_platform.registry.promotion import promote
 
     report = promote(run_id, model, force=force, on_wait=note)
     print_promotion(report)

@@ -12,7 +12,7 @@ from ni_platform.cli.output import console, json_option, note, print_json
 @json_option
 def command(model: str, as_json: bool) -> None:
     """Bring the previous champion of the registered MODEL back."""
-    from ni_platform.tracking.promotion import rollback
+    from ni_platform.registry.promotion import rollback
 
     restored = rollback(model, on_wait=note)
     console.print(f"[bold]{model}[/bold]: champion is version {restored.version} again")

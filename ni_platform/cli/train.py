@@ -67,21 +67,22 @@ def command(
         print_json(to_dict(config))
         return
     if print_parameters:
-        from ni_platform.experiment import parameter_table
+        from ni_platform.opened_experiment import open_experiment
 
-        sizes = parameter_table(config, data)
+        sizes = open_experiment(config, data).build_scorer().model.parameter_table()
         rows = [(name, f"{count:,}") for name, count in sizes]
         rows.append(("all", f"{sum(count for _, count in sizes):,}"))
         table(config.name, ("layer", "parameters"), rows)
         return
     from ni_platform.cli.progress import TrainingProgress
     from ni_platform.experiment import Workers, train
+    from ni_platform.opened_experiment import open_experiment
 
+    together = None if workers is None else Workers(count=workers, cpus_each=cpus_per_worker)
     with TrainingProgress() as progress:
         run = train(
-            config,
-            data,
-            workers=None if workers is None else Workers(count=workers, cpus_each=cpus_per_worker),
+            open_experiment(config, data),
+            workers=together,
             resume=resume,
             on_event=progress,
             **options,

@@ -15,7 +15,7 @@ def command(port: int, print_command: bool) -> None:
     import os
     import shlex
 
-    from ni_platform.tracking.store import server_url, ui_command
+    from ni_platform.tracking.address import server_url, ui_command
 
     words = shlex.split(ui_command())
     if server := server_url():

@@ -16,9 +16,9 @@ from ni_platform.data.splits import LEFT_OUT
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.insights.insights import domain_labels
 from ni_platform.insights.record import StoredInsights
+from ni_platform.registry.model_source import run_of_model
+from ni_platform.registry.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.scoring import EXPLAINED_RUN
-from ni_platform.tracking.model_source import run_of_model
-from ni_platform.tracking.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.tracking.run_queries import find_runs
 
 PAST = 5000

@@ -10,6 +10,8 @@ import re
 from html import escape
 from typing import Any
 
+from ni_platform.html_page import render
+
 _STYLE = """
 body { font-family: system-ui, "Segoe UI", Arial, sans-serif; color: #1f2933; margin: 0 auto;
        max-width: 1100px; padding: 1.5rem; line-height: 1.45; background: #fff; }
@@ -61,33 +63,4 @@ def escaped(value: Any) -> Any:
 
 def index(dataset_name: str, summary: dict[str, Any]) -> str:
     """The first page: every suite and rule, with the rows that break it."""
-    verdict = "passed" if summary["success"] else "failed"
-    title = f"Data checks of {escape(dataset_name)}"
-    parts = [
-        f"<!DOCTYPE html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
-        f"<style>{_STYLE}</style></head><body><h1>{title}: "
-        f"<span class='{verdict}'>{verdict}</span></h1>"
-        f"<p>{summary['evaluated']} rules evaluated, {summary['failed']} failed. "
-        f"<a href='summary.json'>summary.json</a></p>"
-    ]
-    for suite in summary["suites"]:
-        rules = [result for result in summary["results"] if result["suite"] == suite]
-        parts.append(f"<h2><a href='{escape(suite)}.html'>{escape(suite)}</a></h2>")
-        parts.append("<table><tr><th></th><th>Rule</th><th>Found</th><th>Rows</th></tr>")
-        parts += [_rule(result) for result in rules]
-        parts.append("</table>")
-    return "".join([*parts, "</body></html>\n"])
-
-
-def _rule(result: dict[str, Any]) -> str:
-    verdict = "passed" if result["success"] else "failed"
-    rows = "<br>".join(
-        escape(", ".join(f"{name} = {value!r}" for name, value in row.items()))
-        for row in result["sample_rows"]
-    )
-    count = result["failed_rows"]
-    found = result["observed"] + (" break it" if count is not None else "")
-    return (
-        f"<tr><td class='{verdict}'>{verdict}</td><td>{escape(result['rule'])}</td>"
-        f"<td class='found'>{escape(found)}</td><td>{rows}</td></tr>"
-    )
+    return render("checks.html", dataset=dataset_name, summary=summary)

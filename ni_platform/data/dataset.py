@@ -199,6 +199,10 @@ class Dataset:
         The order of the columns does not count, the order of the rows does. A folder, its pushed
         copy and what is pulled from there have the same.
         """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256(json.dumps(self.manifest.to_dict(), sort_keys=True).encode())
         for name in sorted(self.contents.columns):
             column = self.contents[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -47,22 +47,40 @@ def png(picture: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def coloured_words(words: Sequence[Word], contributions: np.ndarray) -> str:
-    """HTML of a text whose words are coloured by contribution and carry it as a title."""
+@dataclass(frozen=True, kw_only=True)
+class ColouredWord:
+    """A word of a text as a page shows it."""
+
+    text: str
+    line_break: bool
+    """It begins another text of the content."""
+    space: bool
+    """A blank stands before it."""
+    colour: tuple[int, int, int]
+    opacity: str
+    sign: str
+    """Of a contribution that is not small."""
+    title: str
+
+
+def coloured_words(words: Sequence[Word], contributions: np.ndarray) -> list[ColouredWord]:
+    """Return a text's words, coloured by contribution, which they carry as a title."""
+    found: list[ColouredWord] = []
     strength = _relative(contributions)
-    parts: list[str] = []
     for position, (word, value, part) in enumerate(zip(words, contributions, strength)):
-        if position and word.column != words[position - 1].column:
-            parts.append("<br>")
-        elif position and word.start > words[position - 1].end:
-            parts.append(" ")
-        red, green, blue = RAISES if value > 0 else LOWERS
-        sign = "" if abs(part) < 0.25 else f"<sup>{'+' if value > 0 else '−'}</sup>"
-        parts.append(
-            f'<span style="background:rgba({red},{green},{blue},{abs(part) * 0.45:.2f})" '
-            f'title="{100 * value:+.3f} percentage points">{escape(word.text)}{sign}</span>'
+        before = words[position - 1] if position else word
+        found.append(
+            ColouredWord(
+                text=word.text,
+                line_break=word.column != before.column,
+                space=word.start > before.end,
+                colour=RAISES if value > 0 else LOWERS,
+                opacity=f"{abs(part) * 0.45:.2f}",
+                sign="" if abs(part) < 0.25 else "+" if value > 0 else "−",
+                title=f"{100 * value:+.3f} percentage points",
+            )
         )
-    return "".join(parts)
+    return found
 
 
 def _relative(contributions: np.ndarray) -> np.ndarray:

@@ -6,49 +6,30 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.splits import Splits
 from ni_platform.errors import ConfigError
-from ni_platform.evaluation import OBSERVED_STD, PREDICTED_STD, SLICES
 from ni_platform.experiment import OnEvent, Workers, train
-from ni_platform.experiment_config import (
-    ExperimentConfig,
-    Pretraining,
-    experiment_splits,
-    fingerprint,
-    fitted_to,
-)
-from ni_platform.insights.correlation import mean_correlation
-from ni_platform.insights.record import has_insights, recorded_pairs
-from ni_platform.metrics.evaluation import averaged, percent_change
-from ni_platform.metrics.intervals import Draws, Estimate
+from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerprint
+from ni_platform.insights.record import has_insights
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.encoders.pretrained import locate
 from ni_platform.models.neural_insights import MODALITIES
+from ni_platform.opened_experiment import OpenedExperiment, experiment_splits, fitted_to
 from ni_platform.scoring import explain_model
-from ni_platform.tables.definition import (
-    CONTROL_BEST,
-    INSIGHT,
-    OF_DEVIATIONS,
-    Column,
-    MeasuredRow,
-    MeasuredTable,
-    PaperTable,
-    Row,
-    full_label,
-)
+from ni_platform.tables.definition import MeasuredTable, PaperTable, Row, full_label
+from ni_platform.tables.figures import measure, reference_row
 from ni_platform.tables.report import write_report
 from ni_platform.tracking.run_claim import interrupted_run
-from ni_platform.tracking.run_queries import find_runs, read_table_artifact
+from ni_platform.tracking.run_queries import find_runs
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect, state_folder
+from ni_platform.tracking.state import state_folder
+from ni_platform.tracking.store import connect
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.worker import pretrained_modalities
 
@@ -97,59 +78,84 @@ def run_table(
     dataset = Dataset.open(data)
     chosen = _chosen(table, rows)
     _require_references(table, chosen)
-    configs = {
-        (full_label(row), seed): fitted_to(_prepared(row.config, seed, budget), dataset)
-        for row in chosen
-        for seed in seeds
-    }
-    _reach_weights(configs.values())
-    _require_parts(configs.values(), dataset)
-    data_fingerprint = dataset.fingerprint()
-    identity = _identity(table, configs, data_fingerprint)
+    experiments = _opened(table, chosen, seeds, budget, dataset)
+    _reach_weights(each.config for each in experiments.values())
+    identity = _identity(table, experiments.values())
     with (
         claimed(state_folder() / "locks" / f"table-{identity[:32]}.lock", f"Table {table.name}"),
         RunRecord.start(
             table.name.partition(".")[0],
             run_name=table.name,
             parameters={"table": table.name, "seeds": list(seeds), "budget": budget},
-            tags=_tags(table, identity, dataset, data_fingerprint),
+            tags=_tags(table, identity, dataset),
             resume=interrupted_run({"ni.table_fingerprint": identity}),
         ) as record,
     ):
         runs: dict[str, list[str]] = {}
-        for number, ((label, seed), config) in enumerate(configs.items(), start=1):
-            on_event(f"training {number} of {len(configs)}: {label}, seed {seed}")
-            run_id = _finished(config, data_fingerprint)
+        for number, ((label, seed), experiment) in enumerate(experiments.items(), start=1):
+            on_event(f"training {number} of {len(experiments)}: {label}, seed {seed}")
+            run_id = _finished(experiment)
             if run_id is not None:
                 on_event(f"reusing run {run_id}")
             else:
                 run_id = train(
-                    replace(config, name=table.name),
-                    data,
+                    experiment,
                     workers=workers,
                     name=f"{label}, seed {seed}",
                     parent=record.run_id,
                     resume=interrupted_run(
-                        _same_training(config, data_fingerprint),
+                        _same_training(experiment),
                         on_live=lambda text: on_event(f"{text} The row is trained anew."),
                     ),
                     allow_failed_checks=allow_failed_checks,
                     on_event=on_event,
                 ).run_id
             runs.setdefault(label, []).append(run_id)
-            # A reused run may have been explained otherwise, or not at all.
-            if config.insights is not None and not has_insights(run_id, config.insights):
-                on_event(f"explaining run {run_id}")
-                explain_model(run_id, data, config.insights, on_event=on_event)
+            _explain(run_id, experiment, on_event)
         on_event("measuring")
-        measured = _measured(table, chosen, runs, dataset, tuple(seeds), budget, replicates)
-        measured = replace(measured, run_id=record.run_id)
+        found, predictions = measure(table, chosen, runs, replicates)
+        measured = MeasuredTable(
+            table=table,
+            dataset=dataset.manifest.name,
+            seeds=tuple(seeds),
+            budget=budget,
+            rows=found,
+            columns=tuple(c for c in table.columns if any(c.title in row.figures for row in found)),
+            predictions=predictions,
+            run_id=record.run_id,
+        )
         with tempfile.TemporaryDirectory() as scratch:
             write_report(measured, Path(scratch))
             record.log_artifacts(scratch, "table")
             if output is not None:
                 shutil.copytree(scratch, output, dirs_exist_ok=True)
     return measured
+
+
+def _opened(
+    table: PaperTable, rows: Sequence[Row], seeds: Sequence[int], budget: float, dataset: Dataset
+) -> dict[tuple[str, int], OpenedExperiment]:
+    """Open each row's experiment: an empty part of the last must not be found after hours."""
+    splits: dict[object, Splits] = {}
+    opened = {}
+    for row in rows:
+        for seed in seeds:
+            config = fitted_to(_prepared(row.config, seed, budget), dataset)
+            parts = (config.splits, config.min_impressions, config.train_on_validation)
+            if parts not in splits:
+                splits[parts] = experiment_splits(config, dataset)
+            opened[full_label(row), seed] = OpenedExperiment(
+                config=replace(config, name=table.name), dataset=dataset, splits=splits[parts]
+            )
+    return opened
+
+
+def _explain(run_id: str, experiment: OpenedExperiment, on_event: OnEvent) -> None:
+    """Explain a run that was reused and explained otherwise, or not at all."""
+    insights = experiment.config.insights
+    if insights is not None and not has_insights(run_id, insights):
+        on_event(f"explaining run {run_id}")
+        explain_model(run_id, experiment.dataset.root, insights, on_event=on_event)
 
 
 def _chosen(table: PaperTable, wanted: Sequence[str]) -> list[Row]:
@@ -166,21 +172,11 @@ def _chosen(table: PaperTable, wanted: Sequence[str]) -> list[Row]:
     return [row for row in table.rows if row in found or row.label in references]
 
 
-def _reference(column: Column, row: Row, rows: Iterable[Row]) -> Row:
-    for other in rows:
-        if (other.group, other.label) == (row.group, column.relative_to):
-            return other
-    raise ConfigError(
-        f"{column.title!r} of {full_label(row)!r} is a change against {column.relative_to!r}, but "
-        "there is no such row in its group; add it, or name another in relative_to"
-    )
-
-
 def _require_references(table: PaperTable, rows: Sequence[Row]) -> None:
     """Refuse changes against a row that is judged on other contents: they would be paired wrong."""
     for row in rows:
         for column in (column for column in table.columns if column.relative_to is not None):
-            other = _reference(column, row, rows)
+            other = reference_row(column, row, rows)
             if any(
                 getattr(row.config, name) != getattr(other.config, name)
                 for name in ("splits", "min_impressions")
@@ -222,19 +218,9 @@ def _reach_weights(configs: Iterable[ExperimentConfig]) -> None:
         locate(weights)
 
 
-def _require_parts(configs: Iterable[ExperimentConfig], dataset: Dataset) -> None:
-    """Split as each row will: an empty part of the last one must not be found after hours."""
-    split = {}
-    for config in configs:
-        split[config.splits, config.min_impressions, config.train_on_validation] = config
-    for config in split.values():
-        experiment_splits(config, dataset)
-
-
-def _identity(
-    table: PaperTable, configs: Mapping[tuple[str, int], ExperimentConfig], data: str
-) -> str:
-    parts = [table.name, data, *sorted(fingerprint(config) for config in configs.values())]
+def _identity(table: PaperTable, experiments: Collection[OpenedExperiment]) -> str:
+    data = {each.dataset.fingerprint() for each in experiments}
+    parts = [table.name, *data, *sorted(fingerprint(each.config) for each in experiments)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -246,145 +232,27 @@ def _check_options(seeds: Sequence[int], budget: float) -> None:
         )
 
 
-def _tags(table: PaperTable, identity: str, dataset: Dataset, data: str) -> dict[str, str]:
+def _tags(table: PaperTable, identity: str, dataset: Dataset) -> dict[str, str]:
     return {
         "ni.table": table.name,
         "ni.table_fingerprint": identity,
         "ni.dataset": dataset.root,
         "ni.dataset_name": dataset.manifest.name,
-        "ni.dataset_fingerprint": data,
+        "ni.dataset_fingerprint": dataset.fingerprint(),
         "ni.level": "table",
     }
 
 
-def _same_training(config: ExperimentConfig, data: str) -> dict[str, str]:
+def _same_training(experiment: OpenedExperiment) -> dict[str, str]:
     """Return the tags of runs that train the same on the same data."""
     return {
-        "ni.config_fingerprint": fingerprint(config),
-        "ni.dataset_fingerprint": data,
+        "ni.config_fingerprint": fingerprint(experiment.config),
+        "ni.dataset_fingerprint": experiment.dataset.fingerprint(),
         "ni.level": "run",
     }
 
 
-def _finished(config: ExperimentConfig, data: str) -> str | None:
-    found = find_runs(_same_training(config, data))
+def _finished(experiment: OpenedExperiment) -> str | None:
+    found = find_runs(_same_training(experiment))
     runs = [run for run in found if run.status == "FINISHED" and run.model_uri]
     return runs[0].run_id if runs else None
-
-
-def _measured(
-    table: PaperTable,
-    rows: Sequence[Row],
-    runs: Mapping[str, Sequence[str]],
-    dataset: Dataset,
-    seeds: tuple[int, ...],
-    budget: float,
-    replicates: int,
-) -> MeasuredTable:
-    predictions = {
-        label: [read_table_artifact(run, "predictions/test.parquet") for run in ids]
-        for label, ids in runs.items()
-    }
-    pairs = {
-        full_label(row): [
-            table[table["method"] == row.method]
-            for table in map(recorded_pairs, runs[full_label(row)])
-        ]
-        for row in rows
-        if row.method is not None
-    }
-    found = []
-    for row in rows:
-        figures: dict[str, Estimate] = {}
-        spread: dict[str, float] = {}
-        for column in table.columns:
-            measured = pairs if column.metric.startswith(INSIGHT) else predictions
-            own = measured[full_label(row)]
-            reference = None
-            if column.relative_to is not None:
-                reference = measured[full_label(_reference(column, row, rows))]
-            estimate = _figure(column, own, reference, replicates)
-            if estimate is None:
-                continue
-            figures[column.title] = estimate
-            if len(own) > 1 and reference is None:
-                each = [_figure(column, [one], None, 0) for one in own]
-                spread[column.title] = float(np.std([e.value for e in each if e], ddof=1))
-        found.append(
-            MeasuredRow(
-                row=row,
-                runs=tuple(runs[full_label(row)]),
-                figures=figures,
-                spread=spread,
-            )
-        )
-    shown = tuple(c for c in table.columns if any(c.title in row.figures for row in found))
-    return MeasuredTable(
-        table=table,
-        dataset=dataset.manifest.name,
-        seeds=seeds,
-        budget=budget,
-        rows=tuple(found),
-        columns=shown,
-        predictions={label: tables[0] for label, tables in predictions.items()},
-        run_id="",
-    )
-
-
-def _figure(
-    column: Column,
-    own: Sequence[pd.DataFrame],
-    reference: Sequence[pd.DataFrame] | None,
-    replicates: int,
-) -> Estimate | None:
-    """Return the column's figure; None where the slice is empty or the metric not defined."""
-    if column.metric.startswith(INSIGHT):
-        return _insight_correlation(column, own, reference, replicates)
-    part, _, metric = column.metric.partition("/")
-    predicted, observed = "prediction", "success_rate"
-    if metric in OF_DEVIATIONS:
-        metric, predicted, observed = OF_DEVIATIONS[metric], PREDICTED_STD, OBSERVED_STD
-    rows = own[0]["part"].isin(SLICES[part]).to_numpy()
-    if not rows.any() or predicted not in own[0]:
-        return None
-    if part == "in_domain" and not (own[0]["part"] == "out_of_domain").any():
-        return None  # it is the whole test part
-    first = own[0][rows]
-    if metric.startswith("pairwise_accuracy_") and not first["ab_test"].notna().any():
-        return None
-    estimate = averaged(
-        metric,
-        [table.loc[rows, predicted] for table in own],
-        first["clicks"],
-        first["impressions"],
-        reference=None
-        if reference is None
-        else [table.loc[rows, predicted] for table in reference],
-        ab_test=first["ab_test"].to_numpy(),
-        group=first["group"].to_numpy(),
-        inputs=first["content_key"].to_numpy(),
-        success_rate=first[observed],
-        replicates=replicates,
-    )
-    return estimate if np.isfinite(estimate.value) else None
-
-
-def _insight_correlation(
-    column: Column,
-    own: Sequence[pd.DataFrame],
-    reference: Sequence[pd.DataFrame] | None,
-    replicates: int,
-) -> Estimate | None:
-    """As `_figure`, from the pairs that each run compared; a change is on the same draws."""
-
-    def mean(trainings: Sequence[pd.DataFrame]) -> Draws:
-        modality = column.metric.removeprefix(INSIGHT).removesuffix(CONTROL_BEST)
-        chosen = [table[table["modality"] == modality] for table in trainings]
-        if column.metric.endswith(CONTROL_BEST):
-            chosen = [table[table["control_best"]] for table in chosen]
-        return mean_correlation(chosen, replicates=replicates)
-
-    found = mean(own)
-    if reference is not None:
-        found = percent_change(found, mean(reference))
-    return found.estimate() if np.isfinite(found.value) else None

@@ -1,4 +1,4 @@
-"""MLflow: run records, logged models, the model registry and its gates."""
+"""MLflow: where runs live, run records and trials."""
 
 import os
 

@@ -22,7 +22,9 @@ from mlflow import MlflowClient
 from ni_platform.claims import Holder, claimed, holder, process_lives
 from ni_platform.errors import BusyError, TrackingError
 from ni_platform.tracking.run_queries import find_runs, get_run
-from ni_platform.tracking.store import connect, state_folder, store_errors
+from ni_platform.tracking.state import state_folder
+from ni_platform.tracking.store import connect
+from ni_platform.tracking.store_errors import store_errors
 
 HELD_BY = "ni.held_by"
 """Tag: host, pid and since of the process, and when it was last seen (Unix seconds); "" if none."""

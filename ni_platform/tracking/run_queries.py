@@ -20,7 +20,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from ni_platform.errors import TrackingError
-from ni_platform.tracking.store import connect, equals, store_errors, without_secrets
+from ni_platform.tracking.address import without_secrets
+from ni_platform.tracking.store import connect, equals
+from ni_platform.tracking.store_errors import store_errors
 
 _PAGE = 1000
 _COLUMNS = (

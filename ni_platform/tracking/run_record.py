@@ -34,10 +34,10 @@ from ni_platform.tracking.limits import (
     parameter_texts,
     tag_texts,
 )
-from ni_platform.tracking.logged_model import log_scorer
 from ni_platform.tracking.run_claim import held, require_unheld
 from ni_platform.tracking.run_queries import get_run
-from ni_platform.tracking.store import connect, equals, experiment_id, store_errors
+from ni_platform.tracking.store import connect, equals, experiment_id
+from ni_platform.tracking.store_errors import store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ class RunRecord:
     """
 
     def __init__(self, client: MlflowClient, run: Run) -> None:
-        self._client = client
+        self.client = client
         self._children: list[RunRecord] = []
         self._open = True
         self._held = ExitStack()
@@ -128,8 +128,8 @@ class RunRecord:
         Raises:
             BusyError: A living process works on it.
         """
-        require_unheld(self._client, self.run_id)
-        return held(self._client, self.run_id)
+        require_unheld(self.client, self.run_id)
+        return held(self.client, self.run_id)
 
     @classmethod
     def _create(
@@ -153,26 +153,26 @@ class RunRecord:
 
     def _reopen(self) -> None:
         with store_errors(f"resume run {self.run_id}"):
-            self._client.update_run(self.run_id, status="RUNNING")
-            if "ni.error" in self._client.get_run(self.run_id).data.tags:
-                self._client.delete_tag(self.run_id, "ni.error")
+            self.client.update_run(self.run_id, status="RUNNING")
+            if "ni.error" in self.client.get_run(self.run_id).data.tags:
+                self.client.delete_tag(self.run_id, "ni.error")
 
     def child(self, name: str, parameters: Mapping[str, Any] | None = None) -> RunRecord:
         """Start the child run of a stage or trial; a resumed run goes on with its own child."""
         with store_errors(f"start the stage '{name}'"):
-            known = self._client.search_runs(
+            known = self.client.search_runs(
                 [self.experiment_id],
                 f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.run_id}'"
                 f" AND {equals('attributes.run_name', name)}",
             )
         known = [run for run in known if run.info.run_name == name]
         if known:
-            record = RunRecord(self._client, known[0])
+            record = RunRecord(self.client, known[0])
             record.log_parameters(parameters or {})
             record._reopen()
         else:
             record = self._create(
-                self._client,
+                self.client,
                 self.experiment_id,
                 name,
                 {"ni.level": "stage", MLFLOW_PARENT_RUN_ID: self.run_id},
@@ -198,7 +198,7 @@ class RunRecord:
         if not flat:
             return
         with store_errors(f"log parameters of run {self.run_id}"):
-            known = self._client.get_run(self.run_id).data.params
+            known = self.client.get_run(self.run_id).data.params
             changed = sorted(name for name in flat if known.get(name, flat[name]) != flat[name])
             if changed:
                 name = changed[0]
@@ -209,14 +209,14 @@ class RunRecord:
                 )
             params = [Param(name, value) for name, value in flat.items() if name not in known]
             for chunk in chunks(params, MAX_PARAMS_TAGS_PER_BATCH):
-                self._client.log_batch(self.run_id, params=chunk)
+                self.client.log_batch(self.run_id, params=chunk)
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; None is left out, a long value is cut at MLflow's 8,000 characters."""
         entities = [RunTag(name, text) for name, text in tag_texts(tags).items()]
         with store_errors(f"set tags of run {self.run_id}"):
             for chunk in chunks(entities, MAX_PARAMS_TAGS_PER_BATCH):
-                self._client.log_batch(self.run_id, tags=chunk)
+                self.client.log_batch(self.run_id, tags=chunk)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log metrics of one step."""
@@ -224,7 +224,7 @@ class RunRecord:
         entities = [Metric(name, float(value), now, step) for name, value in metrics.items()]
         with store_errors(f"log metrics of run {self.run_id}"):
             for chunk in chunks(entities, MAX_METRICS_PER_BATCH):
-                self._client.log_batch(self.run_id, metrics=chunk)
+                self.client.log_batch(self.run_id, metrics=chunk)
 
     def log_estimates(self, part: str, estimates: Mapping[str, _Estimate]) -> None:
         """Log `PART/METRIC`, `PART/METRIC_low` and `PART/METRIC_high`.
@@ -241,12 +241,12 @@ class RunRecord:
     def log_artifact(self, path: str | Path, folder: str | None = None) -> None:
         """Store one local file in the run, inside `folder`."""
         with store_errors(f"store {Path(path).name} in run {self.run_id}"):
-            self._client.log_artifact(self.run_id, str(path), folder)
+            self.client.log_artifact(self.run_id, str(path), folder)
 
     def log_artifacts(self, path: str | Path, folder: str | None = None) -> None:
         """Store the files of a local folder in the run, inside `folder`."""
         with store_errors(f"store {Path(path).name} in run {self.run_id}"):
-            self._client.log_artifacts(self.run_id, str(path), folder)
+            self.client.log_artifacts(self.run_id, str(path), folder)
 
     def log_table(self, table: pd.DataFrame, path: str) -> None:
         """Store a table as the artifact `path`, which ends in .parquet or .csv."""
@@ -282,29 +282,10 @@ class RunRecord:
             yield file
             self.log_artifact(file, folder or None)
 
-    def log_model(
-        self, folder: str | Path, input_example: pd.DataFrame, *, pictures: str | None = None
-    ) -> str:
-        """Log the Scorer saved in `folder` as the run's model and return its `models:/m-...` URI.
-
-        `input_example` holds a few rows of the model's input columns; `pictures` is where those of
-        its dataset are, which a notebook that loads the model may read.
-        """
-        model_uri = log_scorer(
-            self._client,
-            run_id=self.run_id,
-            experiment_id=self.experiment_id,
-            folder=Path(folder),
-            input_example=input_example,
-            pictures=pictures,
-        )
-        self.set_tags({"ni.model_uri": model_uri})
-        return model_uri
-
     # How it ends
 
     def __enter__(self) -> RunRecord:
-        self._held.enter_context(held(self._client, self.run_id))
+        self._held.enter_context(held(self.client, self.run_id))
         self._previous_handler = unwind_on_sigterm()
         return self
 
@@ -347,7 +328,7 @@ class RunRecord:
             child._close(status, word, reason)
         self.set_tags({"ni.status": word, "ni.error": reason})
         with store_errors(f"end run {self.run_id}"):
-            self._client.set_terminated(self.run_id, status)
+            self.client.set_terminated(self.run_id, status)
         self._open = False
 
 

@@ -1,21 +1,13 @@
-"""Where run records, models and the registry live, and whether that place answers.
-
-`MLFLOW_TRACKING_URI` names it. Without it everything stays in the state folder `NI_HOME`
-(default `.ni` in the current folder): an SQLite database `mlflow.db` with `artifacts` beside it.
-"""
+"""The place where runs live, opened: whether it answers, and MLflow's client of it."""
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import shlex
 import socket
 import sqlite3
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -25,12 +17,18 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from ni_platform.claims import claimed
-from ni_platform.errors import NiError, TrackingError
+from ni_platform.errors import TrackingError
+from ni_platform.tracking.address import (
+    artifact_root,
+    keep_default,
+    sqlite_path,
+    tracking_uri,
+    without_secrets,
+)
 from ni_platform.tracking.state import state_folder
+from ni_platform.tracking.store_errors import explanation, is_disk_full, refusal, store_errors
 
 PREFLIGHT_SECONDS = 5
 """How long the first contact with a tracking server may take."""
@@ -39,43 +37,8 @@ _BUSY_SECONDS = 20
 """How long SQLite waits for another writer; MLflow's own number."""
 
 _DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_STORE_LIBRARIES = {"mlflow", "sqlalchemy", "sqlite3", "requests", "urllib3", "boto3", "botocore"}
 
 _UNQUOTABLE = "'\\"
-
-_chosen_here: str | None = None
-"""The default that this process chose; MLflow exports it as if the user had set it."""
-
-
-def tracking_uri() -> str:
-    """Return the tracking URI that `connect` uses: `MLFLOW_TRACKING_URI`, else the state folder."""
-    named = os.environ.get("MLFLOW_TRACKING_URI")
-    if named and named != _chosen_here:
-        return named
-    return _sqlite_uri(state_folder() / "mlflow.db")
-
-
-def ui_command() -> str:
-    """Return the one shell command that opens the MLflow UI on the runs of `tracking_uri()`.
-
-    It holds no password: one in the URI is read from the environment, a server asks for its own.
-    """
-    uri = tracking_uri()
-    if server := server_url():
-        return shlex.join([sys.executable, "-m", "webbrowser", server])
-    beside = Path(sys.executable).with_name("mlflow")
-    mlflow_command = str(beside) if beside.exists() else "mlflow"
-    root = ["--default-artifact-root", _artifact_root(uri) or ""]
-    if uri != without_secrets(uri):
-        script = 'MLFLOW_BACKEND_STORE_URI="$MLFLOW_TRACKING_URI" exec "$0" ui "$@"'
-        return shlex.join(["sh", "-c", script, mlflow_command, *root])
-    return shlex.join([mlflow_command, "ui", "--backend-store-uri", uri, *root])
-
-
-def server_url() -> str | None:
-    """Return the address of the tracking server that is used; None for a database or folder."""
-    uri = tracking_uri()
-    return without_secrets(uri) if urlsplit(uri).scheme in ("http", "https") else None
 
 
 def connect() -> MlflowClient:
@@ -88,7 +51,6 @@ def connect() -> MlflowClient:
         TrackingError: Within seconds, when the server or database cannot be reached, does not
             let this user in or has another schema, and when the state folder cannot be written.
     """
-    global _chosen_here
     uri = tracking_uri()
     _refuse_file_store(uri)
     scheme = urlsplit(uri).scheme.split("+")[0]
@@ -98,11 +60,10 @@ def connect() -> MlflowClient:
         os.environ.setdefault("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "false")
         _ask_server(uri)
     elif scheme == "sqlite":
-        _ask_folder(_sqlite_path(uri).parent)
+        _ask_folder(sqlite_path(uri).parent)
     elif scheme in _DEFAULT_PORTS:
         _ask_port(uri, _DEFAULT_PORTS[scheme])
-    if os.environ.get("MLFLOW_TRACKING_URI") in (None, "", _chosen_here):
-        _chosen_here = uri
+    keep_default(uri)
     _quieten_first_use()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
@@ -143,7 +104,7 @@ def count_rows() -> None:
         return
     with (
         store_errors("count the rows"),
-        closing(sqlite3.connect(_sqlite_path(uri), timeout=_BUSY_SECONDS)) as connection,
+        closing(sqlite3.connect(sqlite_path(uri), timeout=_BUSY_SECONDS)) as connection,
     ):
         connection.execute("PRAGMA analysis_limit = 1000")
         connection.execute("ANALYZE")
@@ -157,7 +118,7 @@ def experiment_id(client: MlflowClient, name: str) -> str:
     with store_errors(f"open the MLflow experiment '{name}'"):
         found = client.get_experiment_by_name(name)
         if found is None:
-            root = _artifact_root(client.tracking_uri)
+            root = artifact_root(client.tracking_uri)
             location = f"{root}/{_folder_name(name)}" if root else None
             try:
                 return client.create_experiment(name, artifact_location=location)
@@ -175,88 +136,16 @@ def experiment_id(client: MlflowClient, name: str) -> str:
         return found.experiment_id
 
 
-@contextmanager
-def store_errors(doing: str) -> Iterator[None]:
-    """Turn a failure of the store while `doing` something into one clear `TrackingError`."""
-    try:
-        yield
-    except NiError:
-        raise
-    except Exception as error:
-        if not isinstance(error, OSError) and _library_of(error) not in _STORE_LIBRARIES:
-            raise
-        raise TrackingError(_explanation(doing, error)) from error
-
-
-def _library_of(error: Exception) -> str:
-    return type(error).__module__.split(".")[0]
-
-
-def _explanation(doing: str, error: Exception) -> str:
-    uri = tracking_uri()
-    if is_disk_full(error):
-        return (
-            f"Could not {doing}: the disk is full. The tracking store is {without_secrets(uri)};"
-            " free space there, or set NI_HOME or MLFLOW_TRACKING_URI to a place with room."
-        )
-    status = _http_status(error)
-    if status == 401:
-        return f"Could not {doing}: {_refusal(uri, status)}"
-    if status == 403:
-        person = os.environ.get("MLFLOW_TRACKING_USERNAME") or "this user"
-        return (
-            f"Could not {doing}: {without_secrets(uri)} does not permit that to {person} (HTTP"
-            " 403). Ask its administrator for the grant, or set MLFLOW_TRACKING_USERNAME and"
-            " MLFLOW_TRACKING_PASSWORD to an account that has it."
-        )
-    reason = getattr(error, "message", None) or str(error) or type(error).__name__
-    text = str(reason).strip()
-    if "out-of-date database schema" in text:
-        return (
-            f"Could not {doing}: {without_secrets(uri)} was written by another MLflow version."
-            f" Back it up, then run `mlflow db upgrade {shlex.quote(without_secrets(uri))}`."
-        )
-    return f"Could not {doing} in {without_secrets(uri)}: {text.splitlines()[0][:500]}"
-
-
-def _refusal(uri: str, status: int) -> str:
-    return (
-        f"The tracking server {without_secrets(uri)} refuses this user (HTTP {status}). Set"
-        " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN."
-    )
-
-
-def _http_status(error: Exception) -> int | None:
-    """What a tracking server answered; MLflow raises its own errors and those of requests."""
-    if isinstance(error, MlflowException):
-        return int(error.get_http_status_code())
-    answer = getattr(error, "response", None)
-    return getattr(answer, "status_code", None)
-
-
 def utc_now() -> str:
     """Return the present time for a tag: ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether a full disk or quota caused `error`, through however many libraries it came."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        text = str(seen)
-        if "database or disk is full" in text or "No space left on device" in text:
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def _one_at_a_time(uri: str, scheme: str) -> AbstractContextManager[None]:
     """Let one process of this machine at a time open a database: the first one makes its tables."""
     if scheme in ("http", "https"):
         return nullcontext()
-    path = _sqlite_path(uri) if scheme == "sqlite" else state_folder() / "locks" / scheme
+    path = sqlite_path(uri) if scheme == "sqlite" else state_folder() / "locks" / scheme
     return claimed(path.with_name(f"{path.name}.lock"), "The tracking store", seconds=600)
 
 
@@ -301,7 +190,7 @@ def _ask_server(uri: str) -> None:
             " --allowed-hosts."
         )
     if response.status_code in (401, 403):
-        raise TrackingError(_refusal(uri, response.status_code))
+        raise TrackingError(refusal(uri, response.status_code))
     try:
         is_mlflow = response.status_code == 200 and isinstance(response.json(), dict)
     except ValueError:
@@ -337,47 +226,15 @@ def _ask_folder(folder: Path) -> None:
             os.fsync(probe.fileno())
     except OSError as error:
         if is_disk_full(error):
-            raise TrackingError(_explanation("write a run record", error)) from error
+            raise TrackingError(explanation("write a run record", error)) from error
         raise TrackingError(
             f"The state folder {folder} cannot be written ({error.strerror or error})."
             " Set NI_HOME to a folder that can."
         ) from error
 
 
-def _sqlite_uri(path: Path) -> str:
-    """Return the URI that SQLAlchemy reads as `path`: it unquotes `%41` and ends it at a `?`."""
-    quoted = str(path).replace("%", "%25").replace("?", "%3F")
-    # Of an URI without its driver's name, MLflow makes the folder before unquoting it.
-    return f"{'sqlite' if quoted == str(path) else 'sqlite+pysqlite'}:///{quoted}"
-
-
-def _sqlite_path(uri: str) -> Path:
-    try:
-        return Path(make_url(uri).database or "").absolute()
-    except ArgumentError as error:
-        raise TrackingError(
-            f"MLFLOW_TRACKING_URI ({uri}) names no database file: write sqlite:///PATH.db."
-        ) from error
-
-
-def _artifact_root(uri: str) -> str | None:
-    scheme = urlsplit(uri).scheme.split("+")[0]
-    if scheme in ("http", "https", "databricks", "databricks-uc"):
-        return None
-    folder = _sqlite_path(uri).parent if scheme == "sqlite" else state_folder()
-    return (folder / "artifacts").as_uri()
-
-
 def _folder_name(experiment_name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in experiment_name)
-
-
-def without_secrets(uri: str) -> str:
-    """Return the URI without user name and password, for messages."""
-    parts = urlsplit(uri)
-    if "@" not in parts.netloc:
-        return uri
-    return parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]).geturl()
 
 
 def _quieten_first_use() -> None:

@@ -24,6 +24,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 
+from ni_platform.tracking.address import server_url
 from ni_platform.tracking.limits import (
     check_name,
     chunks,
@@ -32,7 +33,8 @@ from ni_platform.tracking.limits import (
     tag_texts,
 )
 from ni_platform.tracking.run_queries import get_run
-from ni_platform.tracking.store import connect, count_rows, server_url, store_errors
+from ni_platform.tracking.store import connect, count_rows
+from ni_platform.tracking.store_errors import store_errors
 
 NUMBER_TAG = "ni.trial"
 """The tag that holds a trial's number."""
@@ -171,6 +173,26 @@ class TrialRecords:
         self._doubtful.clear()
         self._asked = True
         return {child.number: child.run_id for child in self._children.values() if child.active}
+
+    def has_ended(self, number: int) -> bool:
+        """Whether a trial has a run in MLflow that is over, or that somebody has deleted.
+
+        As `run_ids` last found it, with what was written since.
+        """
+        child = self._children.get(number)
+        return child is not None and (child.status != "RUNNING" or not child.active)
+
+    def last_step(self, number: int, metric: str) -> int:
+        """Return the last step of a metric of a trial; 0 where it has none.
+
+        Raises:
+            TrackingError: The store does not answer.
+        """
+        if number not in self._children:
+            return 0
+        with _sent_once(), store_errors(f"read trial {number}"):
+            points = self._client.get_metric_history(self._children[number].run_id, metric)
+        return max((point.step for point in points), default=0)
 
     def _search(self, condition: str) -> list[_Child]:
         """Return the trials that fulfil MLflow's filter `condition`, deleted ones too."""

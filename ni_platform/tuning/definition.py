@@ -24,6 +24,8 @@ SchedulerName = Literal["asha", "hyperband", "none"]
 SPACES = "tune_spaces"
 """The folder of search spaces and of users' own samplers."""
 
+_FORMAT = 2
+"""Of a sweep's folder: in the first, journal.jsonl was the account of the trials."""
 LONGEST_NAME = 200
 """Characters of a sweep's name, which is that of a folder and begins those of runs."""
 _CHOSEN = {
@@ -159,18 +161,8 @@ class SweepFolder:
         return self.path / "sweep.json"
 
     @property
-    def journal(self) -> Path:
-        """What happened, one event a line (`journal.py`)."""
-        return self.path / "journal.jsonl"
-
-    @property
-    def written(self) -> Path:
-        """Up to where the journal stands in MLflow."""
-        return self.path / "written.json"
-
-    @property
-    def study(self) -> Path:
-        """The Optuna study: an append-only journal storage."""
+    def log(self) -> Path:
+        """All that happened: an Optuna study in a journal of Optuna's (`trial_log.py`)."""
         return self.path / "study.log"
 
     @property
@@ -190,19 +182,25 @@ class SweepFolder:
     def create(self, config: SweepConfig, run_id: str) -> None:
         """Write the definition; the sweep exists from then on."""
         values = asdict(config) | {"experiment": to_dict(config.experiment)}
-        content = json.dumps({"config": values, "run_id": run_id}, indent=1)
+        content = json.dumps({"format": _FORMAT, "config": values, "run_id": run_id}, indent=1)
         write_bytes(self.definition, content.encode())
 
     def read(self) -> tuple[SweepConfig, str]:
         """Return the sweep's config and the id of its run in MLflow.
 
         Raises:
-            ConfigError: There is no such sweep.
+            ConfigError: There is no such sweep, or an older version made it.
 
         """
         if not self.definition.exists():
             raise ConfigError(_no_sweep(self))
         content: dict[str, Any] = json.loads(self.definition.read_text(encoding="utf-8"))
+        if content.get("format") != _FORMAT:
+            raise ConfigError(
+                f"this version reads sweeps of format {_FORMAT}, but {self.definition} is of "
+                f"format {content.get('format', 1)}; use the version of ni_platform that made the "
+                "sweep, or start it again under another name"
+            )
         return from_dict(SweepConfig, content["config"]), content["run_id"]
 
 

@@ -12,15 +12,10 @@ from pathlib import Path
 import ray
 from ray.actor import ActorHandle
 
-from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, TrackingError, TrainingError
 from ni_platform.evaluation import split_table
-from ni_platform.experiment import (
-    check_and_record,
-    run_tags,
-)
-from ni_platform.experiment_config import experiment_splits, fitted_to
-from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.experiment import check_and_record
+from ni_platform.opened_experiment import OpenedExperiment, open_experiment
 from ni_platform.overrides import to_dict
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
@@ -32,10 +27,10 @@ from ni_platform.tuning.engine.keeper import SweepProgress
 from ni_platform.tuning.engine.keeper_actor import ask_keeper, start_keeper
 from ni_platform.tuning.engine.lanes import Lanes, MakeTrain, count_lanes
 from ni_platform.tuning.engine.preparation import prepare
-from ni_platform.tuning.files.journal import TrialRecord, ranked, read_trials
 from ni_platform.tuning.files.lease import leased
 from ni_platform.tuning.files.locks import driving
 from ni_platform.tuning.files.mirrored_folder import fetch, send
+from ni_platform.tuning.files.trial_log import TrialRecord, ranked, read_trials
 from ni_platform.tuning.results.status import sweep_tags
 from ni_platform.tuning.search.spaces import check_search
 
@@ -95,32 +90,28 @@ def run_sweep(
         TrainingError: Lanes could not work, or the keeper died.
 
     """
-    if isinstance(config.experiment.model, TabularConfig):
-        raise ConfigError(
-            f"{config.experiment.name} is fitted at once, so there is nothing to sweep; sweep an "
-            "experiment with a network"
-        )
-    dataset = Dataset.open(config.data)
-    config = _completed(config, dataset)
+    _ = config.experiment.network  # what is fitted at once is not swept
+    opened = open_experiment(config.experiment, config.data, chosen_by_validation=True)
+    config = _completed(config, opened)
+    opened = replace(opened, config=config.experiment)
     check_search(config)
     folder = SweepFolder.named(config.name, storage)
     _require_shared_folder(config, folder)
     connect()
     with driving(folder), leased(folder, on_event):
-        return _drive(config, dataset, folder, allow_failed_checks, on_event)
+        return _drive(config, opened, folder, allow_failed_checks, on_event)
 
 
 def _drive(
     config: SweepConfig,
-    dataset: Dataset,
+    opened: OpenedExperiment,
     folder: SweepFolder,
     allow_failed_checks: bool,
     on_event: OnEvent,
 ) -> FinishedSweep:
     """Do all that only one process may do at a time."""
     resumed = _resumed_run(folder, config)
-    splits = experiment_splits(config.experiment, dataset, chosen_by_validation=True)
-    tags = run_tags(config.experiment, dataset, splits)
+    tags = opened.tags()
     if resumed is not None:
         _require_same_data(config.name, resumed, tags)
         folder.create(config, resumed)  # there may be more trials than before
@@ -136,18 +127,18 @@ def _drive(
         with record:
             if resumed is None:
                 record.log_json(to_dict(config.experiment), "config.json")
-                record.log_table(split_table(dataset, splits), "splits.parquet")
+                record.log_table(split_table(opened.dataset, opened.splits), "splits.parquet")
                 on_event("checking the data")
-                check_and_record(record, dataset, splits, allow_failed_checks)
+                check_and_record(record, opened, allow_failed_checks)
                 folder.create(config, record.run_id)
             send(folder, folder.definition)
-            make_train = prepare(config, dataset, splits, record, folder, on_event)
+            make_train = prepare(config, opened, record, folder, on_event)
             written = _run_trials(config, folder, record, make_train, on_event)
-            trials = read_trials(folder.journal)
+            trials = read_trials(folder.log)
             if written:
                 on_event(f"recording the models of the best {config.keep} trials")
                 best = ranked(trials, config.lower_is_better)
-                record_models(config, folder, record.run_id, best, dataset, splits, on_event)
+                record_models(config, folder, record.run_id, best, opened, on_event)
     except TrackingError:
         if written:
             raise
@@ -171,11 +162,11 @@ def _require_shared_folder(config: SweepConfig, folder: SweepFolder) -> None:
         )
 
 
-def _completed(config: SweepConfig, dataset: Dataset) -> SweepConfig:
+def _completed(config: SweepConfig, opened: OpenedExperiment) -> SweepConfig:
     """Return the config with the experiment fitted to the data; its objective picks the epoch."""
-    experiment = fitted_to(config.experiment, dataset)
-    training = replace(experiment.training, monitor=config.objective)
-    return replace(config, data=dataset.root, experiment=replace(experiment, training=training))
+    training = replace(opened.config.training, monitor=config.objective)
+    experiment = replace(opened.config, training=training)
+    return replace(config, data=opened.dataset.root, experiment=experiment)
 
 
 def _resumed_run(folder: SweepFolder, config: SweepConfig) -> str | None:
@@ -288,7 +279,7 @@ def _stop(lanes: Lanes, keeper: ActorHandle, record: RunRecord, on_event: OnEven
 
 
 def _log_progress(record: RunRecord, progress: SweepProgress) -> None:
-    """Let the MLflow UI show how far the sweep is; without an answer the journal knows."""
+    """Let the MLflow UI show how far the sweep is; without an answer the log knows."""
     figures = {f"trials/{status}": float(count) for status, count in progress.counts.items()}
     if progress.best is not None and progress.best.value is not None:
         figures["best/objective"] = progress.best.value

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.files.journal import read_trials
+from ni_platform.tuning.files.trial_log import read_trials
 
 
 def alone(path: str, number: int) -> list[float]:
@@ -34,7 +34,7 @@ def alone(path: str, number: int) -> list[float]:
     torch.set_num_threads(1)
     folder = SweepFolder(path=Path(path))
     sweep, _ = folder.read()
-    config = trial_config(sweep.experiment, read_trials(folder.journal)[number].overrides)
+    config = trial_config(sweep.experiment, read_trials(folder.log)[number].overrides)
     dataset = Dataset.open(sweep.data)
     splits = split_dataset(dataset, config.splits)
     scorer = build_scorer(config.model, dataset, splits.rows("train"), config.training.seed)
@@ -55,7 +55,7 @@ def alone(path: str, number: int) -> list[float]:
 
 def main(path: str, numbers: list[int]) -> None:
     """Compare both ways."""
-    trials = read_trials(SweepFolder(path=Path(path)).journal)
+    trials = read_trials(SweepFolder(path=Path(path)).log)
     ended = [trial.ended for trial in trials.values() if trial.ended is not None]
     seconds = max(ended) - min(trial.started for trial in trials.values())
     ours = seconds / len(ended)

@@ -31,8 +31,8 @@ from ni_platform.insights.rank_scores import rank_scores, word_occurrences
 from ni_platform.insights.sanity import shuffled_scorer
 from ni_platform.insights.truth import region_scores, word_scores
 from ni_platform.models.scorer import Scorer
+from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.scoring import network_of
-from ni_platform.tracking.run_evaluation import RunEvaluation
 
 CONFIG = AttributionConfig(samples=64, steps=8, grid=8)
 THRESHOLDS = {"text": (0.9,), "image": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)}

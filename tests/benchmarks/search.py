@@ -3,8 +3,8 @@
     python -m tests.benchmarks.search cost --trials 20000
     python -m tests.benchmarks.search quality --seeds 5 --trials 1000
 
-Cost is processor time of one thread for asking and telling with 12 parameters and three reports,
-the study's file included, as a mean over 100 trials.
+Cost is processor time of one thread for asking and telling with 12 parameters and three epochs,
+the sweep's log included, as a mean over 100 trials.
 
 Quality is the best true value after the trials, on three objectives of 12 parameters, lower is
 better. The margin was stated before anything was measured: on each objective, the median over
@@ -26,7 +26,9 @@ import numpy as np
 import optuna
 from optuna.trial import BaseTrial
 
-from ni_platform.tuning.search.suggestions import Search
+from ni_platform.tuning.files.trial_log import TrialLog
+from ni_platform.tuning.search.samplers import load_sampler
+from ni_platform.tuning.search.suggestions import Search, Space
 
 MARGIN = 0.05
 
@@ -87,21 +89,34 @@ OBJECTIVES = {"ellipsoid": ellipsoid, "modules": modules, "training": training}
 Objective = Callable[[BaseTrial], dict[str, float]]
 
 
-def ours(objective: Objective, trials: int, seed: int, **settings) -> float:
+class Sweep:
+    """A log and a search on it, asked and told as a keeper does it."""
+
+    def __init__(self, space: Space, path: Path, sampler: str = "tpe", seed: int = 0) -> None:
+        self.log = TrialLog(path, name="benchmark", lower_is_better=True)
+        begun = len(self.log.study.get_trials(deepcopy=False))
+        self.log.study.sampler = load_sampler(sampler)(seed, begun)
+        self._search = Search(space, self.log.study)
+
+    def ask(self) -> dict[str, float]:
+        """Return what the space returned for the next trial."""
+        return self._search.ask().overrides
+
+    def tell(self, number: int, *values: float) -> None:
+        """Complete a trial with so many epochs."""
+        self.log.begin(number)
+        for epoch, value in enumerate(values, start=1):
+            metrics = {"epoch": epoch, "train_loss": value, "rmse": value, "loss": value}
+            self.log.epoch(number, metrics, value, epoch)
+        self.log.end(number, "complete")
+
+
+def ours(objective: Objective, trials: int, seed: int, sampler: str = "tpe") -> float:
     """The best true value."""
     with tempfile.TemporaryDirectory() as folder:
-        search = Search(
-            objective,
-            study=Path(folder) / "study.journal",
-            name="benchmark",
-            lower_is_better=True,
-            seed=seed,
-            **settings,
-        )
+        sweep = Sweep(objective, Path(folder) / "study.log", sampler, seed)
         return best_of(
-            trials,
-            ask=lambda n: search.ask().overrides,
-            tell=lambda n, _, seen: search.tell(n, state="complete", value=seen),
+            trials, ask=lambda n: sweep.ask(), tell=lambda n, _, seen: sweep.tell(n, seen)
         )
 
 
@@ -172,15 +187,14 @@ def twelve(trial: BaseTrial) -> dict[str, float]:
 def cost(trials: int) -> None:
     """Print milliseconds a trial and memory as trials end."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "study.journal"
-        settings = {"study": file, "name": "benchmark", "lower_is_better": True}
-        search = Search(twelve, **settings)
+        file = Path(folder) / "study.log"
+        sweep = Sweep(twelve, file)
         asking, telling = [], []
         for number in range(trials):
             started = time.process_time()
-            seen = search.ask().overrides["seen"]
+            seen = sweep.ask()["seen"]
             asked = time.process_time()
-            search.tell(number, state="complete", value=seen, curve=[seen + 2, seen + 1, seen])
+            sweep.tell(number, seen + 2, seen + 1, seen)
             asking.append(asked - started)
             telling.append(time.process_time() - asked)
             if number + 1 in {100, 300, 1_000, 2_000, 5_000, 10_000, 20_000}:
@@ -190,12 +204,10 @@ def cost(trials: int) -> None:
                     f"tell {1e3 * np.mean(telling[-100:]):.2f} ms, peak {peak:.0f} MiB",
                     flush=True,
                 )
-        search.close()
+        sweep.log.close()
         print(f"file: {file.stat().st_size / trials:.0f} bytes a trial")
         started = time.process_time()
-        again = Search(twelve, begun=trials, **settings)
-        for number in range(trials):
-            again.again(number, {})
+        Sweep(twelve, file)
         print(
             f"opened again in {time.process_time() - started:.1f} s, peak "
             f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"

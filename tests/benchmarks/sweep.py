@@ -3,7 +3,7 @@
 The objective needs no time: 12 parameters are drawn, three epochs are reported. Each way runs in
 a process of its own, on two lanes, writing to an MLflow store of its own (SQLite, as on a laptop):
 
-- ours: lanes, keeper, Optuna study, journal and MLflow records, as `ni sweep run`;
+- ours: lanes, keeper, Optuna study and MLflow records, as `ni sweep run`;
 - tune-random: Ray Tune with random search, reused actors, and no logging: what the aim refers to;
 - tune-optuna: Ray Tune with OptunaSearch and MLflowLoggerCallback, as their manuals combine them;
 - optuna-mlflow: a loop over Optuna's ask and tell with MLflow's calls, in one process.

@@ -5,14 +5,13 @@
 Each schedule runs trials of a second (three epochs) on two lanes against an MLflow
 server over HTTP, and kills each of the three with SIGKILL at a random moment, in random order; the
 driver and the server are started again. Then MLflow is asked what it has. Recovery is the time from
-a kill to the next trial that ends; for the server, from its start until MLflow has what the journal
+a kill to the next trial that ends; for the server, from its start until MLflow has what the log
 held then.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -27,6 +26,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mlflow.entities import Run
+
+from ni_platform.tuning.files.trial_log import read_trials
 from tests.benchmarks.sweep import LANES, Toy, write_space
 
 SECONDS_PER_EPOCH = 0.3
@@ -86,7 +88,7 @@ class Victims:
             listener.bind(("127.0.0.1", 0))
             self._port = listener.getsockname()[1]
         self._folder, self._trials = folder, trials
-        self.journal = folder / "kills/journal.jsonl"
+        self.log = folder / "kills/study.log"
         self.uri = f"http://127.0.0.1:{self._port}"
         self._environment = os.environ | {
             "MLFLOW_TRACKING_URI": self.uri, "NI_HOME": str(folder / "ni"),
@@ -114,14 +116,12 @@ class Victims:
         return [pid for pid in processes(name) if is_below(pid, self._folder)]
 
     def ended(self) -> int:
-        """Trials that have ended, by the journal."""
-        text = self.journal.read_text() if self.journal.exists() else ""
-        return text.count('"event": "ended"')
+        """Trials that have ended, by the log."""
+        return sum(trial.status != "running" for trial in read_trials(self.log).values())
 
-    def written(self, size: int) -> bool:
-        """Whether MLflow has the first `size` bytes of the journal."""
-        path = self.journal.with_name("written.json")
-        return json.loads(path.read_text())["bytes"] >= size
+    def recorded(self) -> int:
+        """Trials that have ended, by MLflow."""
+        return sum(run.info.status == "FINISHED" for run in trial_runs(self.uri))
 
     def kill_driver(self) -> float:
         """Kill the driver and start another one."""
@@ -149,8 +149,8 @@ class Victims:
         self.server.wait()
         time.sleep(2)
         self.server = self._serve()
-        now, size = time.perf_counter(), self.journal.stat().st_size
-        wait(lambda: self.written(size))
+        now, ended = time.perf_counter(), self.ended()
+        wait(lambda: self.recorded() >= ended)
         return time.perf_counter() - now
 
 
@@ -172,13 +172,7 @@ def schedule(seed: int, trials: int) -> None:
             print(f"{kill.__name__} at {moment}: {kill():.1f} s,", end=" ", flush=True)
         assert victims.driver.wait(timeout=900) == 0, (folder / "driver.log").read_text()[-3000:]
         client = mlflow.MlflowClient(victims.uri)
-        experiment = client.get_experiment_by_name("kills").experiment_id
-        runs, token = [], None
-        while token is None or token:
-            page = client.search_runs(
-                [experiment], "tags.`ni.level` = 'trial'", max_results=500, page_token=token
-            )
-            runs, token = runs + list(page), page.token or ""
+        runs = trial_runs(victims.uri)
         numbers = Counter(int(run.data.tags["ni.trial"]) for run in runs)
         unfinished = sum(run.info.status != "FINISHED" for run in runs)
         points = Counter(len(client.get_metric_history(r.info.run_id, "objective")) for r in runs)
@@ -188,6 +182,15 @@ def schedule(seed: int, trials: int) -> None:
             flush=True,
         )
         os.killpg(victims.server.pid, signal.SIGKILL)
+
+
+def trial_runs(uri: str) -> list[Run]:
+    """The runs of all trials in MLflow; at most 1,000."""
+    import mlflow
+
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("kills").experiment_id
+    return list(client.search_runs([experiment], "tags.`ni.level` = 'trial'", max_results=1000))
 
 
 def processes(name: str) -> list[int]:

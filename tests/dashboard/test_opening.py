@@ -19,8 +19,9 @@ from ni_platform.insights.insights import ModalityInsights, make_insights
 from ni_platform.insights.record import StoredInsights, record_insights
 from ni_platform.insights.trust import Trust
 from ni_platform.models.scorer import Scorer
+from ni_platform.registry.logged_model import log_model
+from ni_platform.registry.run_evaluation import PREDICTIONS, SPLITS
 from ni_platform.scoring import explain_model
-from ni_platform.tracking.run_evaluation import PREDICTIONS, SPLITS
 from ni_platform.tracking.run_queries import read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 
@@ -43,7 +44,7 @@ def run(ni_home, pictured, model_folder) -> str:
     with RunRecord.start("dashboard", run_name="small", parameters={}, tags=tags) as record:
         record.log_table(splits, SPLITS)
         record.log_table(test, PREDICTIONS)
-        record.log_model(model_folder, pictured.inputs([0, 1]))
+        log_model(record, model_folder, pictured.inputs([0, 1]))
         chosen = pd.DataFrame({"row": np.arange(70), "part": parts})
         insights = make_insights(Scorer.load(model_folder), pictured, chosen, CONFIG)
         record_insights(record, insights, pictured, CONFIG)

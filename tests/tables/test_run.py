@@ -20,6 +20,7 @@ from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.metrics.evaluation import evaluate
 from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.opened_experiment import open_experiment
 from ni_platform.tables.definition import Column, PaperTable, Row
 from ni_platform.tables.report import long_table, order_agreement
 from ni_platform.tables.run import run_table
@@ -125,7 +126,7 @@ def test_figures_rows_and_reuse(data, home):
 def test_a_run_of_ni_train_is_reused(data, home):
     """The same config, trained under another name and judged with a GLM beside, is enough."""
     config = tabular("linear")
-    run = train(config, data).run_id
+    run = train(open_experiment(config, data)).run_id
     measured = run_table(TABLE, data, rows=("linear",), replicates=0)
     assert measured.rows[-1].runs == (run,)
 

@@ -14,6 +14,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.insights.config import InsightsConfig
+from ni_platform.opened_experiment import open_experiment
 from ni_platform.tables.definition import load_table
 from ni_platform.tables.report import as_text
 from ni_platform.tables.run import run_table
@@ -41,7 +42,7 @@ def test_methods_of_one_training_beside_one_another(two_cpus, ni_home, tmp_path)
     unexplained = replace(
         SMALL, insights=None, evaluation=replace(SMALL.evaluation, glm=False)
     )  # fmt: skip
-    run = train(unexplained, dataset.root).run_id
+    run = train(open_experiment(unexplained, dataset.root)).run_id
     said: list[str] = []
     table = load_table("neural_insights.table2", dataset, SMALL)
     measured = run_table(

@@ -29,6 +29,7 @@ from ni_platform.models.encoders.mlp import MLPConfig
 from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.registry.logged_model import log_model
 from ni_platform.tracking.run_record import RunRecord
 
 DATABASE_PASSWORD = "p%w@/: x'1"
@@ -238,8 +239,8 @@ def finished_run(dataset: Dataset, scorer_folder: Path) -> Callable[..., str]:
                 "predictions/test.parquet": lambda path: run.log_table(
                     table[table["part"] == "in_domain"], path
                 ),
-                "model": lambda _: run.log_model(
-                    scorer_folder, dataset.inputs([0, 1]), pictures=dataset.images_root
+                "model": lambda _: log_model(
+                    run, scorer_folder, dataset.inputs([0, 1]), pictures=dataset.images_root
                 ),
             }
             for path, log in artifacts.items():

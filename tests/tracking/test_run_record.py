@@ -20,8 +20,8 @@ import pytest
 from ni_platform.errors import BusyError, ConfigError, NiError, TrackingError
 from ni_platform.experiment_config import load_experiment, resolve
 from ni_platform.overrides import to_dict
+from ni_platform.registry.model_source import resolve_model
 from ni_platform.tracking.limits import flatten_parameters
-from ni_platform.tracking.model_source import resolve_model
 from ni_platform.tracking.run_claim import interrupted_run, run_holder
 from ni_platform.tracking.run_queries import (
     find_runs,

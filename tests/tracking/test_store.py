@@ -25,11 +25,13 @@ from ni_platform.cli.ui import command as ui
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import TrackingError
 from ni_platform.models.scorer import Scorer
-from ni_platform.tracking.model_source import resolve_model
-from ni_platform.tracking.promotion import promote
+from ni_platform.registry.model_source import resolve_model
+from ni_platform.registry.promotion import promote
+from ni_platform.tracking.address import tracking_uri, ui_command
 from ni_platform.tracking.run_queries import read_artifact, read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect, state_folder, tracking_uri, ui_command
+from ni_platform.tracking.state import state_folder
+from ni_platform.tracking.store import connect
 
 
 def test_two_first_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,8 +232,8 @@ import os, pathlib, sys
 os.environ["NI_HOME"] = sys.argv[1] + "/ni"
 from ni_platform.errors import TrackingError
 from ni_platform.models.scorer import Scorer
-from ni_platform.tracking.model_source import resolve_model
-from ni_platform.tracking.promotion import promote
+from ni_platform.registry.model_source import resolve_model
+from ni_platform.registry.promotion import promote
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect

@@ -24,8 +24,8 @@ import yaml
 
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import TrackingError
-from ni_platform.tracking.model_source import resolve_model
-from ni_platform.tracking.promotion import promote
+from ni_platform.registry.model_source import resolve_model
+from ni_platform.registry.promotion import promote
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect

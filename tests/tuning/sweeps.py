@@ -1,20 +1,25 @@
-"""Sweeps as a driver leaves them: folder, journal and run, without training anything."""
+"""Sweeps as a driver leaves them: folder, log and run, without training anything."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
 
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.files import journal
-from ni_platform.tuning.files.journal import Event, Journal, read_trials
+from ni_platform.tuning.files.trial_log import TrialLog, TrialRecord, read_trials
+
+Event = dict[str, Any]
+"""What happens to a trial at a time: `started`, `epoch` or `ended`."""
 
 
 def write_sweep(
@@ -37,10 +42,42 @@ def write_sweep(
     )
     with RunRecord.start("sweeps", run_name="planted", tags={"ni.level": "sweep"}) as record:
         folder.create(sweep, record.run_id)
-    with Journal(folder.journal) as written:
-        for event in events:
-            written.append(event)
+    append(folder, events, lower_is_better=sweep.lower_is_better)
     return folder
+
+
+def append(
+    folder: SweepFolder, events: Sequence[Event], lower_is_better: bool = True
+) -> list[TrialRecord]:
+    """Let the log grow by events; returns what is known of its trial after each."""
+    now = 0.0
+    log = TrialLog(folder.log, name="planted", lower_is_better=lower_is_better, clock=lambda: now)
+    records = []
+    for event in events:
+        number, now = event["trial"], event["time"]
+        if event["event"] == "started":
+            if number == len(log.study.trials):
+                log.study.add_trial(
+                    create_trial(
+                        state=TrialState.RUNNING,
+                        params=event["parameters"],
+                        distributions=event["distributions"],
+                        user_attrs={"ni.overrides": event["overrides"]},
+                    )
+                )
+            records.append(log.begin(number))
+        elif event["event"] == "epoch":
+            records.append(log.epoch(number, *event["reached"]))
+        else:
+            records.append(log.end(number, event["status"], event["reason"]))
+    log.close()
+    return records
+
+
+def _holding(value: Any) -> BaseDistribution:
+    if isinstance(value, float):
+        return FloatDistribution(-1e9, 1e9)
+    return CategoricalDistribution([value])
 
 
 def trial_events(
@@ -48,34 +85,43 @@ def trial_events(
     values: Sequence[float],
     *,
     parameters: dict | None = None,
+    distributions: dict[str, BaseDistribution] | None = None,
     overrides: dict | None = None,
     status: str = "complete",
     reason: str | None = None,
     lower_is_better: bool = True,
     objective: str = "rmse",
     seconds: float = 10.0,
+    begun: float | None = None,
 ) -> list[Event]:
     """The life of a trial with these values of the objective after its epochs, ten seconds long."""
-    begun = number * seconds
-    events = [journal.started(number, begun, parameters or {}, overrides or {})]
+    begun = number * seconds if begun is None else begun
+    drawn: dict[str, Any] = {"parameters": parameters or {}, "overrides": overrides or {}}
+    drawn["distributions"] = {
+        name: (distributions or {}).get(name, _holding(value))
+        for name, value in drawn["parameters"].items()
+    }
+    events: list[Event] = [{"event": "started", "trial": number, "time": begun, **drawn}]
     better = min if lower_is_better else max
     for epoch, value in enumerate(values, start=1):
         best = better(values[:epoch])
         metrics = {"epoch": epoch, "train_loss": 1.0 / epoch, objective: value}
+        reached = (metrics, best, values.index(best) + 1)
         events.append(
-            journal.epoch_done(number, begun + epoch, metrics, best, values.index(best) + 1)
+            {"event": "epoch", "trial": number, "time": begun + epoch, "reached": reached}
         )
-    return [*events, journal.ended(number, begun + seconds, status, reason)]
+    end = {"status": status, "reason": reason}
+    return [*events, {"event": "ended", "trial": number, "time": begun + seconds, **end}]
 
 
 def assert_each_trial_once(folder: SweepFolder, trials: int, epochs: int) -> None:
-    """Journal, Optuna study and MLflow agree, epoch by epoch; all trials ran to their end."""
+    """The log and MLflow agree, epoch by epoch; all trials ran to their end."""
     config, run_id = folder.read()
-    journal_trials = read_trials(folder.journal)
-    assert sorted(journal_trials) == list(range(trials))
-    backend = JournalStorage(JournalFileBackend(str(folder.study)))
+    logged = read_trials(folder.log)
+    assert sorted(logged) == list(range(trials))
+    backend = JournalStorage(JournalFileBackend(str(folder.log)))
     study = optuna.load_study(study_name=config.name, storage=backend)
-    assert sorted(trial.user_attrs["trial"] for trial in study.trials) == list(range(trials))
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * trials
     client = connect()
     parent = client.get_run(run_id)
     assert parent.info.status == "FINISHED"
@@ -84,7 +130,7 @@ def assert_each_trial_once(folder: SweepFolder, trials: int, epochs: int) -> Non
     )
     assert sorted(int(run.data.tags["ni.trial"]) for run in runs) == list(range(trials))
     for run in runs:
-        trial = journal_trials[int(run.data.tags["ni.trial"])]
+        trial = logged[int(run.data.tags["ni.trial"])]
         points = client.get_metric_history(run.info.run_id, "epoch/objective")
         assert [point.step for point in points] == list(range(1, epochs + 1))
         assert [point.value for point in points] == trial.values

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import split_dataset
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import TrackingError
 from ni_platform.experiment_config import load_experiment
+from ni_platform.opened_experiment import open_experiment
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tracking.trial_records import TrialRecords
 from ni_platform.tuning.engine.best_models import record_models
 from ni_platform.tuning.engine.recorder import Recorder
-from ni_platform.tuning.files.journal import ranked, read_trials
+from ni_platform.tuning.files.trial_log import ranked, read_trials
 from tests.tuning.sweeps import trial_events, write_sweep
 
 
@@ -37,18 +37,20 @@ def test_a_best_trial_whose_run_was_deleted_is_passed_over_and_said(tmp_path):
     folder = write_sweep(experiment, root, [*trial_events(0, [0.5]), *trial_events(1, [0.4])])
     config, run_id = folder.read()
     recorder = Recorder(folder, run_id)
+    for trial in read_trials(folder.log).values():
+        recorder.note(trial)
     while recorder.write_batch():
         pass
     folder.weights(1).mkdir(parents=True)
     (folder.weights(1) / "state.safetensors").write_bytes(b"of trial 1")
     connect().delete_run(TrialRecords.of(run_id).run_ids()[1])
 
-    best = ranked(read_trials(folder.journal), lower_is_better=True)
+    best = ranked(read_trials(folder.log), lower_is_better=True)
     assert [trial.number for trial in best] == [1, 0]
     for _ in range(2):
         told: list[str] = []
-        splits = split_dataset(dataset, experiment.splits)
-        record_models(config, folder, run_id, best, dataset, splits, told.append)
+        opened = open_experiment(experiment, dataset)
+        record_models(config, folder, run_id, best, opened, told.append)
         assert told == [
             "trial 1 has no run in MLflow, where somebody has deleted it: its model is not "
             f"recorded, its weights stay in {folder.weights(1)}"

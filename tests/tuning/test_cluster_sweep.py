@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from pathlib import Path
 
 import psutil
@@ -18,7 +17,7 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.tracking.run_queries import find_runs
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.files.journal import read_events, read_trials
+from ni_platform.tuning.files.trial_log import read_trials
 from ni_platform.tuning.results.finding import find_sweep
 
 pytestmark = pytest.mark.slow
@@ -106,14 +105,12 @@ def submit(cluster, data: str, storage: str) -> None:
 
 def ended(folder: SweepFolder) -> int:
     """Trials that are over."""
-    return sum(trial.status != "running" for trial in read_trials(folder.journal).values())
+    return sum(trial.status != "running" for trial in read_trials(folder.log).values())
 
 
 def begun_again(folder: SweepFolder) -> set[int]:
     """Trials that were started more than once."""
-    events = [event for event, _ in read_events(folder.journal)]
-    starts = Counter(event["trial"] for event in events if event["event"] == "started")
-    return {number for number, count in starts.items() if count > 1}
+    return {number for number, trial in read_trials(folder.log).items() if trial.attempt > 1}
 
 
 def test_a_submitted_sweep_survives_its_processes(cluster, project, tmp_path):
@@ -124,7 +121,7 @@ def test_a_submitted_sweep_survives_its_processes(cluster, project, tmp_path):
     folder = SweepFolder.named("planted", storage)
     submit(cluster, str(data), str(storage))
 
-    wait_for(lambda: any(e["event"] == "epoch" for e, _ in read_events(folder.journal)), "epoch")
+    wait_for(lambda: any(trial.epochs for trial in read_trials(folder.log).values()), "epoch")
     processes(cluster, LANE)[0].kill()
     wait_for(lambda: begun_again(folder), "the trial of the lane is begun again")
     wait_for(lambda: ended(folder) >= 2, "two trials")

@@ -20,7 +20,7 @@ from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.engine import keeper as keeping
 from ni_platform.tuning.engine.keeper import Keeper
 from ni_platform.tuning.engine.lane import reason_of, run_lane
-from ni_platform.tuning.files.journal import TrialRecord, ranked, read_trials
+from ni_platform.tuning.files.trial_log import TrialRecord, ranked, read_trials
 from tests.tuning.toy import (
     Toy,
     assert_consistent,
@@ -48,7 +48,7 @@ def finish(config: SweepConfig, folder: SweepFolder, train: Any = None) -> dict[
     keeper = Keeper(config, folder)
     run_lane("lane", keeper, train or Toy(), folder.weights)
     keeper.close()
-    return read_trials(folder.journal)
+    return read_trials(folder.log)
 
 
 def tell(keeper: Keeper, assignment: Any, *values: float, first: int = 1) -> list[str]:
@@ -165,7 +165,7 @@ def test_what_a_lane_says_of_a_trial_that_was_taken_back_is_dropped(folder):
     assert tell(keeper, new, 0.5) == ["go on"]
     assert keeper.end(new.number, new.attempt, "complete")
     assert not keeper.end(new.number, new.attempt, "failed", "late")
-    trial = read_trials(folder.journal)[0]
+    trial = read_trials(folder.log)[0]
     assert (trial.status, trial.values) == ("complete", [0.5])
 
 
@@ -199,12 +199,12 @@ def test_a_sweep_that_is_stopped_goes_on_with_what_was_under_way(folder):
     one, two = keeper.next("a"), keeper.next("b")
     tell(keeper, one, 0.5)
     keeper.stop()
-    size = folder.journal.stat().st_size
+    size = folder.log.stat().st_size
     assert tell(keeper, one, 0.4, first=2) == ["drop"]
     assert not keeper.end(two.number, two.attempt, "complete")
     assert keeper.next("a") is None
     keeper.close()
-    assert folder.journal.stat().st_size == size
+    assert folder.log.stat().st_size == size
     keeper = Keeper(config, folder)
     again = [keeper.next("a"), keeper.next("b")]
     assert [(t.number, t.overrides) for t in again] == [(t.number, t.overrides) for t in (one, two)]
@@ -263,7 +263,7 @@ def test_weights_that_nobody_ended_with_are_deleted_in_the_end(folder):
     ],
 )
 def test_an_error_fails_its_trial_alone(folder, error, reason):
-    """With its reason in journal and study; the others are trained."""
+    """With its reason in the log; the others are trained."""
     begun: list[float] = []
 
     def raise_in_the_third(x: float, epoch: int) -> None:
@@ -277,7 +277,8 @@ def test_an_error_fails_its_trial_alone(folder, error, reason):
     assert [n for n, trial in trials.items() if trial.status == "failed"] == [2]
     assert trials[2].reason.startswith(reason)
     (failed,) = [t for t in study_trials(folder) if t.state == TrialState.FAIL]
-    assert failed.user_attrs == {"trial": 2, "reason": trials[2].reason}
+    assert failed.number == 2
+    assert failed.user_attrs["ni.reason"] == trials[2].reason
     assert list(failed.intermediate_values.values()) == trials[2].values
     assert_consistent(config, folder)
 
@@ -312,15 +313,33 @@ def test_a_space_that_fails_in_the_middle_ends_the_sweep_with_its_reason(folder)
     assert_consistent(config, folder)
 
 
-def test_a_space_that_has_changed_cannot_repeat_a_trial(folder):
-    """Said when the sweep is resumed, with the remedy."""
+def test_a_space_that_has_changed_repeats_what_was_begun_and_draws_nothing_new(folder):
+    """The trial under way goes on as it was; a parameter with another range ends the sweep."""
     keeper = Keeper(toy_config(3), folder)
-    keeper.next("lane")
-    text = folder.journal.read_text()
+    begun = keeper.next("lane")
     keeper.close()
-    folder.journal.write_text(text.replace('"x"', '"y"'))
-    with pytest.raises(ConfigError, match=r"its 'x' is None .* Take back the change of the space"):
-        Keeper(toy_config(3), folder)
+    keeper = Keeper(toy_config(3, space="toy_space.wider"), folder)
+    again = keeper.next("lane")
+    assert (again.number, again.overrides, again.attempt) == (0, begun.overrides, 2)
+    assert keeper.next("other") is None
+    assert re.match(
+        r"there is no trial 1: .*a parameter keeps its distribution.* 'x' was",
+        keeper.progress().gave_up,
+    )
+
+
+def test_a_space_that_was_interrupted_draws_the_rest(folder):
+    """A process died between two values of a trial: the first one stays."""
+    keeper = Keeper(toy_config(3, space="toy_space.half"), folder)
+    assert keeper.next("lane") is None  # planted: an error between two values
+    keeper.close()
+    (half,) = study_trials(folder)
+    assert list(half.params) == ["x"]
+    assert read_trials(folder.log) == {}
+    keeper = Keeper(toy_config(3, space="toy_space.two"), folder)
+    whole = keeper.next("lane")
+    assert (whole.number, whole.overrides["training.learning_rate"]) == (0, half.params["x"])
+    assert sorted(study_trials(folder)[0].params) == ["x", "y"]
 
 
 def test_lanes_that_die_before_they_ask_for_a_trial_end_the_sweep(folder):
@@ -402,7 +421,7 @@ def test_a_keeper_that_is_killed_again_and_again_loses_and_doubles_nothing(folde
     config = toy_config(120, scheduler="asha", reduction_factor=2)
     for after in np.random.default_rng(schedule).integers(1, 60, size=4):
         _kill_in_the_middle(config, folder, int(after))
-    begun = read_trials(folder.journal)
+    begun = read_trials(folder.log)
     assert 0 < len(begun) < 120
     trials = finish(config, folder)
     for number, trial in begun.items():

@@ -23,7 +23,7 @@ from ni_platform.tuning.engine.keeper import Keeper, SweepProgress
 from ni_platform.tuning.engine.keeper_actor import start_keeper
 from ni_platform.tuning.engine.lane import Train, run_lane
 from ni_platform.tuning.engine.lanes import MakeTrain, count_lanes
-from ni_platform.tuning.files.journal import Journal, read_trials, started
+from ni_platform.tuning.files.trial_log import read_trials
 from ni_platform.tuning.sweep import _run_trials
 from tests.tuning.toy import Toy, assert_consistent, toy_config, toy_folder, write_space
 
@@ -120,9 +120,9 @@ def test_a_keeper_that_is_killed_ends_the_sweep_with_a_word_and_nothing_is_lost(
     def make_slow(config: SweepConfig) -> Train:
         return Toy(before=lambda x, epoch: time.sleep(0.05))
 
-    with pytest.raises(TrainingError, match="keeper, the process that writes its journal, died"):
+    with pytest.raises(TrainingError, match="keeper, the process that writes its log, died"):
         run(config, folder, make_slow, kill_the_keeper)
-    assert sum(trial.status == "complete" for trial in read_trials(folder.journal).values()) >= 5
+    assert sum(trial.status == "complete" for trial in read_trials(folder.log).values()) >= 5
     keeper = Keeper(config, folder)
     run_lane("lane", keeper, Toy(), folder.weights)
     keeper.close()
@@ -140,12 +140,9 @@ def test_what_keeps_lanes_from_working_ends_the_sweep_with_its_reason(folder):
 
 
 def test_what_keeps_the_keeper_from_starting_is_told_in_its_words(folder):
-    """Here a journal of another space."""
-    with Journal(folder.journal) as journal:
-        journal.append(started(0, 0.0, {"y": 0.5}, {}))
-    with pytest.raises(
-        ConfigError, match=r"^the space toy_space.one: Trial 0 can only be repeated in"
-    ):
+    """Here a log that is none."""
+    folder.log.write_text("trial,value\n")
+    with pytest.raises(ConfigError, match=r"^each line of a sweep's log is .*, but line 1"):
         start_keeper(toy_config(3), folder, None)
 
 

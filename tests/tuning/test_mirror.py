@@ -29,8 +29,8 @@ from ni_platform.tuning.engine.exchanged_weights import (
 )
 from ni_platform.tuning.engine.lane import TrialDone
 from ni_platform.tuning.files import lease, mirror
-from ni_platform.tuning.files.journal import Journal, started
 from ni_platform.tuning.files.lease import Lease, driven_elsewhere, leased, read_lease
+from ni_platform.tuning.files.log_file import LogFile
 from ni_platform.tuning.files.mirror import Mirror, TakenOverError
 from ni_platform.tuning.files.mirrored_folder import fetch, send
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions
@@ -59,38 +59,37 @@ def created(folder: SweepFolder) -> SweepFolder:
 
 
 def lines(folder: SweepFolder) -> list[str]:
-    """The trials of the journal, by what they were begun with."""
-    return [str(part) for part in folder.journal.read_text().splitlines()]
+    """The lines of the log."""
+    return [str(part) for part in folder.log.read_text().splitlines()]
 
 
 def append(folder: SweepFolder, *values: str) -> None:
-    """Write events whose only parameter tells them apart."""
-    with Journal(folder.journal) as journal:
-        for value in values:
-            journal.append(started(0, 0.0, {"value": value}, {}))
+    """Write lines that are told apart by a value."""
+    log = LogFile(folder.log, writable=True)
+    log.append_logs([{"value": value} for value in values])
+    log.close()
 
 
 def test_another_machine_gets_every_byte(on, place, monkeypatch):
     """In several objects, each written once it is full; later pushes send the end only."""
-    monkeypatch.setattr(mirror, "SEGMENT_BYTES", 200)
+    monkeypatch.setattr(mirror, "SEGMENT_BYTES", 40)
     first = created(on(1))
     copier = Mirror(first)
     predictions = ValidationPredictions(path=first.predictions)
     for number in range(20):
         append(first, f"value {number}")
-        first.study.write_text("".join(f"line {n}\n" for n in range(number * 10)))
         predictions.append(number, np.full(7, number / 20))
         copier.push()
-    sizes = [storage.size(f"{place}/s/journal.jsonl/{name}") for name in segments(place)]
+    sizes = [storage.size(f"{place}/s/study.log/{name}") for name in segments(place)]
     assert len(sizes) > 5
-    assert all(200 <= size < 400 for size in sizes[:-1])
-    assert copier.journal_bytes == sum(sizes) == first.journal.stat().st_size
+    assert all(40 <= size < 80 for size in sizes[:-1])
+    assert copier.log_bytes == sum(sizes) == first.log.stat().st_size
 
     assert list_sweeps(place) == ["s"]
     second = on(2)
     assert second.path != first.path
     fetch(second)
-    for path in (first.journal, first.study, first.predictions, first.definition):
+    for path in (first.log, first.predictions, first.definition):
         assert (second.path / path.name).read_bytes() == path.read_bytes()
     assert second.read() == first.read()
     append(second, "more")
@@ -100,8 +99,8 @@ def test_another_machine_gets_every_byte(on, place, monkeypatch):
 
 
 def segments(place: str) -> list[str]:
-    """Names of the objects of the journal."""
-    return storage.list_files(f"{place}/s/journal.jsonl")
+    """Names of the objects of the log."""
+    return storage.list_files(f"{place}/s/study.log")
 
 
 def test_what_a_crash_tore_is_never_copied(on):
@@ -110,14 +109,14 @@ def test_what_a_crash_tore_is_never_copied(on):
     append(folder, "whole")
     predictions = ValidationPredictions(path=folder.predictions)
     predictions.append(0, np.zeros(3))
-    kept = folder.journal.read_bytes()
-    with folder.journal.open("ab") as journal, folder.predictions.open("ab") as records:
-        journal.write(b'{"event": "sta')
+    kept = folder.log.read_bytes()
+    with folder.log.open("ab") as log, folder.predictions.open("ab") as records:
+        log.write(b'{"op_code": 4, "tri')
         records.write(b"torn")
     Mirror(folder).push()
     other = on(2)
     fetch(other)
-    assert other.journal.read_bytes() == kept
+    assert other.log.read_bytes() == kept
     assert ValidationPredictions(path=other.predictions).read()[0].tolist() == [0]
 
     append(folder, "after the crash")  # cuts the torn line off
@@ -140,12 +139,9 @@ def test_a_machine_whose_results_were_overtaken_takes_those_in_s3(on):
     second = on(2)
     fetch(second)
     append(second, "of the second machine", "and another")
-    second.written.write_text('{"bytes": 5}')
     Mirror(second).push()
-    first.written.write_text('{"bytes": 1}')
     fetch(first)
     assert lines(first) == lines(second)
-    assert first.written.read_text() == '{"bytes": 5}'
 
 
 def test_mlflow_learns_only_what_survives(on, s3, monkeypatch):
@@ -153,30 +149,30 @@ def test_mlflow_learns_only_what_survives(on, s3, monkeypatch):
     folder = created(on(1))
     append(folder, "one")
     copier = Mirror(folder)
-    assert copier.journal_bytes == 0
+    assert copier.log_bytes == 0
     copier.push()
-    safe = copier.journal_bytes
+    safe = copier.log_bytes
     append(folder, "two")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(DatasetError, match="cannot be reached"):
         copier.push()
-    assert copier.journal_bytes == safe
+    assert copier.log_bytes == safe
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
     copier.start()
     assert copier.finish(60)
-    assert copier.journal_bytes == folder.journal.stat().st_size > safe
+    assert copier.log_bytes == folder.log.stat().st_size > safe
 
 
 def test_a_missing_object_is_told(on, place, monkeypatch):
-    """Rather than a journal with a hole."""
+    """Rather than a log with a hole."""
     monkeypatch.setattr(mirror, "SEGMENT_BYTES", 1)
     folder = created(on(1))
     copier = Mirror(folder)
     for value in "abc":
         append(folder, value)
         copier.push()
-    storage.delete(f"{place}/s/journal.jsonl/{segments(place)[1]}")
-    with pytest.raises(DatasetError, match=r"journal\.jsonl .* continues at byte \d+, but"):
+    storage.delete(f"{place}/s/study.log/{segments(place)[1]}")
+    with pytest.raises(DatasetError, match=r"study\.log .* continues at byte \d+, but"):
         fetch(on(2))
 
 
@@ -194,24 +190,24 @@ def test_a_driver_is_killed_three_times(on):
         process.join()
     last = on(3)
     fetch(last)
-    numbers = [int(line.split('"x": ')[1].split("}")[0]) for line in lines(last)]
+    numbers = [json.loads(line)["x"] for line in lines(last)]
     assert numbers == list(range(len(numbers)))
     assert told + 1 <= len(numbers) <= told + 2  # copied, but not yet told
 
 
 def drive(folder: SweepFolder, told: Connection) -> None:
-    """Write a journal, copy it at once and tell of it, until this process is killed."""
+    """Write a log, copy it at once and tell of it, until this process is killed."""
     lease.SECONDS_BETWEEN_RENEWALS = 0.1
     with leased(folder):
         fetch(folder)
-        with Journal(folder.journal) as journal:
-            copier = Mirror(folder)
-            number = len(lines(folder))
-            while True:
-                journal.append(started(number, 0.0, {"x": number}, {}))
-                copier.push()
-                told.send(number)
-                number += 1
+        log = LogFile(folder.log, writable=True)
+        copier = Mirror(folder)
+        number = len(lines(folder))
+        while True:
+            log.append_logs([{"x": number}])
+            copier.push()
+            told.send(number)
+            number += 1
 
 
 def start_driver(folder: SweepFolder) -> tuple[BaseProcess, Connection]:
@@ -360,16 +356,16 @@ def test_a_mirror_that_meets_the_unexpected_says_so_and_goes_on(on, place):
     append(folder, "one")
     told: list[str] = []
     copier = Mirror(folder, on_trouble=told.append)
-    folder.study.mkdir()  # an IsADirectoryError where nothing but the store was thought to fail
+    folder.predictions.mkdir()  # an error where nothing but the store was thought to fail
     copier.start()
     assert not copier.finish(3)
     assert told == [
         f"results wait in {folder.path}: IsADirectoryError: " + told[0].split(": ", 2)[2]
     ]
-    folder.study.rmdir()
+    folder.predictions.rmdir()
     assert copier.finish(60)
     assert told[1:] == [f"{place}/s answers again"]
-    assert copier.journal_bytes == folder.journal.stat().st_size
+    assert copier.log_bytes == folder.log.stat().st_size
 
 
 def test_a_lease_that_is_none_is_told(on, place):

@@ -1,4 +1,4 @@
-"""From the journal to a real MLflow store."""
+"""From a sweep's log to a real MLflow store."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from ni_platform.errors import TrackingError
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tuning.definition import SweepFolder
 from ni_platform.tuning.engine.recorder import Recorder
-from ni_platform.tuning.files import journal
-from ni_platform.tuning.files.journal import Event, Journal, read_trials
-from tests.tuning.sweeps import trial_events
+from ni_platform.tuning.files.trial_log import read_trials
+from tests.tuning.sweeps import append, trial_events
 from tests.tuning.toy import toy_folder
 
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "running": "RUNNING"}
@@ -55,16 +54,11 @@ EVENTS = [
 ]
 
 
-def append(folder: SweepFolder, events: list[Event]) -> None:
-    """Let the journal grow."""
-    with Journal(folder.journal) as opened:
-        for event in events:
-            opened.append(event)
-
-
 def write_all(folder: SweepFolder, sweep: str) -> None:
-    """A new recorder writes what there is."""
+    """A new recorder, told of all trials as a new keeper tells it, writes what there is."""
     recorder = Recorder(folder, sweep)
+    for trial in read_trials(folder.log).values():
+        recorder.note(trial)
     while recorder.write_batch():
         pass
     assert recorder.is_done()
@@ -97,10 +91,10 @@ def stands_in_mlflow(sweep: str) -> dict[int, dict]:
     return found
 
 
-def assert_equals_journal(folder: SweepFolder, sweep: str) -> None:
+def assert_equals_log(folder: SweepFolder, sweep: str) -> None:
     """What stands in MLflow is what `read_trials` says, point by point."""
     found = stands_in_mlflow(sweep)
-    trials = read_trials(folder.journal)
+    trials = read_trials(folder.log)
     assert found.keys() == trials.keys()
     for number, trial in trials.items():
         run = found[number]
@@ -121,11 +115,11 @@ def assert_equals_journal(folder: SweepFolder, sweep: str) -> None:
             assert "objective" not in run["metrics"]
 
 
-def test_what_stands_in_mlflow_is_the_journal(folder, sweep):
+def test_what_stands_in_mlflow_is_the_log(folder, sweep):
     """Names, parameters, curves, summaries, tags, statuses and times (worked out by hand)."""
     append(folder, EVENTS)
     write_all(folder, sweep)
-    assert_equals_journal(folder, sweep)
+    assert_equals_log(folder, sweep)
     found = stands_in_mlflow(sweep)
     first = found[0]
     assert first["parameters"] == {"x": "0.5", "training.epochs": "3"}
@@ -140,51 +134,67 @@ def test_what_stands_in_mlflow_is_the_journal(folder, sweep):
 
 
 def test_what_is_written_again_changes_nothing(folder, sweep):
-    """With the note of how far it was lost, and with one that is older than what is written."""
+    """By recorders that know nothing of each other, while trials run and when they have ended."""
     append(folder, EVENTS[:4])
     write_all(folder, sweep)
-    older = folder.written.read_text()
+    half = stands_in_mlflow(sweep)
+    write_all(folder, sweep)
+    assert stands_in_mlflow(sweep) == half
     append(folder, EVENTS[4:])
     write_all(folder, sweep)
-    before = stands_in_mlflow(sweep)
-    folder.written.unlink()
+    whole = stands_in_mlflow(sweep)
     write_all(folder, sweep)
-    assert stands_in_mlflow(sweep) == before
-    folder.written.write_text(older)
-    write_all(folder, sweep)
-    assert stands_in_mlflow(sweep) == before
-    assert_equals_journal(folder, sweep)
+    assert stands_in_mlflow(sweep) == whole
+    assert_equals_log(folder, sweep)
 
 
-@pytest.mark.parametrize("cut", [None, 2, 3])
-def test_a_trial_that_begins_again_has_each_point_once(folder, sweep, cut):
-    """Its first life wrote two epochs at other times; by one recorder, or one that died between."""
-    life = trial_events(7, [0.5, 0.4, 0.3], seconds=10)
-    again = [{**event, "time": event["time"] + 1000} for event in life]
-    events = [*life[:3], *again]
-    if cut is not None:
-        append(folder, events[:cut])
-        write_all(folder, sweep)
-        append(folder, events[cut:])
-    else:
-        append(folder, events)
-    write_all(folder, sweep)
-    assert_equals_journal(folder, sweep)
-    curve = stands_in_mlflow(sweep)[7]["curve"]["epoch/objective"]
-    assert [(step, value) for step, value, _ in curve] == [(1, 0.5), (2, 0.4), (3, 0.3)]
+@pytest.mark.parametrize("recorders", ["one", "one after each event"])
+def test_a_trial_that_begins_again_has_each_point_once(folder, sweep, recorders):
+    """Its first attempt wrote two epochs at other times."""
+    attempt = trial_events(0, [0.5, 0.4, 0.3], seconds=10)
+    again = [{**event, "time": event["time"] + 1000} for event in attempt]
+    recorder = Recorder(folder, sweep)
+    for event in [*attempt[:3], *again]:
+        (trial,) = append(folder, [event])
+        if recorders != "one":
+            recorder = Recorder(folder, sweep)
+        recorder.note(trial)
+        assert recorder.write_batch() == 1
+    assert_equals_log(folder, sweep)
+    curve = stands_in_mlflow(sweep)[0]["curve"]["epoch/objective"]
+    assert curve == [(1, 0.5, 1000), (2, 0.4, 2000), (3, 0.3, 1_003_000)]
 
 
-def test_a_journal_that_grows_is_followed_by_the_thread(folder, sweep):
-    """Until it is told to finish, and then to the last event; a torn line is not waited for."""
+def test_what_the_keeper_tells_is_written_by_the_thread(folder, sweep):
+    """Until it is told to finish, and then to the last trial, in as many batches as it takes."""
     recorder = Recorder(folder, sweep)
     recorder.start()
-    append(folder, EVENTS)
-    assert recorder.finish(120)
-    assert_equals_journal(folder, sweep)
-    with folder.journal.open("ab") as file:
-        file.write(b'{"event": "sta')
-    later = Recorder(folder, sweep)
-    assert not later.write_batch()
+    events = [event for number in range(450) for event in trial_events(number, [0.5])]
+    for trial in append(folder, events):
+        recorder.note(trial)
+    assert recorder.finish(300)
+    found = stands_in_mlflow(sweep)
+    assert sorted(found) == list(range(450))
+    assert {run["status"] for run in found.values()} == {"FINISHED"}
+
+
+def test_mlflow_learns_only_what_survives_this_machine(folder, sweep):
+    """What the log has grown by since waits, and keeps what is older from nothing."""
+    safe = 0
+    recorder = Recorder(folder, sweep, until=lambda: safe)
+    for trial in append(folder, trial_events(0, [0.5])):
+        recorder.note(trial)
+    assert recorder.write_batch() == 0
+    safe = folder.log.stat().st_size
+    for trial in append(folder, trial_events(1, [0.5])):
+        recorder.note(trial)
+    assert recorder.write_batch() == 1
+    assert sorted(stands_in_mlflow(sweep)) == [0]
+    assert recorder.write_batch() == 0
+    assert not recorder.is_done()
+    safe = folder.log.stat().st_size
+    assert recorder.write_batch() == 1
+    assert_equals_log(folder, sweep)
 
 
 @pytest.fixture
@@ -233,32 +243,31 @@ def test_results_wait_for_a_server_that_is_killed(folder, server, monkeypatch):
     sweep = RunRecord.start("toys", run_name="toy").run_id
     troubles: list[str] = []
     recorder = Recorder(folder, sweep, on_trouble=troubles.append)
-    append(folder, EVENTS[:4])
+    for trial in append(folder, EVENTS[:4]):
+        recorder.note(trial)
     assert recorder.write_batch()
     os.killpg(processes[-1].pid, signal.SIGKILL)
     processes[-1].wait()
 
-    append(folder, EVENTS[4:])
+    for trial in append(folder, EVENTS[4:]):
+        recorder.note(trial)
     with pytest.raises(TrackingError):
         recorder.write_batch()
     recorder.start()
     assert not recorder.finish(5)
     assert not recorder.is_done()
-    assert [trouble.partition(": ")[0] for trouble in troubles] == [
-        f"results wait in {folder.journal}"
-    ]
+    assert [trouble.partition(": ")[0] for trouble in troubles] == [f"results wait in {folder.log}"]
     start()
     deadline = time.monotonic() + 180
     while not recorder.is_done() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert recorder.finish(60)
     assert len(troubles) == 2
-    assert_equals_journal(folder, sweep)
+    assert_equals_log(folder, sweep)
 
 
 def test_a_sweep_without_trials_is_written(folder, sweep):
-    """There is not even a journal."""
-    assert Recorder(folder, sweep).is_done()
-    assert not Recorder(folder, sweep).write_batch()
-    append(folder, [journal.started(0, 1.0, {}, {})])
-    assert not Recorder(folder, sweep).is_done()
+    """There is not even a log."""
+    recorder = Recorder(folder, sweep)
+    assert recorder.is_done()
+    assert recorder.write_batch() == 0

@@ -1,4 +1,4 @@
-"""The report of a sweep, from journals whose content is known."""
+"""The report of a sweep, from logs whose content is known."""
 
 from __future__ import annotations
 
@@ -13,19 +13,29 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import Study
 from PIL import Image
 
 from ni_platform.cli.sweep.report import command
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.tracking.run_queries import read_artifact, read_run
-from ni_platform.tuning.files.journal import read_trials
-from ni_platform.tuning.results.parameters import ParameterAxis, importances, parameter_axes
+from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.files.trial_log import read_study, read_trials
+from ni_platform.tuning.results.plots import completed, importances
 from ni_platform.tuning.results.report import report_sweep
 from ni_platform.tuning.results.summary import summarize
-from tests.tuning.sweeps import trial_events, write_sweep
+from tests.tuning.sweeps import append, trial_events, write_sweep
 
 EXPERIMENT = ExperimentConfig(name="planted.tabular", model=TabularConfig())
+DISTRIBUTIONS = {
+    "rate": FloatDistribution(1e-4, 1, log=True),
+    "kind": CategoricalDistribution(["wide", "narrow"]),
+    "noise": FloatDistribution(1, 2),
+    "on": CategoricalDistribution([True, False]),
+    "width": IntDistribution(1, 64),
+}
 PLOTS = {"history.png", "curves.png", "parallel.png", "slices.png"}
 
 
@@ -72,20 +82,19 @@ def planted_events(trials: int) -> list:
     for number in range(trials):
         rate = float(10 ** rng.uniform(-4, 0))
         kind = str(rng.choice(["wide", "narrow"]))
-        parameters = {"rate": rate, "kind": kind, "noise": float(rng.uniform(1, 2)), "on": True}
+        drawn = {"rate": rate, "kind": kind, "noise": float(rng.uniform(1, 2)), "on": True}
         if kind == "wide":
-            parameters["width"] = int(rng.integers(1, 64))
+            drawn["width"] = int(rng.integers(1, 64))
+        planted = {"parameters": drawn, "distributions": DISTRIBUTIONS}
         value = 0.1 + 0.1 * (np.log10(rate) + 2) ** 2
         if number % 10 == 3:
             reason = f"loss became nan in epoch {number}" if number % 20 == 3 else "out of memory"
-            events += trial_events(
-                number, [], parameters=parameters, status="failed", reason=reason
-            )
+            events += trial_events(number, [], **planted, status="failed", reason=reason)
         else:
             stopped = number % 4 == 0
             values = [value + 0.1, value] + ([] if stopped else [value - 0.01, value + 0.02])
             status = "pruned" if stopped else "complete"
-            events += trial_events(number, values, parameters=parameters, status=status)
+            events += trial_events(number, values, **planted, status=status)
     return events
 
 
@@ -139,12 +148,12 @@ def test_everything_that_was_planted_stands_in_the_report(tmp_path):
         ([], set(), "No trial ended with a result."),
         (
             trial_events(0, [], status="failed", reason="<b>diverged</b>"),
-            {"history.png"},
+            set(),
             "<b>diverged</b>",
         ),
         (trial_events(0, [0.5, 0.25], parameters={"rate": 0.1, "on": None}), PLOTS, "0.25"),
         (trial_events(0, [0.5, 0.25]), PLOTS - {"parallel.png", "slices.png"}, "0.25"),
-        (trial_events(0, [float("nan")], parameters={"rate": 0.1}), PLOTS, "–"),
+        (trial_events(0, [float("nan")], parameters={"rate": 0.1}), set(), "–"),
     ],
     ids=["none", "failed only", "one", "no parameters", "not a number"],
 )
@@ -192,51 +201,52 @@ def test_pauses_do_not_count_as_time(tmp_path):
         [
             *trial_events(0, [1.0], seconds=10),
             *trial_events(1, [1.0], seconds=8),
-            *trial_events(360, [1.0], seconds=10),
+            *trial_events(2, [1.0], begun=3600),
         ],
         storage=tmp_path,
     )
-    summary = summarize(folder.read()[0], read_trials(folder.journal))
+    summary = summarize(folder.read()[0], read_trials(folder.log))
     assert summary.seconds == pytest.approx(26)
 
 
-def test_axes_follow_the_values():
-    """Rates drawn by order of magnitude lie on a log scale, others not, levels in their order."""
-    trials = summarize_trials(
-        [{"rate": 10.0**-n, "share": n / 4, "flag": n % 2 == 0, "some": n} for n in range(5)]
-        + [{"rate": 0.01, "share": 0.5, "flag": True}]
-    )
-    rate, share, flag, some = parameter_axes(trials)
-    assert (rate.log, share.log, flag.levels) == (True, False, ("false", "true"))
-    assert rate.places([1e-4, 1e-2, 1.0]) == pytest.approx([0, 0.5, 1])
-    assert share.places([0.25]) == pytest.approx([0.25])
-    assert flag.places([True, False]).tolist() == [1.0, 0.0]
-    assert (some.low, some.high) == (0.0, 4.0)
-    assert ParameterAxis.of("x", summarize_trials([{"x": 3}])).places([3]).tolist() == [0.5]
+def study_of(tmp_path: Path, drawn: list[dict], values: list[float], lower_is_better=True) -> Study:
+    """Completed trials with these parameters, as the report reads them."""
+    events = []
+    for number, (parameters, value) in enumerate(zip(drawn, values)):
+        planted = {"parameters": parameters, "distributions": DISTRIBUTIONS}
+        events += trial_events(number, [value], **planted)
+    folder = SweepFolder(path=tmp_path)
+    append(folder, events, lower_is_better)
+    return read_study(folder.log)
 
 
-def test_importances_need_completed_trials():
+@pytest.mark.parametrize("lower_is_better", [True, False])
+@pytest.mark.parametrize("trials", [49, 50])
+def test_importances_need_completed_trials(tmp_path, lower_is_better, trials):
     """49 are too few; with 50 the parameter that decides has the largest share."""
     rng = np.random.default_rng(1)
-    parameters = [{"a": float(a), "b": float(b)} for a, b in rng.uniform(0, 1, (50, 2))]
-    trials = summarize_trials(parameters, [p["b"] for p in parameters])
-    axes = parameter_axes(trials)
-    assert importances(trials[:49], axes, lower_is_better=True) is None
-    for lower_is_better in (True, False):
-        found = importances(trials, axes, lower_is_better=lower_is_better)
-        assert found["b"] > 0.7
+    drawn = [
+        {"rate": float(10 ** rng.uniform(-4, 0)), "noise": float(rng.uniform(1, 2))}
+        for _ in range(trials)
+    ]
+    study = study_of(tmp_path, drawn, [p["noise"] for p in drawn], lower_is_better)
+    found = importances(study)
+    if trials < 50:
+        assert found is None
+    else:
+        assert found["noise"] > 0.7
 
 
-def summarize_trials(parameters: list[dict], values: list[float] | None = None) -> list:
-    """Completed trials with these parameters."""
-    from ni_platform.tuning.files.journal import apply
-
-    trials: dict = {}
-    for number, given in enumerate(parameters):
-        value = values[number] if values else 1.0
-        for event in trial_events(number, [value], parameters=given):
-            apply(trials, event)
-    return list(trials.values())
+def test_figures_leave_out_the_worst_of_many(tmp_path):
+    """One of forty that diverged; at most so many trials, in their order."""
+    values = [float(number) for number in range(39)] + [1e9]
+    study = study_of(tmp_path, [{}] * 40, values)
+    shown = [t.value for t in completed(study, 100, without_worst=True).trials]
+    assert shown == values[:38]
+    assert [t.value for t in completed(study, 100).trials] == values
+    some = [t.value for t in completed(study, 10).trials]
+    assert len(some) == 10
+    assert some == sorted(some)
 
 
 def test_the_command(tmp_path):

@@ -12,8 +12,9 @@ from ni_platform.evaluation import EvaluationConfig
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
-from ni_platform.tracking.promotion import promote
-from ni_platform.tracking.run_evaluation import RunEvaluation
+from ni_platform.opened_experiment import open_experiment
+from ni_platform.registry.promotion import promote
+from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_queries import read_table_artifact
 
 
@@ -32,7 +33,7 @@ def test_train_and_validation_rows_are_trained_on_and_no_other(ni_home, tmp_path
     both = np.sort(np.concatenate([splits.rows("train"), splits.rows("validation")]))
     expected = TabularRegressor.fit(model, dataset, both)
 
-    run = train(config, dataset.root, tags={"ni.planted": "yes"})
+    run = train(open_experiment(config, dataset), tags={"ni.planted": "yes"})
 
     recorded = RunEvaluation.load(run.run_id)
     assert recorded.run.tags["ni.planted"] == "yes"

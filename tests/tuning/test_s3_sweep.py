@@ -18,7 +18,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import load_experiment
 from ni_platform.tracking.run_queries import leaderboard
 from ni_platform.tuning.definition import SweepConfig
-from ni_platform.tuning.files.journal import ranked, read_trials
+from ni_platform.tuning.files.trial_log import ranked, read_trials
 from ni_platform.tuning.results.finding import find_sweep
 from ni_platform.tuning.results.status import sweep_status
 from ni_platform.tuning.sweep import run_sweep
@@ -84,7 +84,7 @@ def test_a_sweep_outlives_its_machine(place, tmp_path, monkeypatch):
     folder = find_sweep("s", place)
     assert_each_trial_once(folder, TRIALS, EPOCHS)
     config, run_id = folder.read()
-    best = ranked(read_trials(folder.journal), config.lower_is_better)[:KEPT]
+    best = ranked(read_trials(folder.log), config.lower_is_better)[:KEPT]
     kept = sorted(f"trials/{trial.number:05d}/state.safetensors" for trial in best)
     names = storage.list_files(f"{place}/s")
     assert [name for name in names if name.startswith("trials/")] == kept

@@ -1,4 +1,4 @@
-"""Suggestions, and the study that keeps what they gave."""
+"""What a search suggests, asked and told as a keeper does it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 
 from ni_platform.errors import ConfigError
+from ni_platform.tuning.files.trial_log import TrialLog
+from ni_platform.tuning.search.samplers import load_sampler
 from ni_platform.tuning.search.suggestions import Search
 
 
@@ -39,97 +40,79 @@ def badness(parameters):
     return far + 5 * abs(parameters["dropout"] - 0.2) + abs(parameters["depth"] - 2)
 
 
-def opened(folder, **settings):
-    """A search on the folder's study."""
-    given = {"space": space, "name": "sweep", "lower_is_better": True} | settings
-    return Search(given.pop("space"), study=folder / "study.journal", **given)
+class Sweep:
+    """A log in a folder and a search on it."""
+
+    def __init__(self, folder, *, space=space, sampler="tpe", seed=0, lower_is_better=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = TrialLog(folder / "study.log", name="sweep", lower_is_better=lower_is_better)
+        self.study = self.log.study
+        self.study.sampler = load_sampler(sampler)(seed, len(self.study.trials))
+        self.search = Search(space, self.study)
+
+    def tell(self, number, value):
+        """Begin a suggested trial and complete it after one epoch."""
+        self.log.begin(number)
+        self.log.epoch(number, {}, value, 1)
+        self.log.end(number, "complete")
+
+    def again(self, number):
+        """A trial that was suggested before."""
+        return self.search.again(number, self.log.trial_id(number))
+
+    def run(self, trials, sign=1.0):
+        """Ask for and complete trials; return their values."""
+        values = []
+        for _ in range(trials):
+            suggestion = self.search.ask()
+            values.append(sign * badness(suggestion.parameters))
+            self.tell(suggestion.number, values[-1])
+        return values
 
 
 def loaded(folder):
     """The study as anyone with Optuna reads it."""
-    backend = JournalFileBackend(str(folder / "study.journal"))
+    backend = JournalFileBackend(str(folder / "study.log"))
     return optuna.load_study(study_name="sweep", storage=JournalStorage(backend))
 
 
-def run(search, trials, sign=1.0):
-    """Ask for and complete trials; return their values."""
-    values = []
-    for _ in range(trials):
-        suggestion = search.ask()
-        values.append(sign * badness(suggestion.parameters))
-        search.tell(suggestion.number, state="complete", value=values[-1])
-    return values
-
-
-def reopened(folder, ended, **settings):
-    """A search made again, which has so many ended trials."""
-    search = opened(folder, begun=ended, **settings)
-    assert [search.again(number, {}) for number in range(ended)] == [None] * ended
-    return search
-
-
-def test_an_ended_trial_stands_in_the_study_with_all_that_was_told(tmp_path):
-    """Read by Optuna alone, in the order of ends."""
-    search = opened(tmp_path)
-    first, second, third = (search.ask() for _ in range(3))
-    search.tell(2, state="failed", curve=[9.0], attributes={"reason": "out of memory"})
-    search.tell(0, state="complete", value=0.5, curve=[0.9, 0.5], attributes={"node": "a"})
-    search.tell(1, state="pruned", curve=[0.8, 0.7])
-    search.close()
-
-    failed, complete, pruned = loaded(tmp_path).trials
-    assert [t.state for t in (failed, complete, pruned)] == [
-        TrialState.FAIL,
-        TrialState.COMPLETE,
-        TrialState.PRUNED,
-    ]
-    assert [t.value for t in (failed, complete, pruned)] == [None, 0.5, 0.7]
-    assert failed.user_attrs == {"trial": 2, "reason": "out of memory"}
-    assert complete.user_attrs == {"trial": 0, "node": "a"}
-    assert complete.intermediate_values == {1: 0.9, 2: 0.5}
-    assert pruned.intermediate_values == {1: 0.8, 2: 0.7}
-    for trial, suggestion in ((complete, first), (pruned, second), (failed, third)):
+def test_a_suggestion_stands_in_the_study(tmp_path):
+    """With its values, their distributions and what they mean, while it runs and afterwards."""
+    sweep = Sweep(tmp_path)
+    suggestion = sweep.search.ask()
+    for _ in range(2):
+        (trial,) = loaded(tmp_path).trials
         assert trial.params == suggestion.parameters
-        assert trial.distributions == suggestion.distributions
-        assert trial.datetime_start <= trial.datetime_complete
-    assert loaded(tmp_path).best_trial.user_attrs["trial"] == 0
-    assert complete.distributions["width"] == IntDistribution(8, 256, log=True)
-
-
-def test_the_study_knows_its_direction_and_best_trial(tmp_path):
-    """A study that maximises."""
-    search = opened(tmp_path, lower_is_better=False)
-    values = run(search, 30, sign=-1.0)
-    search.close()
-    study = loaded(tmp_path)
-    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
-    assert study.best_value == max(values)
-    assert study.best_trial.user_attrs["trial"] == int(np.argmax(values))
+        assert trial.distributions["width"] == IntDistribution(8, 256, log=True)
+        assert trial.user_attrs["ni.overrides"] == suggestion.overrides
+        if not trial.state.is_finished():
+            sweep.tell(0, 1.0)
 
 
 def test_optuna_goes_on_with_the_study(tmp_path):
     """Nothing in the file is ours alone: Optuna's own sampler adds trials to it."""
-    run(opened(tmp_path), 15)
+    Sweep(tmp_path).run(15)
     study = loaded(tmp_path)
     study.optimize(lambda trial: space(trial)["rate"], n_trials=3)
     assert len(study.trials) == 18
-    assert reopened(tmp_path, 15).ask().number == 15
+    assert Sweep(tmp_path).search.ask().number == 18
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_search_finds_the_planted_best(tmp_path, sign):
     """Its 200 trials beat three times as many random ones, minimising or maximising."""
-    sampled = run(opened(tmp_path / "tpe", lower_is_better=sign > 0), 200, sign)
-    drawn = run(opened(tmp_path / "random", sampler="random"), 600)
+    sampled = Sweep(tmp_path / "tpe", lower_is_better=sign > 0).run(200, sign)
+    drawn = Sweep(tmp_path / "random", sampler="random").run(600)
+    assert loaded(tmp_path / "tpe").best_trial.number == int(np.argmin(sign * np.array(sampled)))
     assert min(sign * value for value in sampled) < min(drawn)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "qmc", "gp"])
 def test_suggestions_stay_in_the_space(tmp_path, sampler):
     """Parameters belong to the branch, and values to their distributions, with their types."""
-    search = opened(tmp_path, sampler=sampler)
+    sweep = Sweep(tmp_path, sampler=sampler)
     for number in range(60 if sampler == "tpe" else 15):
-        suggestion = search.ask()
+        suggestion = sweep.search.ask()
         parameters = suggestion.parameters
         assert suggestion.number == number
         branch = {"dropout", "depth"} if parameters["fusion"] != "none" else set()
@@ -142,7 +125,7 @@ def test_suggestions_stay_in_the_space(tmp_path, sampler):
         for name, value in parameters.items():
             assert isinstance(value, {"fusion": str, "width": int, "depth": int}.get(name, float))
         assert suggestion.overrides == {k: v for k, v in parameters.items() if k != "fusion"}
-        search.tell(number, state="complete", value=badness(parameters))
+        sweep.tell(number, badness(parameters))
 
 
 OWN = """
@@ -169,7 +152,7 @@ def test_a_sampler_of_the_users_is_a_function_of_tune_spaces(tmp_path, monkeypat
     (tmp_path / "tune_spaces").mkdir()
     (tmp_path / "tune_spaces" / "planted_samplers.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
-    search = opened(tmp_path, sampler="planted_samplers.planted")
+    search = Sweep(tmp_path, sampler="planted_samplers.planted").search
     assert [search.ask().parameters["width"] for _ in range(3)] == [77] * 3
     for sampler, words in (
         ("planted_samplers.broken", "ZeroDivisionError.*planted_samplers.py:16"),
@@ -178,122 +161,72 @@ def test_a_sampler_of_the_users_is_a_function_of_tune_spaces(tmp_path, monkeypat
         ("annealing", "must be one of tpe, random, .* or FILE.FUNCTION"),
     ):
         with pytest.raises(ConfigError, match=words):
-            opened(tmp_path / sampler, sampler=sampler)
-
-
-@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
-def test_a_complete_trial_without_a_finite_value_has_failed(tmp_path, value):
-    """And the study says why."""
-    search = opened(tmp_path)
-    search.ask()
-    search.tell(0, state="complete", value=value, curve=[1.0, float("nan")])
-    (trial,) = loaded(tmp_path).trials
-    assert (trial.state, trial.value) == (TrialState.FAIL, None)
-    assert trial.user_attrs["reason"] == f"the objective is {value}"
+            Sweep(tmp_path / sampler, sampler=sampler)
 
 
 def test_trials_that_run_at_the_same_time_differ(tmp_path):
     """Forty trials are asked for before one is told of."""
-    search = opened(tmp_path)
-    run(search, 40)
-    asked = [search.ask().parameters for _ in range(40)]
+    sweep = Sweep(tmp_path)
+    sweep.run(40)
+    asked = [sweep.search.ask().parameters for _ in range(40)]
     assert len({json.dumps(parameters, sort_keys=True) for parameters in asked}) == 40
 
 
 def test_a_search_is_repeated_by_its_seed(tmp_path):
     """The same seed gives the same trials, another one others."""
-    first = run(opened(tmp_path / "a", seed=3), 60)
-    assert run(opened(tmp_path / "b", seed=3), 60) == first
-    assert run(opened(tmp_path / "c", seed=4), 60) != first
+    first = Sweep(tmp_path / "a", seed=3).run(60)
+    assert Sweep(tmp_path / "b", seed=3).run(60) == first
+    assert Sweep(tmp_path / "c", seed=4).run(60) != first
 
 
 def test_a_search_made_again_goes_on_as_if_it_had_not_ended(tmp_path):
     """What is suggested does not depend on when the trials were read."""
-    whole = run(opened(tmp_path / "whole"), 60)
-    first = opened(tmp_path / "parts")
-    parts = run(first, 40)
-    first.close()
-    parts += run(reopened(tmp_path / "parts", 40), 20)
-
+    whole = Sweep(tmp_path / "whole").run(60)
+    parts = Sweep(tmp_path / "parts").run(40)
+    parts += Sweep(tmp_path / "parts").run(20)
     assert parts == whole
     trials = loaded(tmp_path / "parts").trials
-    assert [t.user_attrs["trial"] for t in trials] == list(range(60))
+    assert [t.number for t in trials] == list(range(60))
     assert [t.value for t in trials] == whole
 
 
 def test_a_trial_that_had_not_ended_is_given_again(tmp_path):
-    """Its parameters are enough to have overrides and distributions again."""
-    search = opened(tmp_path)
-    run(search, 20)
-    suggestion = search.ask()
-    search.close()
-
-    repeated = reopened(tmp_path, 20)
-    same = repeated.again(20, suggestion.parameters)
-    assert same == suggestion
-    repeated.tell(20, state="complete", value=1.0)
-    assert [t.user_attrs["trial"] for t in loaded(tmp_path).trials] == list(range(21))
-    with pytest.raises(ValueError, match="in the order of their numbers, but got 23"):
-        repeated.again(23, suggestion.parameters)
+    """As it was suggested, whatever the space is now."""
+    first = Sweep(tmp_path)
+    first.run(20)
+    suggestion = first.search.ask()
+    assert Sweep(tmp_path, space=lambda trial: {"other": 1}).again(20) == suggestion
 
 
-@pytest.mark.parametrize("wrong", [{"width": 512}, {"width": "64"}, {"fusion": "early"}])
-def test_a_trial_of_another_space_is_refused(tmp_path, wrong):
-    """A value that the space does not have, or a parameter that the trial lacks."""
-    parameters = {"rate": 1e-3, "width": 64, "fusion": "none"}
-    with pytest.raises(ConfigError, match="another name"):
-        opened(tmp_path).again(0, parameters | wrong)
+def test_a_trial_whose_drawing_was_interrupted_draws_the_rest(tmp_path):
+    """It ends as it would have: what was drawn stays, the rest follows from seed and number."""
 
+    def dies(trial):
+        trial.suggest_float("rate", 1e-5, 1e-1, log=True)
+        raise KeyboardInterrupt
 
-def test_a_trial_that_lacks_a_parameter_is_refused(tmp_path):
-    """A branch that it did not enter before."""
-    parameters = {"rate": 1e-3, "width": 64, "fusion": "low"}
-    with pytest.raises(ConfigError, match="another name"):
-        opened(tmp_path).again(0, parameters)
-
-
-def test_a_trial_is_told_of_once(tmp_path):
-    """An end is not taken twice."""
-    search = opened(tmp_path)
-    search.ask()
-    search.tell(0, state="failed")
-    with pytest.raises(KeyError):
-        search.tell(0, state="failed")
-
-
-@pytest.mark.parametrize("torn", [b'{"op_code":4,"wor', b"\xff" * 100_000, b"{}"])
-def test_a_torn_last_line_is_dropped(tmp_path, torn):
-    """What stood before it stays byte by byte."""
-    run(opened(tmp_path), 12)
-    whole = (tmp_path / "study.journal").read_bytes()
-    (tmp_path / "study.journal").write_bytes(whole + torn)
-
-    run(reopened(tmp_path, 12), 3)
-    assert (tmp_path / "study.journal").read_bytes().startswith(whole)
-    assert [t.user_attrs["trial"] for t in loaded(tmp_path).trials] == list(range(15))
-
-
-def test_a_file_torn_in_its_first_line_begins_anew(tmp_path):
-    """Killed before the study was there."""
-    (tmp_path / "study.journal").write_bytes(b'{"op_code":0,"study_na')
-    run(opened(tmp_path), 3)
-    assert len(loaded(tmp_path).trials) == 3
+    whole = Sweep(tmp_path / "whole")
+    whole.run(20)
+    first = Sweep(tmp_path / "parts", space=space)
+    first.run(20)
+    with pytest.raises(KeyboardInterrupt):
+        Sweep(tmp_path / "parts", space=dies).search.ask()
+    assert list(loaded(tmp_path / "parts").trials[20].params) == ["rate"]
+    assert Sweep(tmp_path / "parts").again(20) == whole.search.ask()
 
 
 KILLED = """
 import sys
 from pathlib import Path
-from tests.tuning.test_search import badness, loaded, opened
+from tests.tuning.test_search import Sweep, badness
 
-folder = Path(sys.argv[1])
-ended = len(loaded(folder).trials) if (folder / "study.journal").exists() else 0
-search = opened(folder, begun=ended)
-for number in range(ended):
-    search.again(number, {})
+sweep = Sweep(Path(sys.argv[1]))
+number = len(sweep.study.trials)
 while True:
-    suggestion = search.ask()
-    search.tell(suggestion.number, state="complete", value=badness(suggestion.parameters))
-    print(suggestion.number, flush=True)
+    parameters = sweep.search.ask().parameters
+    sweep.tell(number, badness(parameters))
+    print(number, flush=True)
+    number += 1
 """
 
 
@@ -308,27 +241,14 @@ def test_a_killed_process_loses_and_doubles_nothing(tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         told = int(([told, *process.stdout.read().split()])[-1])
         process.wait()
-        opened(tmp_path).close()  # cuts off what the kill tore
-        ended = len(loaded(tmp_path).trials)
-        assert told + 1 <= ended <= told + 2  # written, but not yet printed
-    numbers = [t.user_attrs["trial"] for t in loaded(tmp_path).trials]
-    assert numbers == list(range(len(numbers)))
-    assert len(numbers) >= 25
-
-
-def test_a_file_holds_one_study(tmp_path):
-    """Another study, direction, kind of file or writer is refused."""
-    search = opened(tmp_path)
-    with pytest.raises(ConfigError, match="open"):
-        opened(tmp_path)
-    search.close()
-    with pytest.raises(ConfigError, match="holds 'sweep', not 'other'"):
-        opened(tmp_path, name="other")
-    with pytest.raises(ConfigError, match="keeps its direction"):
-        opened(tmp_path, lower_is_better=False)
-    (tmp_path / "study.journal").write_text("trial,value\n0,1.0\n")
-    with pytest.raises(ConfigError, match="begins with the line"):
-        opened(tmp_path)
+        sweep = Sweep(tmp_path)  # cuts off what the kill tore
+        trials = sweep.study.trials
+        assert told + 1 <= len(trials) <= told + 2  # begun, but not yet printed
+        assert all(trial.state.is_finished() for trial in trials[: told + 1])
+        if not trials[-1].state.is_finished():
+            sweep.tell(trials[-1].number, badness(sweep.again(trials[-1].number).parameters))
+        sweep.log.close()
+    assert len(loaded(tmp_path).trials) >= 25
 
 
 def test_a_space_may_use_all_that_a_trial_offers(tmp_path):
@@ -340,14 +260,14 @@ def test_a_space_may_use_all_that_a_trial_offers(tmp_path):
         only = trial.suggest_int("one", 5, 5), trial.suggest_categorical("c", [None])
         return {"x": same, "only": only, "step": trial.suggest_int("step", 0, 100, step=25)}
 
-    search = opened(tmp_path, space=odd)
+    sweep = Sweep(tmp_path, space=odd)
     for number in range(30):
-        suggestion = search.ask()
+        suggestion = sweep.search.ask()
         assert suggestion.overrides["x"] == (1.0, 1.0)
         assert suggestion.overrides["only"] == (5, None)
         assert suggestion.overrides["step"] in (0, 25, 50, 75, 100)
-        search.tell(number, state="complete", value=float(suggestion.overrides["step"]))
-    assert loaded(tmp_path).trials[3].user_attrs == {"note": 3, "trial": 3}
+        sweep.tell(number, float(suggestion.overrides["step"]))
+    assert loaded(tmp_path).trials[3].user_attrs["note"] == 3
     assert loaded(tmp_path).trials[3].distributions == {
         "x": FloatDistribution(1.0, 1.0),
         "one": IntDistribution(5, 5),

@@ -208,7 +208,7 @@ RAISES = {
     'trial.suggest_categorical("x", [object()])  # here': "one is <object object",
     'trial.suggest_categorical("x", [float("nan")])  # here': "one is nan",
     "trial.suggest_float(3, 0.0, 1.0)  # here": "a parameter's name is a text, but got 3",
-    'trial.set_user_attr("trial", 9)  # here': "other than 'trial' for a name",
+    'trial.set_user_attr("ni.trial", 9)  # here': "does not begin with 'ni.'",
     'trial.set_user_attr("note", {1, 2})  # here': r"'note' = \{1, 2\}",
     "1 / (trial.number - 40)  # here": "must not end in an error, but it raised ZeroDivisionError",
     "raise SystemExit  # here": "it raised SystemExit",

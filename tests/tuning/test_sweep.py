@@ -27,6 +27,7 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.experiment import train
 from ni_platform.experiment_config import load_experiment
+from ni_platform.opened_experiment import open_experiment
 from ni_platform.overrides import set_values
 from ni_platform.ray_cluster import start_ray
 from ni_platform.tracking.run_queries import read_run
@@ -35,8 +36,8 @@ from ni_platform.tracking.trial_records import TrialRecords
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.distributed_trial import DistributedTraining
 from ni_platform.tuning.engine.lane import TrialEnded
-from ni_platform.tuning.files.journal import read_trials
 from ni_platform.tuning.files.locks import driving
+from ni_platform.tuning.files.trial_log import read_trials
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
 from ni_platform.tuning.search.spaces import trial_config
 from ni_platform.tuning.sweep import FinishedSweep, run_sweep
@@ -45,12 +46,12 @@ SPACE = '''
 import time
 from pathlib import Path
 
-JOURNAL = Path(".ni/sweeps/tiny/journal.jsonl")
+LOG = Path(".ni/sweeps/tiny/study.log")
 
 
 def small(trial):
     """Width and rate; in a live sweep the keeper is held up at trial 3 until there is `go`."""
-    while trial.number == 3 and JOURNAL.exists() and not Path("go").exists():
+    while trial.number == 3 and LOG.exists() and not Path("go").exists():
         time.sleep(0.05)
     return {
         "model.regression.hidden": [trial.suggest_int("width", 4, 32, log=True)],
@@ -126,7 +127,7 @@ def status() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def stopped(project: Path) -> dict[str, Any]:
     """A sweep of five trials that was told to stop in the middle; its status, then and before."""
-    log, journal = project / "log", SweepFolder.named("tiny").journal
+    log, study_log = project / "log", SweepFolder.named("tiny").log
     command = [str(Path(sys.executable).with_name("ni")), "sweep", "run", "planted_sweep.small"]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -136,7 +137,7 @@ def stopped(project: Path) -> dict[str, Any]:
             env=os.environ | {"COLUMNS": "200"},
         )
     try:
-        wait_for(lambda: journal.exists() and b"ended" in journal.read_bytes(), process, log)
+        wait_for(lambda: study_log.exists() and b"ended" in study_log.read_bytes(), process, log)
         running = status()
         # Not by `run_sweep`, which would draw from the space here and wait as the keeper does.
         with (
@@ -204,7 +205,7 @@ def test_resuming_a_finished_sweep_changes_nothing(grown):
     assert result.exit_code == 0
     told = json.loads(result.stdout.strip().splitlines()[-1])
     assert (told["run_id"], told["trials"]) == (grown.run_id, 6)
-    assert read_trials(grown.folder.journal) == grown.trials
+    assert read_trials(grown.folder.log) == grown.trials
 
 
 def test_texts_are_encoded_once(encoded_then, grown, project):
@@ -237,7 +238,7 @@ def test_recorded_models_predict_what_their_trials_did(grown):
 def test_a_trial_is_what_ni_train_makes_of_its_config(grown):
     """Same pretraining, same seed: the same curve, though texts were not encoded before."""
     winner = grown.best[0]
-    run = train(trial_config(grown.config.experiment, winner.overrides), "data")
+    run = train(open_experiment(trial_config(grown.config.experiment, winner.overrides), "data"))
     fused = run.stages["fused"]
     for name in ("train_loss", "loss", "rmse"):
         assert fused[name] == pytest.approx(winner.metrics[name], rel=1e-3), name
@@ -292,4 +293,4 @@ def test_a_trial_of_two_workers_is_the_trial_of_one(grown):
     with pytest.raises(TrialEnded):
         trainer(trial.overrides, stop)
     assert not list((grown.folder.path / "distributed").iterdir())
-    assert read_trials(grown.folder.journal) == grown.trials
+    assert read_trials(grown.folder.log) == grown.trials

@@ -33,7 +33,7 @@ from ni_platform.tracking.run_queries import (
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, StageStarted
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
-from ni_platform.tuning.results.promotion import promote_winner
+from ni_platform.tuning.results.winner_promotion import promote_winner
 from tests.tuning.sweeps import trial_events, write_sweep
 
 TABULAR = ExperimentConfig(
@@ -132,7 +132,7 @@ def test_a_winner_is_promoted_by_one_process_at_a_time(dataset):
 def test_without_stored_predictions_luck_is_not_estimated(dataset):
     """The promotion goes on and says so; a loss is compared by the RMSE beside it."""
     events = trial_events(0, [0.4], objective="loss")
-    events[1]["metrics"]["rmse"] = 0.125
+    events[1]["reached"][0]["rmse"] = 0.125
     write_sweep(TABULAR, dataset.root, events, objective="loss")
     promotion = promote_winner("planted", "model")
     assert promotion.optimism == "not estimated: 0 trials left their validation predictions"

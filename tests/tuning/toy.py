@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from optuna.trial import TrialState
 from ni_platform.experiment_config import load_experiment
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.lane import OnEpoch, TrialDone
-from ni_platform.tuning.files.journal import TrialRecord, ranked, read_events, read_trials
+from ni_platform.tuning.files.trial_log import TrialRecord, ranked, read_trials
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions
 
 STATES = {
@@ -38,6 +39,23 @@ def failing(trial):
     if trial.number == 4:
         raise RuntimeError("planted")
     return one(trial)
+
+
+def wider(trial):
+    """As `one`, with another range."""
+    return {"training.learning_rate": trial.suggest_float("x", 0.0, 2.0)}
+
+
+def two(trial):
+    """As `one`, with a second value."""
+    chosen = one(trial)
+    return chosen | {"training.weight_decay": trial.suggest_float("y", 0.0, 1.0)}
+
+
+def half(trial):
+    """Ends before the second value."""
+    one(trial)
+    raise RuntimeError("planted")
 '''
 
 
@@ -99,26 +117,23 @@ def _save(folder: Path, x: float) -> None:
 
 
 def assert_consistent(config: SweepConfig, folder: SweepFolder) -> dict[int, TrialRecord]:
-    """Each trial ended once, in journal and study alike; weights and predictions are theirs."""
-    events = [event for event, _ in read_events(folder.journal)]
-    ends = Counter(event["trial"] for event in events if event["event"] == "ended")
+    """Each trial ended once, as Optuna reads it too; weights and predictions are theirs."""
+    # Optuna writes down that a trial ended as operation 6 with the trial's id and a state.
+    lines = [json.loads(line) for line in folder.log.read_text().splitlines()]
+    ends = Counter(line["trial_id"] for line in lines if line["op_code"] == 6)
     assert ends == dict.fromkeys(range(config.trials), 1)
-    parameters: dict[int, Any] = {}
-    for event in events:
-        if event["event"] == "started":
-            assert parameters.setdefault(event["trial"], event["parameters"]) == event["parameters"]
-    trials = read_trials(folder.journal)
+    trials = read_trials(folder.log)
     study = study_trials(folder)
-    assert sorted(trial.user_attrs["trial"] for trial in study) == list(range(config.trials))
+    assert [trial.number for trial in study] == list(trials) == list(range(config.trials))
     for found in study:
-        trial = trials[found.user_attrs["trial"]]
+        trial = trials[found.number]
         assert found.state == STATES[trial.status]
-        assert found.params == trial.parameters == parameters[trial.number]
+        x = trial.overrides["training.learning_rate"]
+        assert found.params == trial.parameters == {"x": x}
         assert list(found.intermediate_values.values()) == trial.values
         assert found.value == trial.value
-        x = trial.overrides["training.learning_rate"]
         assert trial.values == [toy_value(x, e + 1) for e in range(len(trial.values))]
-        assert len(trial.values) > trial.survived
+        assert len(trial.values) == trial.reached
     complete = {n: trial for n, trial in trials.items() if trial.status == "complete"}
     best = ranked(complete, config.lower_is_better)[: config.keep]
     assert kept_weights(folder) == {t.number: t.overrides["training.learning_rate"] for t in best}
@@ -139,5 +154,5 @@ def kept_weights(folder: SweepFolder) -> dict[int, float]:
 
 def study_trials(folder: SweepFolder) -> list[optuna.trial.FrozenTrial]:
     """The trials of the sweep's study as Optuna reads them."""
-    storage = JournalStorage(JournalFileBackend(str(folder.study)))
+    storage = JournalStorage(JournalFileBackend(str(folder.log)))
     return optuna.load_study(study_name="toy", storage=storage).trials

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ni_platform.training.events import Event
     from ni_platform.tuning.definition import SweepConfig
     from ni_platform.tuning.engine.keeper import SweepProgress
-    from ni_platform.tuning.files.journal import TrialRecord
+    from ni_platform.tuning.files.trial_log import TrialRecord
 
 _SECONDS_BETWEEN_LINES = 30.0
 _ROWS = 12

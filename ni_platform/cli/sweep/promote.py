@@ -36,7 +36,7 @@ def command(
     from ni_platform.cli.promote import print_promotion
     from ni_platform.experiment import Workers
     from ni_platform.tuning.results.page import promotion_rows
-    from ni_platform.tuning.results.promotion import promote_winner
+    from ni_platform.tuning.results.winner_promotion import promote_winner
 
     with TrainingProgress() as progress:
         promotion = promote_winner(

@@ -90,7 +90,7 @@ def print_sweep(finished: FinishedSweep) -> None:
     if finished.unwritten:
         console.print(
             f"Results could not be written, for the reason above, and wait in "
-            f"{finished.folder.journal}; `ni sweep resume {name}` writes them when it is gone.",
+            f"{finished.folder.log}; `ni sweep resume {name}` writes them when it is gone.",
             markup=False,
         )
     console.print(f"Run:   {finished.run_id}", highlight=False)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import Splits
-from ni_platform.experiment import (
-    EXAMPLE_ROWS,
-    run_tags,
-)
-from ni_platform.experiment_config import ExperimentConfig
-from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.models.scorer import Scorer
+from ni_platform.opened_experiment import OpenedExperiment
 from ni_platform.overrides import to_dict
+from ni_platform.registry.logged_model import log_model
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.trial_records import TrialRecords
@@ -25,7 +20,7 @@ from ni_platform.tuning.engine.exchanged_weights import (
     drop_weights,
     fetch_weights,
 )
-from ni_platform.tuning.files.journal import TrialRecord
+from ni_platform.tuning.files.trial_log import TrialRecord
 from ni_platform.tuning.search.spaces import trial_config
 
 
@@ -34,14 +29,13 @@ def record_models(
     folder: SweepFolder,
     run_id: str,
     best: Sequence[TrialRecord],
-    dataset: Dataset,
-    splits: Splits,
+    opened: OpenedExperiment,
     on_event: Callable[[str], None],
 ) -> None:
     """Log the models of the best complete trials, those that are not logged yet.
 
-    `run_id` is the sweep's, `best` holds its trials, the best first. A trial whose run somebody
-    has deleted in MLflow is passed over, and said.
+    `run_id` is the sweep's, `best` holds its trials, the best first, `opened` its experiment. A
+    trial whose run somebody has deleted in MLflow is passed over, and said.
     """
     kept = [trial for trial in best if trial.status == "complete"][: config.keep]
     run_ids = TrialRecords.of(run_id).run_ids()
@@ -57,31 +51,25 @@ def record_models(
         weights = folder.weights(trial.number) / STATE_FILE
         if read_run(record.run_id).model_uri or not weights.exists():
             continue
-        experiment = trial_config(config.experiment, trial.overrides)
-        record.log_json(to_dict(experiment), "config.json")
-        record.set_tags(run_tags(experiment, dataset, splits))
+        experiment = replace(opened, config=trial_config(config.experiment, trial.overrides))
+        record.log_json(to_dict(experiment.config), "config.json")
+        record.set_tags(experiment.tags())
         with tempfile.TemporaryDirectory() as scratch:
-            scorer = _trial_scorer(experiment, folder, trial, dataset, splits)
+            scorer = _trial_scorer(experiment, folder, trial.number)
             scorer.save(Path(scratch) / "model")
-            example = dataset.inputs(splits.rows("train")[:EXAMPLE_ROWS])
-            record.log_model(Path(scratch) / "model", example, pictures=dataset.images_root)
+            log_model(
+                record,
+                Path(scratch) / "model",
+                experiment.example,
+                pictures=experiment.dataset.images_root,
+            )
     drop_weights(folder, {trial.number for trial in kept})
 
 
-def _trial_scorer(
-    experiment: ExperimentConfig,
-    folder: SweepFolder,
-    trial: TrialRecord,
-    dataset: Dataset,
-    splits: Splits,
-) -> Scorer:
+def _trial_scorer(experiment: OpenedExperiment, folder: SweepFolder, number: int) -> Scorer:
     """Put a trial's regressor together from its weights and those of the encoders."""
-    assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
-    readable = dataset.without_inputs(experiment.leave_out)
-    scorer = build_scorer(
-        experiment.model, readable, splits.rows("train"), experiment.training.seed
-    )
-    for modality in experiment.pretraining.stages:
+    scorer = experiment.build_scorer()
+    for modality in experiment.config.pretraining.stages:
         load_state(scorer.model, folder.encoders / "stages" / modality / STATE_FILE)
-    load_state(scorer.model, folder.weights(trial.number) / STATE_FILE)
+    load_state(scorer.model, folder.weights(number) / STATE_FILE)
     return scorer

@@ -15,7 +15,6 @@ import numpy as np
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import Rows
-from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.scorer import build_scorer
 from ni_platform.training.stages import StageTask, run_stages
 from ni_platform.training.worker import FUSED, load_state
@@ -46,14 +45,13 @@ class DistributedTraining:
 
         """
         experiment = trial_config(self.config.experiment, overrides)
-        assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
         dataset = Dataset.open(self.config.data)
         readable = dataset.without_inputs(experiment.leave_out)
         follow = BestEpoch(self.config.objective, on_epoch)
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             scorer = build_scorer(
-                experiment.model, readable, self.train_rows, experiment.training.seed
+                experiment.network, readable, self.train_rows, experiment.training.seed
             )
             for state in self.states.values():
                 load_state(scorer.model, state)

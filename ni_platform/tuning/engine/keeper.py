@@ -1,31 +1,31 @@
 """The keeper of a sweep: decides what is tried next and what goes on, and writes all of it down.
 
 One per sweep, on the driver's machine. Lanes (`lane.py`) ask it for trials and tell it of epochs;
-it knows neither Ray's actors nor MLflow. Everything it knows is in the journal and in the Optuna
-study, so that another one goes on where it stopped.
+it knows neither Ray's actors nor MLflow. Everything it knows is in the sweep's log, so that another
+one goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from optuna.trial import TrialState
 
 from ni_platform.errors import ConfigError
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.scheduler import Scheduler
-from ni_platform.tuning.files import journal as events
-from ni_platform.tuning.files.journal import Journal, Status, TrialRecord, read_trials
 from ni_platform.tuning.files.locks import claim
+from ni_platform.tuning.files.trial_log import Status, TrialLog, TrialRecord
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions
+from ni_platform.tuning.search.samplers import load_sampler
 from ni_platform.tuning.search.spaces import load_space
-from ni_platform.tuning.search.suggestions import Search, Suggestion
+from ni_platform.tuning.search.suggestions import Search
 
 MOST_DEATHS = 5
 """How often in a row a lane may die before it asks for a trial, while none trains."""
@@ -40,7 +40,7 @@ class Assignment:
 
     number: int
     attempt: int
-    """How often the trial was begun before."""
+    """Which attempt this is, from one."""
     overrides: dict[str, Any]
 
 
@@ -64,10 +64,21 @@ class SweepProgress:
 
 
 class Keeper:
-    """The one writer of a sweep's journal and study."""
+    """The one writer of a sweep's log."""
 
-    def __init__(self, config: SweepConfig, folder: SweepFolder) -> None:
+    def __init__(
+        self,
+        config: SweepConfig,
+        folder: SweepFolder,
+        on_change: Callable[[TrialRecord], None] = lambda trial: None,
+    ) -> None:
         """Open the sweep's folder and go on from what is written there.
+
+        Args:
+            config: The sweep's.
+            folder: The sweep's.
+            on_change: Told of a trial whenever the log has grown by what happened to it, and of
+                those that are in the log already.
 
         Raises:
             ConfigError: Another process keeps this sweep.
@@ -75,40 +86,31 @@ class Keeper:
         """
         self._config = config
         self._folder = folder
+        self._on_change = on_change
         self._lock = claim(folder)
-        begun = read_trials(folder.journal)
-        self._search = Search(
-            load_space(config.space),
-            study=folder.study,
-            name=config.name,
-            lower_is_better=config.lower_is_better,
-            sampler=config.sampler,
-            seed=config.seed,
-            begun=len(begun),
-        )
+        self._log = TrialLog(folder.log, name=config.name, lower_is_better=config.lower_is_better)
+        self._study = self._log.study
+        self._study.sampler = load_sampler(config.sampler)(config.seed, self._suggested)
+        self._search = Search(load_space(config.space), self._study)
         self._scheduler = Scheduler(config)
-        self._journal = Journal(folder.journal)
         self._predictions = ValidationPredictions(path=folder.predictions)
         self._running: dict[int, TrialRecord] = {}
-        self._suggestions: dict[int, Suggestion] = {}
-        self._attempts: dict[int, int] = {}
-        self._survived: dict[int, int] = {}
-        """Epochs of trials that are begun again which went on before, and do so again."""
+        self._died: Counter[int] = Counter()
+        """How often a process died that trained a trial."""
         self._lanes: dict[str, int] = {}
-        self._waiting: deque[Suggestion] = deque()
-        """Trials that were begun and not ended: they are begun again, before any new one."""
+        self._waiting: deque[int] = deque()
+        """Trials that were suggested and have not ended: they are begun before any new one."""
         self._counts: dict[Status, int] = {"complete": 0, "pruned": 0, "failed": 0}
         self._best: list[TrialRecord] = []
         """Of the complete trials the best, the best first: those whose weights are kept."""
         self._leader: TrialRecord | None = None
         """Of all trials that ended with a value the best."""
         self._last: deque[TrialRecord] = deque(maxlen=8)
-        self._next = 0
         self._deaths: Counter[str] = Counter()
         """Of lanes, since one of them last asked for a trial."""
         self._stopping = False
         self._gave_up: str | None = None
-        self._go_on_from(begun)
+        self._go_on()
 
     # What lanes ask
 
@@ -121,17 +123,20 @@ class Keeper:
         self._deaths.clear()
         if self._stopping:
             return None
-        if self._waiting:
-            return self._begin(lane, self._waiting.popleft())
-        if self._next >= self._config.trials:
+        number = self._suggested
+        if not self._waiting and number >= self._config.trials:
             return None
         try:
-            suggestion = self._search.ask()
+            if self._waiting:
+                number = self._waiting[0]
+                suggestion = self._search.again(number, self._log.trial_id(number))
+                self._waiting.popleft()
+            else:
+                suggestion = self._search.ask()
         except ConfigError as error:
-            self.give_up(f"there is no trial {self._next}: {error}")
+            self.give_up(f"there is no trial {number}: {error}")
             return None
-        self._next += 1
-        return self._begin(lane, suggestion)
+        return self._begin(lane, suggestion.number, suggestion.overrides)
 
     def epoch(
         self,
@@ -144,11 +149,11 @@ class Keeper:
         """Note an epoch of a trial and say whether it goes on."""
         if not self._is_current(number, attempt):
             return "drop"
-        trial = self._running[number]
-        self._write(events.epoch_done(number, time.time(), metrics, value, best_epoch))
+        trial = self._change(self._log.epoch(number, metrics, value, best_epoch))
         epoch = len(trial.values)
         stops = self._scheduler.stops(number, epoch, value)
-        return "stop" if stops and epoch > self._survived.get(number, 0) else "go on"
+        # After an epoch that an earlier attempt went on from, this one does so again.
+        return "stop" if stops and epoch == trial.reached else "go on"
 
     def wants_weights(self, number: int, value: float) -> bool:
         """Whether a trial that ends with this value would be among those that are kept."""
@@ -193,16 +198,13 @@ class Keeper:
         number = self._lanes.pop(lane, None)
         if number is None or number not in self._running:
             return
-        if self._attempts[number] > self._config.retries and not self._stopping:
-            died = self._attempts[number]
+        self._died[number] += 1
+        if self._died[number] > self._config.retries and not self._stopping:
+            died = self._died[number]
             self._end(number, "failed", f"the process that trained it died, {died} times")
         else:
-            self._note_survived(self._running.pop(number))
-            self._waiting.append(self._suggestions[number])
-
-    def _note_survived(self, trial: TrialRecord) -> None:
-        """What was decided after the last of its epochs may not have reached the trial."""
-        self._survived[trial.number] = max(trial.survived, len(trial.values) - 1)
+            del self._running[number]
+            self._waiting.append(number)
 
     # What the driver asks
 
@@ -229,45 +231,32 @@ class Keeper:
     def close(self) -> None:
         """Let what was written survive a loss of power, and let another keeper in."""
         self._stopping = True
-        self._journal.__exit__(None, None, None)
-        self._search.close()
+        self._log.close()
         os.close(self._lock)
 
     # How it keeps account
 
-    def _begin(self, lane: str, suggestion: Suggestion) -> Assignment:
-        number = suggestion.number
-        self._suggestions[number] = suggestion
-        self._attempts[number] = self._attempts.get(number, 0) + 1
+    def _begin(self, lane: str, number: int, overrides: dict[str, Any]) -> Assignment:
         self._lanes[lane] = number
-        self._write(
-            events.started(
-                number,
-                time.time(),
-                suggestion.parameters,
-                suggestion.overrides,
-                self._survived.get(number, 0),
-            )
-        )
+        trial = self._change(self._log.begin(number))
         self._scheduler.add(number)
-        return Assignment(
-            number=number, attempt=self._attempts[number], overrides=suggestion.overrides
-        )
+        return Assignment(number=number, attempt=trial.attempt, overrides=overrides)
 
     def _is_current(self, number: int, attempt: int) -> bool:
-        return not self._stopping and number in self._running and self._attempts[number] == attempt
+        trial = self._running.get(number)
+        return not self._stopping and trial is not None and trial.attempt == attempt
 
-    def _write(self, event: events.Event) -> None:
-        self._journal.append(event)
-        events.apply(self._running, event)
+    def _change(self, trial: TrialRecord) -> TrialRecord:
+        """Take in what became of a trial."""
+        self._running[trial.number] = trial
+        self._on_change(trial)
+        return trial
 
     def _end(self, number: int, status: Status, reason: str | None) -> None:
-        self._write(events.ended(number, time.time(), status, reason))
-        trial = self._running.pop(number)
+        trial = self._change(self._log.end(number, status, reason))
+        del self._running[number]
+        self._died.pop(number, None)
         self._book(trial)
-        del self._suggestions[number], self._attempts[number]
-        self._survived.pop(number, None)
-        self._tell(trial)
 
     def _book(self, trial: TrialRecord) -> None:
         """Count a trial that ended, and keep the weights of the best only."""
@@ -293,29 +282,20 @@ class Keeper:
     def _rank_of(self, trial: TrialRecord) -> tuple[float, int]:
         return self._rank(trial.number, trial.values[-1])
 
-    def _tell(self, trial: TrialRecord) -> None:
-        assert trial.status != "running"  # noqa: S101
-        self._search.tell(
-            trial.number,
-            state=trial.status,
-            value=trial.value,
-            curve=trial.values,
-            attributes={} if trial.reason is None else {"reason": trial.reason},
-        )
+    @property
+    def _suggested(self) -> int:
+        """How many trials were suggested."""
+        return len(self._study.get_trials(deepcopy=False))
 
-    def _go_on_from(self, begun: Mapping[int, TrialRecord]) -> None:
-        """Bring counts, scheduler and study to where the journal is."""
-        for number, trial in sorted(begun.items()):
-            self._next = number + 1
-            suggestion = self._search.again(number, trial.parameters)
+    def _go_on(self) -> None:
+        """Bring counts and scheduler to where the log is."""
+        for trial in self._log.trials():
+            self._on_change(trial)
             if trial.status == "running":
-                assert suggestion is not None  # noqa: S101  # the journal is written first
-                self._note_survived(trial)
-                self._waiting.append(suggestion)
                 continue
-            self._scheduler.add(number)
+            self._scheduler.add(trial.number)
             for epoch, value in enumerate(trial.values, start=1):
-                self._scheduler.stops(number, epoch, value)
+                self._scheduler.stops(trial.number, epoch, value)
             self._book(trial)
-            if suggestion is not None:
-                self._tell(trial)
+        unfinished = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        self._waiting.extend(trial.number for trial in unfinished)

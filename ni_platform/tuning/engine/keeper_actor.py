@@ -17,11 +17,11 @@ from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.training.events import StopTraining
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.keeper import Assignment, Decision, Keeper
-from ni_platform.tuning.files.journal import Status
 from ni_platform.tuning.files.mirror import Mirror
+from ni_platform.tuning.files.trial_log import Status
 
 _KEEPER_DIED = (
-    "the sweep's keeper, the process that writes its journal, died, of too little memory on the "
+    "the sweep's keeper, the process that writes its log, died, of too little memory on the "
     "driver's machine perhaps"
 )
 
@@ -31,27 +31,28 @@ class KeeperLostError(StopTraining):
 
 
 class KeeperActor(Keeper):
-    """The keeper in a process of its own, with the thread that writes its journal to MLflow."""
+    """The keeper in a process of its own, with the thread that writes its trials to MLflow."""
 
     def __init__(self, config: SweepConfig, folder: SweepFolder, run_id: str | None) -> None:
         """Go on with the sweep; without the id of a run nothing is written to MLflow."""
         # MLflow takes seconds to import, and lanes, which know this module, do not need it.
         from ni_platform.tuning.engine.recorder import Recorder
 
-        super().__init__(config, folder)
         self._troubles: list[str] = []
         tell = self._troubles.append
-        self._mirror = None
+        self._mirror: Mirror | None = None
+        self._recorder = run_id and Recorder(folder, run_id, on_trouble=tell, until=self._safe)
+        note = self._recorder.note if self._recorder else lambda trial: None
+        super().__init__(config, folder, on_change=note)
         if folder.mirror is not None:
             self._mirror = Mirror(folder, on_trouble=tell, on_lost=self.give_up)
             self._mirror.start()
-        self._recorder = run_id and Recorder(folder, run_id, on_trouble=tell, until=self._safe)
         if self._recorder:
             self._recorder.start()
 
     def _safe(self) -> float:
-        """Bytes of the journal that another machine could go on from: MLflow learns no more."""
-        return math.inf if self._mirror is None else self._mirror.journal_bytes
+        """Bytes of the log that another machine could go on from: MLflow learns no more."""
+        return math.inf if self._mirror is None else self._mirror.log_bytes
 
     def take_troubles(self) -> list[str]:
         """Return what went wrong since the last call and was survived."""
@@ -63,15 +64,12 @@ class KeeperActor(Keeper):
         return os.getpid()
 
     def finish(self, seconds: float) -> bool:
-        """Close the journal and write it to S3 and MLflow; whether all is there in `seconds`."""
+        """Close the log and write it to S3 and MLflow; whether all is there in `seconds`."""
         until = time.monotonic() + seconds
         self.close()
         copied = not self._mirror or self._mirror.finish(seconds)
         left = max(1.0, until - time.monotonic())
-        written = not self._recorder or self._recorder.finish(left)
-        if self._mirror and copied:
-            self._mirror.note_written()
-        return copied and written
+        return (not self._recorder or self._recorder.finish(left)) and copied
 
 
 class RemoteKeeper:
@@ -131,7 +129,7 @@ def _answer(call: ray.ObjectRef) -> Any:
 
 
 def start_keeper(config: SweepConfig, folder: SweepFolder, run_id: str | None) -> ActorHandle:
-    """Start the keeper on this machine, where the journal is.
+    """Start the keeper on this machine, where the log is.
 
     Raises:
         ConfigError: The sweep runs already.

@@ -11,11 +11,9 @@ from typing import Any
 import ray
 import torch
 
-from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import Splits
 from ni_platform.errors import ConfigError
 from ni_platform.experiment import pretrain
-from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.opened_experiment import OpenedExperiment
 from ni_platform.overrides import with_values
 from ni_platform.ray_cluster import start_ray
 from ni_platform.tracking.run_queries import read_run
@@ -37,8 +35,7 @@ from ni_platform.tuning.engine.trial import shared_training
 
 def prepare(
     config: SweepConfig,
-    dataset: Dataset,
-    splits: Splits,
+    opened: OpenedExperiment,
     record: RunRecord,
     folder: SweepFolder,
     on_event: Callable[[Any], None],
@@ -54,7 +51,6 @@ def prepare(
     start_ray()
     config = in_one_precision(config, record, on_event)
     experiment = config.experiment
-    assert not isinstance(experiment.model, TabularConfig)  # noqa: S101
     machines = sum(node["Alive"] for node in ray.nodes())
     if folder.mirror is not None and machines > 1 and experiment.pretraining.stages:
         raise ConfigError(
@@ -63,13 +59,13 @@ def prepare(
             "such a folder by --storage, or leave pretraining out"
         )
     fetch_encoders(folder)
-    readable = dataset.without_inputs(experiment.leave_out)
-    initial, states = pretrain(experiment, readable, splits, record, folder.encoders, on_event)
+    opened = replace(opened, config=experiment)
+    initial, states = pretrain(opened, record, folder.encoders, on_event)
     send_encoders(folder)
-    train_rows, validation_rows = splits.rows("train"), splits.rows("validation")
+    train_rows, validation_rows = opened.splits.rows("train"), opened.splits.rows("validation")
     if config.workers_per_trial > 1:
         on_event("nothing is encoded once: trials of several workers are Ray Train runs")
-        shown = validation_rows[dataset.impressions[validation_rows] > 0]
+        shown = validation_rows[opened.dataset.impressions[validation_rows] > 0]
         train = DistributedTraining(
             config=config,
             train_rows=train_rows,
@@ -78,13 +74,13 @@ def prepare(
             folder=folder.path / "distributed",
         )
         return lambda _: train
-    for modality, reason in reasons_against(experiment.model, experiment.training).items():
+    for modality, reason in reasons_against(experiment.network, experiment.training).items():
         on_event(f"{modality} is not encoded once: {reason}")
     encode = partial(
         _prepared,
         folder,
         initial,
-        readable,
+        opened.readable,
         experiment.training,
         train_rows,
         validation_rows,
@@ -96,7 +92,7 @@ def prepare(
         shared = ray.remote(encode).options(num_gpus=1).remote()
         ray.wait([shared])
     else:
-        shared = ray.put(encode(progress=_Counted(len(dataset), on_event)))
+        shared = ray.put(encode(progress=_Counted(len(opened.dataset), on_event)))
     return partial(shared_training, experiment=experiment, shared=[shared])
 
 

@@ -12,7 +12,7 @@ class Scheduler:
     """ASHA (Li et al. 2020), with several brackets as Hyperband has them, or none.
 
     What it decides follows from the trials' numbers and values and the order in which they are
-    told; what it knows afterwards does not depend on the order, so that a journal can be replayed.
+    told; what it knows afterwards does not depend on the order, so that a log can be replayed.
     """
 
     def __init__(self, config: SweepConfig) -> None:

@@ -15,7 +15,6 @@ from torch import nn
 from ni_platform.data import storage
 from ni_platform.errors import TrainingError
 from ni_platform.experiment_config import ExperimentConfig
-from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.outputs import rates
 from ni_platform.training.events import EpochDone, Event
 from ni_platform.training.shared_stage import SharedStage
@@ -32,11 +31,12 @@ class TrialTraining:
     def __init__(
         self,
         experiment: ExperimentConfig,
+        objective: str,
         shared: SharedStage,
         device: str | torch.device = "cpu",
     ) -> None:
         """Hold what trials have in common; the experiment monitors the sweep's objective."""
-        self._experiment = experiment
+        self._experiment, self._objective = experiment, objective
         self._shared = shared
         self._device = torch.device(device)
 
@@ -48,11 +48,9 @@ class TrialTraining:
 
         """
         config = trial_config(self._experiment, overrides)
-        assert config.training.monitor is not None  # the sweep's objective  # noqa: S101
-        assert not isinstance(config.model, TabularConfig)  # noqa: S101
-        follow = BestEpoch(config.training.monitor, on_epoch)
+        follow = BestEpoch(self._objective, on_epoch)
         try:
-            stage = self._shared.stage(config.model, config.training, self._device)
+            stage = self._shared.stage(config.network, config.training, self._device)
             training = stage.start(workers=WorkerGroup(self._device), emit=follow)
             training.run()
             outputs = training.predict(training.data.validation_rows)
@@ -79,7 +77,7 @@ def shared_training(
     The reference stands in a list, so that it is not fetched before it is asked for.
     """
     device = "cuda" if config.gpus_per_trial else "cpu"
-    return TrialTraining(experiment, ray.get(shared[0]), device)
+    return TrialTraining(experiment, config.objective, ray.get(shared[0]), device)
 
 
 class BestEpoch:

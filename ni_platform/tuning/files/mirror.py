@@ -16,8 +16,8 @@ from pathlib import Path
 from ni_platform.data import storage
 from ni_platform.errors import in_words
 from ni_platform.tuning.definition import SweepFolder
-from ni_platform.tuning.files.journal import whole_bytes
 from ni_platform.tuning.files.lease import read_lease
+from ni_platform.tuning.files.log_file import whole_bytes
 from ni_platform.tuning.files.mirrored_folder import growing, segment, segments
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions
 
@@ -57,15 +57,14 @@ class Mirror:
         stamps = storage.object_stamps(self._place)
         self._sent = {path: _end(path, stamps) for path in growing(folder)}
         self._open = {path: _open_segment(path, stamps) for path in growing(folder)}
-        self._written: bytes | None = None
         self._all_sent = False
         self._finishing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mirror", daemon=True)
 
     @property
-    def journal_bytes(self) -> int:
-        """How much of the journal is in S3, and so survives this machine."""
-        return self._sent[self._folder.journal]
+    def log_bytes(self) -> int:
+        """How much of the log is in S3, and so survives this machine."""
+        return self._sent[self._folder.log]
 
     def start(self) -> None:
         """Begin to copy, in a thread."""
@@ -76,16 +75,6 @@ class Mirror:
         self._finishing.set()
         self._thread.join(seconds)
         return self._all_sent
-
-    def note_written(self) -> None:
-        """After `finish`: let S3 know what stands in MLflow."""
-        try:
-            self.push()
-        except Exception as error:  # noqa: BLE001  # the sweep is over, and nothing is lost
-            self._on_trouble(
-                f"{self._place} was not told what stands in MLflow, where a resumed sweep writes "
-                f"it again: {in_words(error)}"
-            )
 
     def push(self) -> None:
         """Copy what is new.
@@ -98,16 +87,11 @@ class Mirror:
         lease = read_lease(self._folder)
         if lease is not None and lease.owner != self._owner:
             raise TakenOverError(f"{lease.host} (process {lease.pid}) drives the sweep now")
-        folder = self._folder
-        # Seen first is what follows from the others: MLflow and the study from the journal, the
-        # end of a trial there from its predictions. Sent last is what was seen first.
-        written = folder.written.read_bytes() if folder.written.exists() else None
-        whole = {path: _whole(path) for path in (folder.study, folder.journal, folder.predictions)}
-        for path in (folder.predictions, folder.journal, folder.study):
+        # Of a trial that ended by the log, the predictions are there too: measured before them,
+        # the log is sent behind them.
+        whole = {path: _whole(path) for path in reversed(growing(self._folder))}
+        for path in growing(self._folder):
             self._push_growing(path, whole[path])
-        if written is not None and written != self._written:
-            storage.write_bytes(storage.join(self._place, folder.written.name), written)
-            self._written = written
 
     def _push_growing(self, path: Path, size: int) -> None:
         if size <= self._sent[path]:

@@ -16,7 +16,7 @@ from ni_platform.data import storage
 from ni_platform.errors import DatasetError
 from ni_platform.tuning.definition import SweepFolder
 
-_WHOLE_FILES = ("written.json", "promotion.json", "sweep.json")
+_WHOLE_FILES = ("promotion.json", "sweep.json")
 """Small files; the definition comes last, as a sweep exists from then on."""
 
 
@@ -36,11 +36,10 @@ def fetch(folder: SweepFolder) -> None:
     if folder.definition.name not in stamps:
         return
     with notes(folder) as known:
-        changed = [_fetch_growing(folder, path, stamps, known) for path in growing(folder)]
+        for path in reversed(growing(folder)):
+            _fetch_growing(folder, path, stamps, known)
         for name in _WHOLE_FILES:
-            # MLflow may have been told of less than this journal holds, never of more.
-            kept = name == folder.written.name and not any(changed)
-            if name in stamps and not (kept and folder.written.exists()):
+            if name in stamps:
                 download(folder, name, folder.path / name)
 
 
@@ -51,8 +50,8 @@ def send(folder: SweepFolder, path: Path) -> None:
 
 
 def growing(folder: SweepFolder) -> tuple[Path, ...]:
-    """Return the files that only grow."""
-    return folder.journal, folder.study, folder.predictions
+    """Return the files that only grow. Each follows from those before it."""
+    return folder.predictions, folder.log
 
 
 def segment(path: Path, start: int) -> str:
@@ -71,9 +70,8 @@ def segments(path: Path, stamps: Mapping[str, str]) -> list[tuple[int, int]]:
 
 def _fetch_growing(
     folder: SweepFolder, path: Path, stamps: Mapping[str, str], notes: dict[str, str]
-) -> bool:
-    """Make a growing file go on from what is in S3; whether that changed it."""
-    changed = False
+) -> None:
+    """Make a growing file go on from what is in S3."""
     path.touch()
     with path.open("r+b") as file:
         size, expected = path.stat().st_size, 0
@@ -94,9 +92,8 @@ def _fetch_growing(
                 file.seek(begin)
                 file.truncate()
                 file.write(content)
-                size, changed = begin + len(content), True
+                size = begin + len(content)
             notes[name] = stamps[name]
-    return changed
 
 
 def download(folder: SweepFolder, name: str, path: Path) -> None:

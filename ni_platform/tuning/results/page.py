@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from ni_platform.html_page import page, picture, table
-from ni_platform.tuning.files.journal import TrialRecord
-from ni_platform.tuning.results.parameters import as_level
+from ni_platform.html_page import Picture, Table, render
+from ni_platform.tuning.files.trial_log import TrialRecord
 from ni_platform.tuning.results.summary import SweepSummary
 
 BEST_TRIALS = 20
@@ -41,22 +40,28 @@ def report_page(
 
     `notes` are paragraphs about plots that there are not; `promotion` is `promotion.json`.
     """
-    sweep = summary.sweep
-    direction = "lower" if sweep.lower_is_better else "higher"
-    parts = [
-        f"<h1>Sweep {escape(sweep.name)}</h1>",
-        f'<p class="note">{escape(sweep.experiment.name)}, space {escape(sweep.space)}, data '
-        f"{escape(sweep.data)}. Objective: validation {escape(sweep.objective)}, {direction} is "
-        f"better. Report of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.</p>",
-        _figures(summary),
-        *([_promotion(promotion)] if promotion else []),
-        _best_trials(summary),
-        *(_plot(plot, folder) for plot in plots),
-        *(f'<p class="note">{escape(note)}</p>' for note in notes),
-        *([_failures(summary)] if summary.failures else []),
-        '<p class="note">All trials with parameters and metrics: trials.csv beside this page.</p>',
+    drawn = [
+        {
+            "heading": plot.heading,
+            "picture": Picture(
+                png=(folder / plot.file).read_bytes(), alt=plot.alt, caption=plot.caption
+            ),
+        }
+        for plot in plots
     ]
-    return page(f"Sweep {sweep.name}", parts)
+    failures = [[group.trials, group.first, group.reason] for group in summary.failures]
+    return render(
+        "sweep.html",
+        sweep=summary.sweep,
+        now=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        figures=_figures(summary),
+        promotion=promotion,
+        promised=Table.of(*promotion_rows(promotion), figure_text) if promotion else None,
+        best=Table.of(*best_rows(summary.best[:BEST_TRIALS]), figure_text),
+        plots=drawn,
+        notes=notes,
+        failures=Table.of(["trials", "first", "reason (of the first)"], failures, figure_text),
+    )
 
 
 def duration(seconds: float) -> str:
@@ -73,11 +78,13 @@ def figure_text(value: Any) -> str:
     """Return a cell of a table as text: four digits, thousands apart, a dash for what is not."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
-    if isinstance(value, bool | str):
-        return as_level(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return json.dumps(value)
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    return f"{value:.4g}" if isinstance(value, float) else as_level(value)
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
 
 
 def best_rows(trials: Sequence[TrialRecord]) -> tuple[list[str], list[list[Any]]]:
@@ -99,47 +106,17 @@ def best_rows(trials: Sequence[TrialRecord]) -> tuple[list[str], list[list[Any]]
     return heads, rows
 
 
-def _figures(summary: SweepSummary) -> str:
+def _figures(summary: SweepSummary) -> dict[str, str]:
     best = summary.best[0] if summary.best else None
-    cells = {
+    rate = summary.trials_per_hour
+    return {
         "trials": f"{len(summary.trials):,} of {summary.sweep.trials:,}",
         **{status: f"{count:,}" for status, count in summary.counts.items() if count},
         "time with trials": duration(summary.seconds),
-        "trials per hour": figure_text(summary.trials_per_hour)
-        if summary.trials_per_hour < 1000
-        else f"{summary.trials_per_hour:,.0f}",
+        "trials per hour": figure_text(rate) if rate < 1000 else f"{rate:,.0f}",
         "best objective": "–" if best is None else figure_text(best.value),
         "best trial": "–" if best is None else str(best.number),
     }
-    items = (
-        f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in cells.items()
-    )
-    return f"<dl>{''.join(items)}</dl>"
-
-
-def _best_trials(summary: SweepSummary) -> str:
-    if not summary.best:
-        return "<h2>Best trials</h2><p>No trial ended with a result.</p>"
-    heads, rows = best_rows(summary.best[:BEST_TRIALS])
-    return "<h2>Best trials</h2>" + _table(heads, rows)
-
-
-def _failures(summary: SweepSummary) -> str:
-    rows = [[group.trials, group.first, group.reason] for group in summary.failures]
-    return "<h2>Failed trials</h2>" + _table(["trials", "first", "reason (of the first)"], rows)
-
-
-def _promotion(content: Mapping[str, Any]) -> str:
-    heads, rows = promotion_rows(content)
-    gates = content["promotion"]
-    state = "is champion" if gates["promoted"] else "was not made champion"
-    return (
-        "<h2>Promoted winner</h2>"
-        f"<p>Trial {content['trial']} (rank {content['rank']} of {content['trials']:,}) was "
-        "trained again on the train and validation parts and judged once on the test part: run "
-        f"{escape(content['run_id'])}. Version {escape(str(gates['version']))} of "
-        f"{escape(gates['model'])} {state}.</p>" + _table(heads, rows)
-    )
 
 
 def promotion_rows(content: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
@@ -171,12 +148,3 @@ def promotion_rows(content: Mapping[str, Any]) -> tuple[list[str], list[list[Any
 def _interval(estimate: Mapping[str, float]) -> str:
     low, high = estimate["low"], estimate["high"]
     return "–" if not math.isfinite(low) else f"{low:.4g} to {high:.4g}"
-
-
-def _plot(plot: Plot, folder: Path) -> str:
-    drawn = picture((folder / plot.file).read_bytes(), plot.alt, plot.caption)
-    return f"<h2>{escape(plot.heading)}</h2>\n{drawn}"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    return table(heads, rows, figure_text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from ni_platform.experiment import OnEvent
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tuning.files.journal import read_trials
+from ni_platform.tuning.files.trial_log import read_study, read_trials
 from ni_platform.tuning.results import plots
 from ni_platform.tuning.results.finding import find_sweep
 from ni_platform.tuning.results.page import Plot, report_page
-from ni_platform.tuning.results.parallel_plot import MAX_AXES, parallel_figure
-from ni_platform.tuning.results.parameters import (
-    EVALUATOR,
-    FEWEST_TRIALS,
-    MOST_TRIALS,
-    ParameterAxis,
-    importances,
-    parameter_axes,
-)
-from ni_platform.tuning.results.promotion import FILE_NAME as PROMOTION_FILE
 from ni_platform.tuning.results.summary import SweepSummary, summarize, trial_table
+from ni_platform.tuning.results.winner_promotion import FILE_NAME as PROMOTION_FILE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from optuna.study import Study
 
 ARTIFACTS = "report"
 PAGE = "index.html"
@@ -62,7 +55,7 @@ def report_sweep(
     output: str | Path | None = None,
     on_event: OnEvent = lambda event: None,
 ) -> SweepReport:
-    """Write the report of a sweep, running or over, from its journal.
+    """Write the report of a sweep, running or over, from its log.
 
     It is kept in the folder `report` of the sweep, logged to the sweep's run as `report/`, and
     copied to `output` if that is given. An earlier report is replaced.
@@ -74,15 +67,15 @@ def report_sweep(
     """
     sweep_folder = find_sweep(name, storage)
     sweep, run_id = sweep_folder.read()
-    on_event("reading the journal")
-    summary = summarize(sweep, read_trials(sweep_folder.journal))
+    on_event("reading the log")
+    study = read_study(sweep_folder.log)
+    summary = summarize(sweep, read_trials(sweep_folder.log))
     folder = sweep_folder.path / ARTIFACTS
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     on_event("drawing the plots")
-    axes = parameter_axes(summary.best)
-    found = importances(summary.best, axes, lower_is_better=sweep.lower_is_better)
-    drawn, notes = _draw(summary, axes, found, folder)
+    found = None if study is None else plots.importances(study)
+    drawn, notes = ([], []) if study is None else _draw(summary, study, found, folder)
     trial_table(summary).to_csv(folder / TABLE, index=False)
     promoted = sweep_folder.path / PROMOTION_FILE
     promotion = json.loads(promoted.read_text(encoding="utf-8")) if promoted.exists() else None
@@ -97,85 +90,83 @@ def report_sweep(
 
 
 def _draw(
-    summary: SweepSummary,
-    axes: list[ParameterAxis],
-    found: dict[str, float] | None,
-    folder: Path,
+    summary: SweepSummary, study: Study, shares: dict[str, float] | None, folder: Path
 ) -> tuple[list[Plot], list[str]]:
     """Save the plots that there are values for, and say in words which there are not."""
     drawn: list[Plot] = []
-    notes: list[str] = []
+    complete = [t for t in summary.best if t.status == "complete" and math.isfinite(t.value or 0)]
+    if not complete:
+        return drawn, ["There are plots as soon as a trial is complete."]
+    better = "lower" if summary.sweep.lower_is_better else "higher"
+    objective = f"validation {summary.sweep.objective.replace('_', ' ')}, {better} is better"
 
     def add(figure: Figure, plot: Plot) -> None:
-        figure.savefig(folder / plot.file, dpi=130)
+        figure.savefig(folder / plot.file, dpi=130, bbox_inches="tight")
         drawn.append(plot)
 
-    if summary.trials:
-        add(plots.history_figure(summary), _history(summary))
-    if not summary.best:
-        return drawn, notes
-    if any(trial.epochs for trial in summary.best):
-        add(plots.curves_figure(summary), _CURVES)
-    if not axes:
+    add(plots.history_figure(study, objective), _history(complete[0].number, len(complete)))
+    add(plots.curves_figure(study, [t.number for t in complete], objective), _CURVES)
+    if not any(trial.parameters for trial in complete):
         return drawn, ["The trials have no sampled parameters."]
-    if found is None:
+    notes = []
+    if shares is None:
         notes.append(
-            f"Parameter importances are estimated from {FEWEST_TRIALS} completed trials on; there "
-            f"are {summary.counts['complete']}."
+            "Parameter importances are estimated from "
+            f"{plots.FEWEST_FOR_IMPORTANCES} completed trials on; there are {len(complete)}."
         )
     else:
-        add(plots.importances_figure(found), _importances(summary, found))
-        axes = sorted(axes, key=lambda axis: -found.get(axis.name, 0.0))
-    add(parallel_figure(summary, axes), _parallel(len(axes)))
-    add(plots.slices_figure(summary, axes[: plots.MAX_PANELS]), _SLICES)
+        add(plots.importances_figure(study), _importances(shares, len(complete)))
+    add(plots.parallel_figure(study, shares or {}, objective), _PARALLEL)
+    add(plots.slices_figure(study, shares or {}, objective), _SLICES)
     return drawn, notes
 
 
-def _history(summary: SweepSummary) -> Plot:
-    best = summary.best[0] if summary.best else None
-    ending = "no trial has one." if best is None else f"the best is that of trial {best.number}."
+_MANY = (
+    f"Of more than 20 completed trials without the worst twentieth; at most {plots.MAX_TRIALS:,} "
+    f"trials, drawn at random, and the {plots.MAX_PARAMETERS} most important parameters."
+)
+
+
+def _history(best: int, complete: int) -> Plot:
     return Plot(
         file="history.png",
         heading="Optimization history",
-        alt=f"Objective of {len(summary.trials)} trials by their number, and the best so far; "
-        f"{ending}",
-        caption="A point per trial; the line is the best value up to that trial.",
+        alt=f"Objective of {complete} completed trials by their number, and the best so far; the "
+        f"best is that of trial {best}.",
+        caption="A point per completed trial; the line is the best value up to that trial. Of more "
+        "than 20 trials, the worst twentieth may lie out of sight.",
     )
 
 
-def _importances(summary: SweepSummary, found: dict[str, float]) -> Plot:
-    most = ", ".join(f"{name} {share:.0%}" for name, share in list(found.items())[:3])
-    sampled = min(summary.counts["complete"], MOST_TRIALS)
+def _importances(shares: dict[str, float], complete: int) -> Plot:
+    most = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:3])
+    sampled = min(complete, plots.MOST_FOR_IMPORTANCES)
     return Plot(
         file="importances.png",
         heading="Parameter importances",
         alt=f"Bars of importance by parameter; the largest: {most}.",
-        caption=f"{EVALUATOR}, on {sampled:,} trials. It says what mattered in the range that was "
-        "searched.",
-    )
-
-
-def _parallel(axes: int) -> Plot:
-    left_out = f" The {MAX_AXES} first of {axes} parameters." if axes > MAX_AXES else ""
-    return Plot(
-        file="parallel.png",
-        heading="Parallel coordinates",
-        alt="A line per trial through its parameters to its objective; the best are coloured.",
-        caption="The ten best trials in colour, the darkest first; others grey. Numbers that were "
-        "drawn by order of magnitude are on a log scale; a trial without a parameter passes below "
-        f"its axis.{left_out}",
+        caption=f"{plots.EVALUATOR}, on {sampled:,} trials. It says what mattered in the range "
+        "that was searched.",
     )
 
 
 _CURVES = Plot(
     file="curves.png",
     heading="Learning curves",
-    alt="Objective after each epoch: the best trials over the spread of all.",
-    caption="The spread at an epoch is that of the trials that got so far.",
+    alt="Objective after each epoch, at the best epoch so far, of the best completed trials.",
+    caption=f"The best completed trials, at most {plots.MAX_CURVES}; the objective is that of the "
+    "best epoch so far.",
+)
+_PARALLEL = Plot(
+    file="parallel.png",
+    heading="Parallel coordinates",
+    alt="A line per completed trial through its objective and its parameters; the better, the "
+    "darker.",
+    caption=f"The better a trial, the darker its line. {_MANY}",
 )
 _SLICES = Plot(
     file="slices.png",
     heading="Objective by parameter",
-    alt="Objective against each parameter, a panel each; the ten best trials are marked.",
-    caption="Blue: complete, grey: stopped by the scheduler, orange: the ten best trials.",
+    alt="Objective of completed trials against each parameter, a panel each.",
+    caption=f"The later a trial, the darker its point. {_MANY}",
 )

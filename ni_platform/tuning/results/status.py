@@ -18,9 +18,9 @@ from ni_platform.tuning.cluster.submission import (
     list_submissions,
 )
 from ni_platform.tuning.definition import SweepConfig, SweepFolder, list_sweeps
-from ni_platform.tuning.files.journal import ranked, read_trials
 from ni_platform.tuning.files.lease import driven_elsewhere
 from ni_platform.tuning.files.locks import is_running
+from ni_platform.tuning.files.trial_log import ranked, read_trials
 from ni_platform.tuning.results.finding import find_sweep
 
 ENDED = ("complete", "pruned", "failed")
@@ -96,7 +96,7 @@ def sweep_status(name: str, storage: str | Path | None = None) -> SweepStatus:
 
 def _local(folder: SweepFolder) -> SweepStatus:
     config, run_id = folder.read()
-    trials = read_trials(folder.journal)
+    trials = read_trials(folder.log)
     counts = {status: sum(trial.status == status for trial in trials.values()) for status in ENDED}
     best = ranked(trials, config.lower_is_better)
     last = max((trial.ended or trial.started for trial in trials.values()), default=None)

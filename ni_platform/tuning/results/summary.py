@@ -1,4 +1,4 @@
-"""What a sweep's journal comes to: counts, time, and trials as a table."""
+"""What a sweep's log comes to: counts, time, and trials as a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.tuning.definition import SweepConfig
-from ni_platform.tuning.files.journal import TrialRecord, ranked
+from ni_platform.tuning.files.trial_log import TrialRecord, ranked
 
 PARAMETER = "parameter."
 METRIC = "metric."
@@ -35,7 +35,7 @@ class FailureGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSummary:
-    """A sweep as its journal tells it."""
+    """A sweep as its log tells it."""
 
     sweep: SweepConfig
     trials: Mapping[int, TrialRecord]

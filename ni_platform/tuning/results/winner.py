@@ -17,7 +17,7 @@ from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.worker import StageResult
 from ni_platform.tuning.definition import SweepConfig, SweepFolder
-from ni_platform.tuning.files.journal import TrialRecord, ranked, read_trials
+from ni_platform.tuning.files.trial_log import TrialRecord, ranked, read_trials
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
 from ni_platform.tuning.search.spaces import trial_config
 
@@ -51,7 +51,7 @@ class Winner:
 
         """
         sweep, run_id = folder.read()
-        trials = read_trials(folder.journal)
+        trials = read_trials(folder.log)
         order = ranked(trials, sweep.lower_is_better)
         if not order:
             raise ConfigError(

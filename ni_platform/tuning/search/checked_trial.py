@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.distributions import (
@@ -13,13 +13,13 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import Trial
 
 from ni_platform.definitions import shown
 from ni_platform.errors import ConfigError
 
-NUMBER = "trial"
-"""The user attribute that holds a trial's own number: the study's file counts ends."""
+_OURS = "ni."
+"""How names of user attributes begin that the sweep itself sets."""
 
 
 class CheckedTrial:
@@ -32,16 +32,10 @@ class CheckedTrial:
     Args:
         trial: Draws the values.
         known: Distributions that parameters had in earlier trials; this one's are added.
-        repeated: The values of a trial that is suggested again, which `trial` was enqueued with.
     """
 
-    def __init__(
-        self,
-        trial: Trial,
-        known: dict[str, BaseDistribution],
-        repeated: Mapping[str, Any] | None = None,
-    ) -> None:
-        self._trial, self._known, self._repeated = trial, known, repeated
+    def __init__(self, trial: Trial, known: dict[str, BaseDistribution]) -> None:
+        self._trial, self._known = trial, known
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
@@ -94,10 +88,10 @@ class CheckedTrial:
 
     def set_user_attr(self, key: str, value: Any) -> None:
         """Note something; it becomes a user attribute of the trial in the study."""
-        if not isinstance(key, str) or key == NUMBER or not is_kept(value):
+        if not isinstance(key, str) or key.startswith(_OURS) or not is_kept(value):
             raise ConfigError(
-                f"a note has a text other than {NUMBER!r} for a name, and a value that JSON gives "
-                f"back as it was, but got {shown(key)} = {shown(value)}; change it"
+                f"a note has a name that is a text and does not begin with {_OURS!r}, and a value "
+                f"that JSON gives back as it was, but got {shown(key)} = {shown(value)}; change it"
             )
         self._trial.set_user_attr(key, value)
 
@@ -132,35 +126,16 @@ class CheckedTrial:
                 f"trials of a search, but {name!r} was {before} and is now {distribution}; where "
                 "it depends on another parameter, put that one's value into the name"
             )
-        repeated = self._repeated
-        if repeated is not None and not (name in repeated and _holds(distribution, repeated[name])):
-            raise ConfigError(
-                f"Trial {self._trial.number} can only be repeated in the space that it came from, "
-                f"but its {name!r} is {repeated.get(name)!r} where the space has {distribution}. "
-                "Take back the change of the space, or begin a search under another name."
-            )
 
 
 def is_kept(value: Any) -> bool:
-    """Whether JSON, in which journal and study are written, gives a value back as it was."""
+    """Whether JSON, in which a log is written, gives a value back as it was."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         text.encode()
         return bool(json.loads(text) == value)
     except (TypeError, ValueError, RecursionError):
         return False
-
-
-def _holds(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a distribution contains a value, with its type."""
-    try:
-        create_trial(
-            state=TrialState.RUNNING, params={"x": value}, distributions={"x": distribution}
-        )
-        same = distribution.to_external_repr(distribution.to_internal_repr(value))
-    except (ValueError, TypeError):
-        return False
-    return bool(same == value)
 
 
 def _finite(**numbers: Any) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def load_space(name: str) -> Space:
     """Return the space `FILE.FUNCTION`.
 
     Called with a trial, it raises a ConfigError with the file and line of whatever goes wrong in
-    it, and for values and names that journal and MLflow do not keep as they are.
+    it, and for values and names that log and MLflow do not keep as they are.
 
     Raises:
         ConfigError: There is no such space; names the nearest.
@@ -135,18 +135,16 @@ def draw(space: Space, trials: int, seed: int = 0) -> list[tuple[dict[str, Any],
 
     """
     # Optuna takes a second to import.
-    from optuna.samplers import RandomSampler
+    import optuna
 
-    from ni_platform.tuning.search.suggestions import new_study, suggest
+    from ni_platform.tuning.search.quiet import quiet
+    from ni_platform.tuning.search.suggestions import Search
 
-    study = new_study(RandomSampler(seed=seed))
-    known: dict[str, Any] = {}
-    drawn = []
-    for _ in range(trials):
-        trial = study.ask()
-        overrides = suggest(space, trial, known)
-        drawn.append((trial.params, overrides))
-    return drawn
+    with quiet():
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    search = Search(space, study)
+    suggestions = [search.ask() for _ in range(trials)]
+    return [(suggestion.parameters, suggestion.overrides) for suggestion in suggestions]
 
 
 def check_space(name: str, base: ExperimentConfig) -> None:

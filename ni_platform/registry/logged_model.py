@@ -13,7 +13,6 @@ from pathlib import Path
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -24,9 +23,10 @@ import ni_platform
 from ni_platform.data.storage import read_bytes
 from ni_platform.data.vectors import is_missing
 from ni_platform.errors import NiError, TrackingError
-from ni_platform.tracking.model_source import SCORER_ARTIFACT
-from ni_platform.tracking.served_pictures import PICTURES
-from ni_platform.tracking.store import store_errors
+from ni_platform.registry.model_source import SCORER_ARTIFACT
+from ni_platform.registry.served_pictures import PICTURES
+from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store_errors import store_errors
 
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt"}
 _PINNED = (
@@ -46,19 +46,14 @@ _EXAMPLE_ROWS = 3
 _EXAMPLE_PICTURE_BYTES = 1_000_000
 
 
-def log_scorer(
-    client: MlflowClient,
-    *,
-    run_id: str,
-    experiment_id: str,
-    folder: Path,
-    input_example: pd.DataFrame,
-    pictures: str | None,
+def log_model(
+    record: RunRecord, folder: Path, input_example: pd.DataFrame, *, pictures: str | None = None
 ) -> str:
     """Log the Scorer saved in `folder` as the model of a run; return its `models:/m-...` URI.
 
-    `pictures` is where those of its dataset are, which a notebook that loads it may read.
-    The model is READY only once all its files are stored; a failure marks it FAILED.
+    `input_example` holds a few rows of its input columns; `pictures` is where those of its dataset
+    are, which a notebook that loads it may read. The model is READY only once all its files are
+    stored; a failure marks it FAILED.
 
     Raises:
         TrackingError: The folder holds pickled files or no Scorer, the example lacks a column, or
@@ -67,9 +62,13 @@ def log_scorer(
     schema = _input_columns(folder)
     _refuse_pickles(folder)
     example = _self_contained(_example(input_example, schema), schema)
+    client, run_id = record.client, record.run_id
     with store_errors("log the model"):
         logged = client.create_logged_model(
-            experiment_id, name="model", source_run_id=run_id, model_type="success-rate regressor"
+            record.experiment_id,
+            name="model",
+            source_run_id=run_id,
+            model_type="success-rate regressor",
         )
         model_id = logged.model_id
         try:
@@ -89,7 +88,9 @@ def log_scorer(
             with suppress(MlflowException, OSError):  # the first error is what the user must see
                 client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
             raise
-    return f"models:/{model_id}"
+    model_uri = f"models:/{model_id}"
+    record.set_tags({"ni.model_uri": model_uri})
+    return model_uri
 
 
 def _save(

@@ -14,9 +14,9 @@ from ni_platform.data.splits import TEST_PARTS
 from ni_platform.errors import DatasetError, NiError, TrackingError
 from ni_platform.metrics.evaluation import evaluate, paired_difference
 from ni_platform.models.regressor import load_regressor
-from ni_platform.tracking.model_source import resolve_model
-from ni_platform.tracking.registry import Version
-from ni_platform.tracking.run_evaluation import RunEvaluation
+from ni_platform.registry.model_source import resolve_model
+from ni_platform.registry.run_evaluation import RunEvaluation
+from ni_platform.registry.versions import Version
 from ni_platform.tracking.run_queries import RunSummary, read_json_artifact
 
 Figure = float | int | str | None

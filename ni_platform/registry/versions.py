@@ -15,7 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from ni_platform.claims import claimed
 from ni_platform.errors import TrackingError
-from ni_platform.tracking.store import state_folder, store_errors
+from ni_platform.tracking.state import state_folder
+from ni_platform.tracking.store_errors import store_errors
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -76,7 +77,7 @@ def ensure_version(client: MlflowClient, model_name: str, run_id: str, model_uri
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        for known in versions(client, model_name):
+        for known in list_versions(client, model_name):
             if known.source == model_uri:
                 return known
         return _version(
@@ -90,7 +91,7 @@ def ensure_version(client: MlflowClient, model_name: str, run_id: str, model_uri
         )
 
 
-def versions(client: MlflowClient, model_name: str) -> list[Version]:
+def list_versions(client: MlflowClient, model_name: str) -> list[Version]:
     """Return all versions of the model."""
     found: list[Version] = []
     token = None

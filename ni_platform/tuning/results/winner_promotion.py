@@ -13,7 +13,8 @@ from ni_platform.errors import ConfigError
 from ni_platform.experiment import OnEvent, Workers, train
 from ni_platform.metrics.best_of import LOWER_IS_BETTER, BestOfMany
 from ni_platform.metrics.intervals import Estimate
-from ni_platform.tracking.promotion import PromotionReport, promote
+from ni_platform.opened_experiment import open_experiment
+from ni_platform.registry.promotion import PromotionReport, promote
 from ni_platform.tracking.run_claim import interrupted_run
 from ni_platform.tracking.run_queries import RunSummary, find_runs, read_run
 from ni_platform.tracking.run_record import RunRecord
@@ -139,8 +140,7 @@ def _promote(
     else:
         on_event(f"training trial {winner.trial.number} again, with the validation part")
         run_id = train(
-            winner.retrained(),
-            winner.sweep.data,
+            open_experiment(winner.retrained(), dataset),
             workers=workers,
             name=f"{winner.sweep.name}, winner {winner.trial.number}",
             parent=winner.run_id,

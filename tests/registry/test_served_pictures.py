@@ -15,8 +15,9 @@ import pytest
 from ni_platform.data import storage
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, ImageError
+from ni_platform.registry.logged_model import log_model
+from ni_platform.registry.served_pictures import VARIABLE, ServedPictures
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.served_pictures import VARIABLE, ServedPictures
 
 JPEG = b"\xff\xd8\xff" + b"x" * 100
 
@@ -130,7 +131,7 @@ def test_a_loaded_model_reads_what_its_process_named(
 ) -> None:
     """Paths and URIs below the roots, and those of its dataset, give the rates of the bytes."""
     with RunRecord.start("planted") as run:
-        uri = run.log_model(scorer_folder, dataset.inputs([0, 1]), pictures=dataset.images_root)
+        uri = log_model(run, scorer_folder, dataset.inputs([0, 1]), pictures=dataset.images_root)
     boto3.client("s3").create_bucket(Bucket="served")
     frame = dataset.inputs([5, 6])
     data = [Path(path).read_bytes() for path in frame["image"]]

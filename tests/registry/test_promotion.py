@@ -16,7 +16,7 @@ import pytest
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import PromotionRefusedError, TrackingError
 from ni_platform.models.scorer import Scorer
-from ni_platform.tracking.promotion import PromotionReport, promote, rollback
+from ni_platform.registry.promotion import PromotionReport, promote, rollback
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 

@@ -17,7 +17,9 @@ from mlflow.models import Model
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.run_queries import get_run, logged_model_uri
-from ni_platform.tracking.store import connect, state_folder, store_errors
+from ni_platform.tracking.state import state_folder
+from ni_platform.tracking.store import connect
+from ni_platform.tracking.store_errors import store_errors
 
 SCORER_ARTIFACT = "scorer"
 """Name of the folder, inside a logged model, that `load_regressor` reads."""

@@ -18,7 +18,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from ni_platform.errors import NiError
 from ni_platform.models.regressor import load_regressor
-from ni_platform.tracking.served_pictures import PICTURES, ServedPictures
+from ni_platform.registry.served_pictures import PICTURES, ServedPictures
 
 _SERVER = "mlflow.pyfunc.scoring_server.app"
 """The module that MLflow's server of a model runs, and nothing else."""

@@ -21,10 +21,11 @@ from ni_platform.errors import TrackingError
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
-from ni_platform.tracking.model_source import resolve_model, run_of_model
+from ni_platform.registry.logged_model import log_model
+from ni_platform.registry.model_source import resolve_model, run_of_model
+from ni_platform.registry.served_pictures import VARIABLE
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.served_pictures import VARIABLE
 from ni_platform.tracking.store import connect
 
 
@@ -32,8 +33,8 @@ from ni_platform.tracking.store import connect
 def logged(dataset: Dataset, scorer_folder: Path) -> tuple[str, str]:
     """Run id and model URI of a run that logged the tiny regressor."""
     with RunRecord.start("planted") as run:
-        uri = run.log_model(
-            scorer_folder, dataset.inputs([0, 1, 2, 3]), pictures=dataset.images_root
+        uri = log_model(
+            run, scorer_folder, dataset.inputs([0, 1, 2, 3]), pictures=dataset.images_root
         )
     return run.run_id, uri
 
@@ -90,7 +91,7 @@ def test_vectors_in_the_example(dataset: Dataset, tmp_path: Path) -> None:
     scorer = build_scorer(config, dataset, range(9), seed=0)
     scorer.save(tmp_path / "scorer")
     with RunRecord.start("planted") as run:
-        uri = run.log_model(tmp_path / "scorer", dataset.inputs())
+        uri = log_model(run, tmp_path / "scorer", dataset.inputs())
     model = mlflow.pyfunc.load_model(uri)
     assert [column.name for column in model.metadata.get_input_schema()][-1] == "embedding"
     example = model.input_example
@@ -234,7 +235,7 @@ def test_pickles_are_refused(dataset: Dataset, scorer_folder: Path, tmp_path: Pa
         pytest.raises(TrackingError, match=r"optimizer\.pt"),
         RunRecord.start("planted") as run,
     ):
-        run.log_model(folder, dataset.inputs([0]))
+        log_model(run, folder, dataset.inputs([0]))
     assert read_run(run.run_id).model_uri is None
 
 
@@ -246,7 +247,7 @@ def test_model_that_cannot_be_stored_is_not_ready(
     (state / "artifacts" / "planted").mkdir(parents=True)
     (state / "artifacts" / "planted" / "models").write_text("in the way of the folder")
     with pytest.raises(TrackingError, match="log the model"), run:
-        run.log_model(scorer_folder, dataset.inputs([0]))
+        log_model(run, scorer_folder, dataset.inputs([0]))
     client = connect()
     (model,) = client.search_logged_models([run.experiment_id])
     assert str(model.status) in ("FAILED", "LoggedModelStatus.FAILED")

@@ -17,17 +17,18 @@ from typing import Any
 from mlflow import MlflowClient
 
 from ni_platform.errors import PromotionRefusedError, TrackingError, clause
-from ni_platform.tracking import registry
-from ni_platform.tracking.gates import (
+from ni_platform.registry import versions
+from ni_platform.registry.gates import (
     Gate,
     better_than_champion,
     data_checks_passed,
     evaluated_on_unseen_test,
 )
-from ni_platform.tracking.model_source import model_uri_of
-from ni_platform.tracking.run_evaluation import RunEvaluation
+from ni_platform.registry.model_source import model_uri_of
+from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_queries import RunSummary, read_run
-from ni_platform.tracking.store import connect, store_errors, utc_now
+from ni_platform.tracking.store import connect, utc_now
+from ni_platform.tracking.store_errors import store_errors
 
 _RACES = 5
 
@@ -122,16 +123,16 @@ def promote(
             " Resume it or train again."
         )
     model_uri = model_uri_of(run_id)
-    with registry.locked(client, model_name, on_wait):
-        version = registry.ensure_version(client, model_name, run_id, model_uri)
+    with versions.locked(client, model_name, on_wait):
+        version = versions.ensure_version(client, model_name, run_id, model_uri)
         for _ in range(_RACES):
-            champion = registry.champion(client, model_name)
+            champion = versions.champion(client, model_name)
             gates = _judge(run, champion)
             report = _report(run, version, champion, gates, force)
             if report.already_champion:
                 return report
             # Another machine, which the lock does not hold, may have promoted meanwhile.
-            if _same(champion, registry.champion(client, model_name)):
+            if _same(champion, versions.champion(client, model_name)):
                 _write(client, report)
                 return report
     raise TrackingError(
@@ -152,16 +153,16 @@ def rollback(
         TrackingError: The model has no champion, or none before the present one.
     """
     client = connect()
-    with registry.locked(client, model_name, on_wait):
-        present = registry.champion(client, model_name)
+    with versions.locked(client, model_name, on_wait):
+        present = versions.champion(client, model_name)
         if present is None:
             raise TrackingError(
                 f"There is no champion of '{model_name}' to roll back. `ni promote RUN_ID --model"
                 f" {model_name}` makes one; `ni ui` lists the registered models."
             )
         with store_errors(f"roll {model_name} back"):
-            existing = {version.version for version in registry.versions(client, model_name)}
-            past = registry.history(client, model_name)
+            existing = {version.version for version in versions.list_versions(client, model_name)}
+            past = versions.history(client, model_name)
             while past and (past[-1] == present.version or past[-1] not in existing):
                 past.pop()
             if not past:
@@ -170,10 +171,10 @@ def rollback(
                     " none to go back to. Promote another run in its place."
                 )
             target = past[-1]
-            client.set_registered_model_alias(model_name, registry.CHAMPION, target)
-            registry.write_history(client, model_name, past)
+            client.set_registered_model_alias(model_name, versions.CHAMPION, target)
+            versions.write_history(client, model_name, past)
         now = utc_now()
-        registry.tag_version(
+        versions.tag_version(
             client,
             model_name,
             present.version,
@@ -184,7 +185,7 @@ def rollback(
                 "ni.replaced_person": _person(),
             },
         )
-        registry.tag_version(
+        versions.tag_version(
             client,
             model_name,
             target,
@@ -199,7 +200,7 @@ def rollback(
     return RollbackReport(model_name=model_name, version=target, replaced=present.version)
 
 
-def _judge(run: RunSummary, champion: registry.Version | None) -> tuple[Gate, ...]:
+def _judge(run: RunSummary, champion: versions.Version | None) -> tuple[Gate, ...]:
     checks = data_checks_passed(run)
     try:
         evaluation = RunEvaluation.load(run.run_id)
@@ -223,8 +224,8 @@ def _judge(run: RunSummary, champion: registry.Version | None) -> tuple[Gate, ..
 
 def _report(
     run: RunSummary,
-    version: registry.Version,
-    champion: registry.Version | None,
+    version: versions.Version,
+    champion: versions.Version | None,
     gates: tuple[Gate, ...],
     force: str | None,
 ) -> PromotionReport:
@@ -268,13 +269,13 @@ def _write(client: MlflowClient, report: PromotionReport) -> None:
             "ni.replaced_at": None,
             "ni.replaced_person": None,
         }
-    registry.tag_version(client, name, version, tags)
-    registry.make_challenger(client, name, version)
+    versions.tag_version(client, name, version, tags)
+    versions.make_challenger(client, name, version)
     if not report.promoted:
         return
-    registry.make_champion(client, name, version)
+    versions.make_champion(client, name, version)
     if report.previous_champion is not None:
-        registry.tag_version(
+        versions.tag_version(
             client,
             name,
             report.previous_champion,
@@ -282,7 +283,7 @@ def _write(client: MlflowClient, report: PromotionReport) -> None:
         )
 
 
-def _same(one: registry.Version | None, other: registry.Version | None) -> bool:
+def _same(one: versions.Version | None, other: versions.Version | None) -> bool:
     return (one and one.version) == (other and other.version)
 
 

@@ -1,0 +1,94 @@
+"""A file that only grows, in which Optuna's journal storage keeps a study."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optuna.storages.journal import BaseJournalBackend
+
+from ni_platform.errors import ConfigError
+
+
+class LogFile(BaseJournalBackend):
+    """One JSON object a line, in the format of Optuna's `JournalFileBackend`, which reads it too.
+
+    One process appends, any number read. Optuna's own backend waits for the disk with every line,
+    remembers where each line begins, and goes on behind a line that a crash cut off, after which
+    nobody can read the file.
+
+    A line is in the operating system's hands when `append_logs` returns, so a process that is
+    killed loses nothing; it is on disk after `sync`. A last line that was cut off is never read,
+    and removed when the file is opened for writing.
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False) -> None:
+        """Open the file; without it there is nothing to read, and for writing it is made."""
+        self._path = path
+        self._lines_read, self._bytes_read = 0, 0
+        if writable:
+            self._file = path.open("ab")
+            self._file.truncate(whole_bytes(path))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write lines down."""
+        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        self._file.write(text.encode())
+        self._file.flush()
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """Yield each whole line from this number on.
+
+        Raises:
+            ConfigError: A line is no JSON.
+        """
+        if not self._path.exists():
+            return
+        if log_number_from != self._lines_read:
+            self._lines_read, self._bytes_read = 0, 0
+        with self._path.open("rb") as file:
+            file.seek(self._bytes_read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self._lines_read += 1
+                self._bytes_read += len(line)
+                if self._lines_read > log_number_from:
+                    yield self._parsed(line)
+
+    def _parsed(self, line: bytes) -> dict[str, Any]:
+        try:
+            log: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(
+                f"each line of a sweep's log is a JSON object, but line {self._lines_read} of "
+                f"{self._path} is {line[:40]!r}; restore the file from a copy, or start the sweep "
+                "again under another name"
+            ) from error
+        return log
+
+    def sync(self) -> None:
+        """Let what was appended survive a loss of power."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Sync and close the file, once it was opened for writing."""
+        self.sync()
+        self._file.close()
+
+
+def whole_bytes(path: Path) -> int:
+    """Return the bytes of a file up to and including its last line break."""
+    with path.open("rb") as file:
+        position = file.seek(0, os.SEEK_END)
+        while position:
+            start = max(0, position - 65536)
+            file.seek(start)
+            found = file.read(position - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            position = start
+    return 0
