@@ -20,7 +20,7 @@ from ni_platform.models.losses import LossConfig
 from ni_platform.models.m2fn.network import M2FNConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.opened_experiment import fitted_to
-from ni_platform.tables.definition import Column, PaperTable, Row
+from ni_platform.tables.paper_table import Column, PaperTable, Row
 
 MEANS = (
     Column(title="SPRC", metric="test/spearman"),

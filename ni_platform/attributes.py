@@ -28,6 +28,7 @@ from ni_platform.data.manifest import nearest
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.models.encoders.text import TextEncoderConfig
 from ni_platform.models.encoders.text_embedding import TextEmbedding
+from ni_platform.narrowing import given
 
 OCR, DOMINANT_COLOUR = "ocr", "dominant_colour"
 """Names of columns; an embedding's is that of its text with `_embedding` behind."""
@@ -142,8 +143,7 @@ def _check(dataset: Dataset, config: AttributesConfig) -> None:
 
 
 def _picture_names(dataset: Dataset) -> pd.Series:
-    assert dataset.image_uri is not None  # checked before anything starts  # noqa: S101
-    return dataset.image_uri
+    return given(dataset.image_uri)  # checked before anything starts
 
 
 def _texts(dataset: Dataset, source: str, columns: list[DerivedColumn]) -> pd.Series:

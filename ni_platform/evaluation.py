@@ -40,27 +40,6 @@ SLICES: Mapping[str, tuple[str, ...]] = {
 }
 """The slices that a run reports, and the parts of the split that make up each."""
 
-HEADLINE = {
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "r2": "R²",
-    "spearman": "Spearman",
-    "pearson": "Pearson",
-    "spearman_std": "Spearman, deviations",
-    "pearson_std": "Pearson, deviations",
-    "pairwise_accuracy": "pairwise, all pairs",
-    "pairwise_accuracy_within_tests": "pairwise, within tests",
-    "noise_ceiling_within_tests": "  its noise ceiling",
-    "pairwise_accuracy_significant": "pairwise, significant",
-    "noise_ceiling_significant": "  its noise ceiling",
-    "pairwise_accuracy_within_tests_distinct": "within tests, inputs differ",
-    "noise_ceiling_within_tests_distinct": "  its noise ceiling",
-    "pairwise_accuracy_significant_distinct": "significant, inputs differ",
-    "noise_ceiling_significant_distinct": "  its noise ceiling",
-    "calibration_slope": "calibration slope",
-}
-"""The metrics that a person is shown first, in this order, and what they are called there."""
-
 PREDICTED_STD, OBSERVED_STD = "prediction_std", "success_std"
 """Columns of the table of predictions where the model gives distributions."""
 

@@ -8,13 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from ni_platform.data.splits import SplitConfig
-from ni_platform.definitions import (
-    Definition,
-    list_functions,
-    load_function,
-    require_known,
-    shown,
-)
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.insights.config import InsightsConfig
@@ -24,6 +17,13 @@ from ni_platform.models.regressor import RegressorConfig
 from ni_platform.models.scorer import NetworkConfig
 from ni_platform.overrides import from_dict, set_values, to_dict
 from ni_platform.training.config import TrainingConfig
+from ni_platform.user_code import (
+    Definition,
+    list_functions,
+    load_function,
+    require_known,
+    shown,
+)
 
 EXPERIMENTS = "experiments"
 TABLES = "_tables"

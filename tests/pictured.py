@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import ray
 
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.splits import SplitConfig
 from ni_platform.errors import DatasetError
@@ -25,10 +26,10 @@ from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.opened_experiment import experiment_splits, open_experiment
 from ni_platform.scoring import evaluate_model
-from ni_platform.tables.definition import Column, PaperTable, Row
+from ni_platform.tables.paper_table import Column, PaperTable, Row
 from ni_platform.tables.run import run_table
 from ni_platform.tracking.run_queries import list_runs, read_table_artifact
-from ni_platform.tuning.definition import SweepConfig
+from ni_platform.tuning.config import SweepConfig
 from ni_platform.tuning.sweep import run_sweep
 
 CONFIG = ExperimentConfig(

@@ -14,17 +14,17 @@ from ni_platform.cli.main import group
 from ni_platform.data.checks import check_dataset
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.synthetic import make_synthetic
-from ni_platform.definitions import list_functions
 from ni_platform.errors import ConfigError, NiError
 from ni_platform.experiment_config import list_experiments, load_experiment
-from ni_platform.tables.definition import load_table
+from ni_platform.tables.paper_table import load_table
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.user_code import list_functions
 
 HEAD = """
 from dataclasses import replace
 from experiments.neural_insights import quickstart
-from ni_platform.tables.definition import Column, PaperTable, Row
+from ni_platform.tables.paper_table import Column, PaperTable, Row
 from ni_platform.training.config import TrainingConfig
 """
 

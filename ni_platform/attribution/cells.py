@@ -22,6 +22,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.m2fn.network import M2FN
+from ni_platform.narrowing import given, of_kind
 
 _LARGEST_WHOLE = 2_000_000
 """Pixels of the largest picture of native size that a network without tiles is asked about."""
@@ -48,8 +49,7 @@ class Cells:
         """
         self.contents = contents
         self.evaluations = 0
-        pixels = contents.inputs.image_B3HW
-        assert pixels is not None  # a model that reads pictures has them  # noqa: S101
+        pixels = given(contents.inputs.image_B3HW)
         self.pixels: Tensor | list[Tensor] = pixels
         has = contents.has("image")
         sides = [tuple(picture.shape[1:]) for picture in pixels]
@@ -219,8 +219,7 @@ def _kept(map_CHW: Tensor, side: int) -> Tensor:
 
 def _side(contents: Contents, row: int) -> tuple[int, int]:
     """Height and width of a content's picture."""
-    pixels = contents.inputs.image_B3HW
-    assert pixels is not None  # as for Cells  # noqa: S101
+    pixels = given(contents.inputs.image_B3HW)
     height, width = pixels[row].shape[1:]
     return height, width
 
@@ -235,9 +234,8 @@ def _tiled_picture(contents: Contents, row: int, grid: tuple[int, ...]) -> Tiled
 
 
 def _picture(contents: Contents, row: int, grid: tuple[int, ...]) -> GriddedPicture:
-    encoder, pixels = contents.network.encoders["image"], contents.inputs.image_B3HW
-    assert isinstance(encoder, ImageEncoder)  # _can_tile  # noqa: S101
-    assert pixels is not None  # as for Cells  # noqa: S101
+    encoder = of_kind(contents.network.encoders["image"], ImageEncoder)
+    pixels = given(contents.inputs.image_B3HW)
     height, width = _side(contents, row)
     down, across = _cell_of(height, grid[0]), _cell_of(width, grid[1])
     cells = (down.to(contents.device), across.to(contents.device))

@@ -12,7 +12,7 @@ from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import distinct, in_batches, no_grad_rates
 from ni_platform.models.encoders.domain import domain_counts
 from ni_platform.models.encoders.domain import domain_tokens as tokens_of
-from ni_platform.models.inputs import category
+from ni_platform.models.input_schema import category
 
 _AT_ONCE = 4096
 _WITH_PICTURES_AT_ONCE = 64

@@ -16,6 +16,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.models.encoders import tiling
 from ni_platform.models.m2fn.network import M2FN
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, SpatialAttention
+from ni_platform.narrowing import given
 
 _STEPS = (ConditionalBatchNorm, SpatialAttention)
 
@@ -74,8 +75,7 @@ class GradCam:
         return list(maps.detach().double().squeeze(1).cpu().numpy())
 
     def _of_large_picture(self, features: Cells, row: int) -> np.ndarray:
-        network, picture = features.contents.network, features.tiled(row)
-        assert picture is not None  # as the caller found  # noqa: S101
+        network, picture = features.contents.network, given(features.tiled(row))
         if chosen_layer(network, self.layer) is not chosen_layer(network, None):
             raise ConfigError(
                 f"of pictures beyond {tiling.LARGE:,} pixels GradCAM reads the last map, not the "

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
+from ni_platform.narrowing import of_kind
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,7 @@ class GriddedPicture:
     @property
     def network(self) -> PreactivationResNet:
         """The encoder's."""
-        assert isinstance(self.encoder.network, PreactivationResNet)  # can_tile  # noqa: S101
-        return self.encoder.network
+        return of_kind(self.encoder.network, PreactivationResNet)
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from ni_platform.attribution import tiles
 from ni_platform.attribution.cells import Cells
 from ni_platform.attribution.features import PIXELS_AT_ONCE, Features, counts
+from ni_platform.narrowing import given
 
 
 class IntegratedGradients:
@@ -51,8 +52,7 @@ class IntegratedGradients:
         return found
 
     def _of_large_picture(self, features: Cells, row: int) -> np.ndarray:
-        picture = features.tiled(row)
-        assert picture is not None  # as the caller found  # noqa: S101
+        picture = given(features.tiled(row))
         return tiles.integrated_gradients(picture, features.rate_of(row), self.steps)
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import distinct, in_batches, no_grad_rates
 from ni_platform.models.encoders.text import TextEncoder
-from ni_platform.models.inputs import joined_texts
+from ni_platform.models.input_schema import joined_texts
+from ni_platform.narrowing import given
 
 _WORD = re.compile(r"\w+(?:[.,'’\-]\w+)*|[^\w\s]")
 """Runs of letters and digits, such as don't, 7.99 and well-known; a punctuation mark by itself."""
@@ -99,8 +100,7 @@ class Words:
         self._sizes = np.array([len(words) for words in self.words], dtype=np.int64)
 
     def _read(self, cells: Sequence[str]) -> tuple[list[Word], list[_Slot]]:
-        tokenizer = self.contents.scorer.inputs.tokenizer
-        assert tokenizer is not None  # a model that reads texts has one  # noqa: S101
+        tokenizer = given(self.contents.scorer.inputs.tokenizer)
         parts = [(name, cell) for name, cell in zip(self._columns, cells) if cell]
         groups = [[part] for part in zip(self._columns, cells)] if self._separate else [parts]
         words: list[Word] = []

@@ -61,7 +61,7 @@ def command(
     experiment = None if base is None else set_values(load_experiment(base), overrides)
 
     from ni_platform.data.dataset import Dataset
-    from ni_platform.tables.definition import load_table
+    from ni_platform.tables.paper_table import load_table
 
     definition = load_table(name, Dataset.open(data), experiment)
 

@@ -94,8 +94,7 @@ def command(
 
 def print_run(run: Any) -> None:
     """Print a finished run's metrics on the test part and what to do next."""
-    from ni_platform.evaluation import HEADLINE
-    from ni_platform.metrics.best_of import LOWER_IS_BETTER
+    from ni_platform.metrics.catalogue import HEADLINE, lower_is_better
 
     slices = {name: found for name, found in run.metrics.items() if name != "validation"}
     names = [name for name in HEADLINE if any(name in found for found in slices.values())]
@@ -108,7 +107,7 @@ def print_run(run: Any) -> None:
         (
             label,
             f"{change:+.1f} %",
-            "better" if (change < 0) == (name in LOWER_IS_BETTER) else "worse",
+            "better" if (change < 0) == lower_is_better(name) else "worse",
         )
         for name, label in HEADLINE.items()
         if (change := run.changes_versus_glm.get(f"test/{name}_change_vs_glm")) is not None

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ContentError
-from ni_platform.models.inputs import InputSchema, category
+from ni_platform.models.input_schema import InputSchema, category
 
 MAX_TEXT = 20_000
 """Characters of one text; beyond it no creative is written, and an encoder reads far less."""

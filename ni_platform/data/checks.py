@@ -36,10 +36,10 @@ from great_expectations.render.view import DefaultJinjaPageView
 
 from ni_platform.data import check_docs
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.disk import explained_disk_errors
 from ni_platform.data.splits import Splits
-from ni_platform.data.storage import explained_disk_errors
-from ni_platform.definitions import Definition, load_modules, shown
 from ni_platform.errors import ConfigError
+from ni_platform.user_code import Definition, load_modules, shown
 
 SUITES_PACKAGE = "data_checks"
 _PARTS = ("applies", "table", "suite")

@@ -4,7 +4,6 @@ S3 goes through boto3, so its usual settings apply: credentials from the environ
 `AWS_ENDPOINT_URL` for a store that is not Amazon's. This is the only module that knows boto3.
 """
 
-import errno
 import hashlib
 import os
 import shutil
@@ -13,13 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 from uuid import uuid4
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ni_platform.data.disk import disk_message, replacing
 from ni_platform.errors import DatasetError, clause
 
 _SCHEME = "s3://"
@@ -120,7 +120,7 @@ def write_bytes(uri: str | Path, data: bytes) -> None:
             bucket, key = _split(str(uri))
             _client().put_object(Bucket=bucket, Key=key, Body=data)
         else:
-            with _replacing(Path(uri)) as file:
+            with replacing(Path(uri)) as file:
                 file.write(data)
 
 
@@ -158,7 +158,7 @@ def write_file(uri: str | Path, path: Path) -> None:
     if is_remote(uri):
         upload(path, str(uri))
         return
-    with _explained(str(uri)), path.open("rb") as source, _replacing(Path(uri)) as file:
+    with _explained(str(uri)), path.open("rb") as source, replacing(Path(uri)) as file:
         shutil.copyfileobj(source, file)
 
 
@@ -242,15 +242,6 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def explained_disk_errors(target: str | Path) -> Iterator[None]:
-    """Turn a full or unwritable disk into a `DatasetError` that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise DatasetError(_disk_message(error, str(target))) from error
-
-
 def _split(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.removeprefix(_SCHEME).partition("/")
     if not bucket:
@@ -302,42 +293,4 @@ def _explained(uri: str) -> Iterator[None]:
             "profile) and the network."
         ) from error
     except OSError as error:
-        raise DatasetError(_disk_message(error, uri)) from error
-
-
-def _disk_message(error: OSError, target: str) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"The disk is full while writing {target} ({_free_space(target)} free after "
-            "the half-written files were removed): free some space or choose another disk."
-        )
-    reason = clause(error.strerror or error)
-    return f"{error.filename or target} cannot be read or written: {reason}. Check the path."
-
-
-def _free_space(target: str) -> str:
-    folder = Path(target).absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return f"{shutil.disk_usage(folder).free / 2**20:,.0f} MiB"
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    # The mask can only be read by setting it.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        raise DatasetError(disk_message(error, uri)) from error

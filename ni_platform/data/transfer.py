@@ -10,7 +10,9 @@ from pathlib import Path
 from ni_platform.data import storage
 from ni_platform.data.checksums import FILE_NAME as CHECKSUMS
 from ni_platform.data.checksums import write_checksums
-from ni_platform.data.dataset import Dataset, check_free
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import check_free
+from ni_platform.data.disk import explained_disk_errors
 from ni_platform.data.manifest import FILE_NAME
 from ni_platform.data.storage import OnFile
 from ni_platform.errors import DatasetError
@@ -78,7 +80,7 @@ def pull(
         raise DatasetError(f"{source} is not a dataset: it has no {FILE_NAME}. Check the prefix.")
     _check_keys(source, names)
     partial = target.with_name(f".{target.name}.pulling")
-    with storage.explained_disk_errors(target):
+    with explained_disk_errors(target):
         partial.mkdir(parents=True, exist_ok=True)
 
     def fetch(name: str) -> bool:
@@ -95,7 +97,7 @@ def pull(
         return True
 
     counts = _for_each(names, fetch, on_file)
-    with storage.explained_disk_errors(target):
+    with explained_disk_errors(target):
         for stray in set(storage.list_files(partial)) - set(names):
             (partial / stray).unlink()  # of a version before
         os.replace(partial, target)

@@ -14,7 +14,7 @@ from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.consensus import resized
 from ni_platform.attribution.explain import ModalityExplained
 from ni_platform.insights.pairs import Arms
-from ni_platform.models.inputs import category
+from ni_platform.models.input_schema import category
 
 _LOCATIONS_AT_ONCE = 4096
 """Side of the blocks in which locations are compared: 64 MiB of similarities at a time."""

@@ -40,7 +40,7 @@ from ni_platform.insights.rank_scores import (
     word_occurrences,
 )
 from ni_platform.insights.trust import Trust, trust_score
-from ni_platform.models.inputs import category
+from ni_platform.models.input_schema import category
 from ni_platform.models.scorer import Scorer
 
 HELD_OUT = ("in_domain", "out_of_domain")

@@ -19,6 +19,7 @@ from ni_platform.insights.report import Subject, insights_report
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.scorer import Scorer
+from ni_platform.narrowing import given
 from ni_platform.overrides import from_dict, to_dict
 from ni_platform.tracking.run_queries import has_artifact, read_json_artifact, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
@@ -185,8 +186,7 @@ def score_table(scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def patch_table(insights: Insights, dataset: Dataset) -> pd.DataFrame:
     """The recommended patches, each with what its cluster rests on; see `StoredInsights`."""
-    found = insights.patches
-    assert found is not None  # asked by who knows  # noqa: S101
+    found = given(insights.patches)
     ids = dataset.content_id.astype(str).to_numpy()[insights.rows]
     table = pd.DataFrame(
         [

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ni_platform.metrics.evaluation import metric_family
+from ni_platform.metrics.catalogue import known_metric
 from ni_platform.metrics.intervals import COVERAGE, Estimate, Resampling
 from ni_platform.metrics.scored import EvaluationError, ScoredContents
 
-LOWER_IS_BETTER = frozenset({"rmse", "mae"})
 MIN_CLUSTERS = 20
 """Independent A/B tests, groups or contents; of fewer, bags differ too little in what they hold."""
 
@@ -42,7 +41,7 @@ class BestOfMany:
     @property
     def optimism(self) -> float:
         """How much better the chosen one looks than it is expected to be."""
-        sign = 1 if self.metric in LOWER_IS_BETTER else -1
+        sign = 1 if known_metric(self.metric).lower_is_better else -1
         return sign * (self.corrected.value - self.apparent)
 
 
@@ -82,8 +81,8 @@ def best_of_many(
             f"resample them, but there are {clusters}"
         )
     resampling = Resampling.of(codes, replicates=replicates, seed=seed)
-    family = metric_family(metric)
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    family = known_metric(metric).family
+    sign = -1.0 if known_metric(metric).lower_is_better else 1.0
     values_KR = np.stack(
         [family(_with(contents, row), resampling)[metric].values for row in predictions]
     )
@@ -120,4 +119,4 @@ def _outside(metric: str, contents: ScoredContents, outside_N: NDArray[np.bool_]
         **{field.name: getattr(contents, field.name)[outside_N] for field in fields(contents)}
     )
     alone = Resampling.of(rows.cluster_codes, replicates=0, seed=0)
-    return metric_family(metric)(rows, alone)[metric].value
+    return known_metric(metric).family(rows, alone)[metric].value

@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ni_platform.metrics.calibration import calibration_metrics
-from ni_platform.metrics.error import error_metrics
+from ni_platform.metrics.catalogue import METRICS, families, known_metric
 from ni_platform.metrics.intervals import Draws, Estimate, Resampling, ratio
-from ni_platform.metrics.noise_ceiling import noise_ceiling_metrics
-from ni_platform.metrics.pairwise import all_pairs_metrics, within_test_metrics
 from ni_platform.metrics.rank_correlation import correlation_metrics
-from ni_platform.metrics.scored import EvaluationError, ScoredContents
-
-MetricFamily = Callable[[ScoredContents, Resampling], dict[str, Draws]]
-
-FAMILIES: dict[MetricFamily, tuple[str, ...]] = {
-    error_metrics: ("rmse", "mae", "r2"),
-    correlation_metrics: ("spearman", "pearson"),
-    all_pairs_metrics: ("pairwise_accuracy",),
-    within_test_metrics: (
-        "pairwise_accuracy_within_tests",
-        "pairwise_accuracy_significant",
-        "pairwise_accuracy_within_tests_distinct",
-        "pairwise_accuracy_significant_distinct",
-    ),
-    calibration_metrics: ("calibration_slope", "calibration_intercept", "calibration_error"),
-    noise_ceiling_metrics: (
-        "noise_ceiling_within_tests",
-        "noise_ceiling_significant",
-        "noise_ceiling_within_tests_distinct",
-        "noise_ceiling_significant_distinct",
-    ),
-}
-"""What each family of metrics estimates; a family shares its sums."""
-
-CHANGES = (
-    "rmse",
-    "mae",
-    "pairwise_accuracy",
-    "pairwise_accuracy_within_tests",
-    "pairwise_accuracy_significant",
-    "pairwise_accuracy_within_tests_distinct",
-    "pairwise_accuracy_significant_distinct",
-)
-"""The metrics whose change in percent `change_versus` reports."""
+from ni_platform.metrics.scored import ScoredContents
 
 
 def evaluate(
@@ -71,7 +34,7 @@ def evaluate(
     `inputs` [N] labels what a model may read: metrics ending in `_distinct`, given where a test
     has contents with the same inputs, leave pairs of them out. `success_rate` is clicks /
     impressions unless given. Contents without impressions are left out. `replicates=0` gives
-    values without intervals. Beside the metrics of `FAMILIES` come
+    values without intervals. Beside the metrics of `METRICS` come
     `n_contents`, `n_tests` (with at least two contents here), `n_pairs_within_tests` and
     `n_pairs_significant`, whose `low` and `high` are NaN. Raises EvaluationError.
     """
@@ -93,7 +56,7 @@ def evaluate_scored(
     """`evaluate` of rows that were checked, or merged from workers, before."""
     resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
     estimates: dict[str, Estimate] = {}
-    for family in FAMILIES:
+    for family in families():
         for name, draws in family(scored, resampling).items():
             estimates[name] = _estimate(name, draws)
     tests = np.bincount(scored.test_codes[scored.test_codes >= 0])
@@ -251,8 +214,8 @@ def change_versus(
                 np.array(reference[name].value),
             )
         )
-        for name in CHANGES
-        if name in reference and name in candidate
+        for name, metric in METRICS.items()
+        if metric.compared and name in reference and name in candidate
     }
 
 
@@ -264,7 +227,7 @@ def _mean_draws(
     seed: int,
 ) -> Draws:
     """The mean of a metric over predictions, on the same replicates for all of them."""
-    family = metric_family(metric)
+    family = known_metric(metric).family
     draws = []
     for prediction in predictions:
         scored = ScoredContents.of(prediction, **outcomes)
@@ -282,21 +245,6 @@ def percent_change(a: Draws, b: Draws) -> Draws:
     """Change of `a` in percent of the size of `b`, draw by draw; positive where `a` is higher."""
     less = _less(a, b)
     return Draws(100 * ratio(less.values, np.abs(b.values)), less.clusters)
-
-
-def metric_family(metric: str) -> MetricFamily:
-    """Return the function that estimates a metric, and others with it.
-
-    Raises EvaluationError for a metric that `evaluate` does not know.
-    """
-    for family, names in FAMILIES.items():
-        if metric in names:
-            return family
-    known = [name for names in FAMILIES.values() for name in names]
-    nearest = difflib.get_close_matches(metric, known, n=1, cutoff=0.0)[0]
-    raise EvaluationError(
-        f"A metric must be one of {', '.join(known)}, but got {metric!r}; did you mean {nearest!r}?"
-    )
 
 
 def _estimate(name: str, draws: Draws) -> Estimate:

@@ -18,6 +18,7 @@ from torch.nn import functional
 from ni_platform.data.batch import Outcomes
 from ni_platform.errors import ConfigError
 from ni_platform.models.outputs import Buckets, logits_of
+from ni_platform.narrowing import given
 
 Terms = dict[str, tuple[Tensor, Tensor]]
 """Numerator (differentiable) and denominator (not) of each loss, both scalars in float32."""
@@ -99,8 +100,7 @@ class Loss:
             terms |= {name: _RATE_TERMS[name](logits_B, outcomes) for name in on_rates}
         for name in self.weights:
             if name in _DISTRIBUTION_TERMS:
-                assert self.buckets is not None  # checked by the experiment  # noqa: S101
-                observed_BK = self.buckets.spread(outcomes)
+                observed_BK = given(self.buckets).spread(outcomes)
                 terms[name] = _DISTRIBUTION_TERMS[name](outputs, observed_BK)
         return terms
 

@@ -24,6 +24,7 @@ from ni_platform.models.encoders.stand_in import StandIn
 from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
 from ni_platform.models.initialization import own_stream
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
+from ni_platform.narrowing import given
 
 MODALITIES = ("image", "text", "domain", "attributes")
 """In the order in which their embeddings are concatenated."""
@@ -197,8 +198,7 @@ def embed(name: str, encoder: nn.Module, inputs: Inputs) -> Tensor:
 def _take(values: Tensor | list[Tensor] | None, rows: Tensor) -> Tensor | list[Tensor]:
     if isinstance(values, list):
         return [values[row] for row in rows.tolist()]
-    assert values is not None  # checked by the caller  # noqa: S101
-    return values[rows]
+    return given(values)[rows]
 
 
 def _encoder(

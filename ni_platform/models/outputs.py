@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ni_platform.data.batch import Outcomes
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import DatasetError
+from ni_platform.narrowing import given
 
 BUCKETS = 10
 """Of a success rate's distribution, as many as AVA's ratings have (M2FN Sections 6.4, 7.2)."""
@@ -88,8 +89,8 @@ class Buckets:
     def spread(self, outcomes: Outcomes) -> Tensor:
         """Observed distributions [B, K] of contents with impressions; rows sum to 1."""
         if self.log_edges is None:
-            assert outcomes.ratings_BK is not None  # a dataset of ratings  # noqa: S101
-            return outcomes.ratings_BK / outcomes.ratings_BK.sum(1, keepdim=True)
+            ratings_BK = given(outcomes.ratings_BK)
+            return ratings_BK / ratings_BK.sum(1, keepdim=True)
         n_B1, c_B1 = outcomes.impressions_B.unsqueeze(1), outcomes.clicks_B.unsqueeze(1)
         rate_B1 = (c_B1 + 0.5) / (n_B1 + 1)
         deviation_B1 = ((1 - rate_B1) / (n_B1.clamp(min=1) * rate_B1)).sqrt()

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
-from ni_platform.models.inputs import InputSchema
+from ni_platform.models.input_schema import InputSchema
 from ni_platform.models.m2fn.network import M2FNConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.outputs import Buckets

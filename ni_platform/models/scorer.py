@@ -20,7 +20,8 @@ from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.models.encoders.text import text_tokenizer
 from ni_platform.models.encoders.tokenization import TextTokenizer
-from ni_platform.models.inputs import InputEncoder, InputSchema, joined_texts
+from ni_platform.models.input_schema import InputSchema, joined_texts
+from ni_platform.models.inputs import InputEncoder
 from ni_platform.models.m2fn.network import M2FN, M2FNConfig
 from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
 from ni_platform.models.outputs import Buckets, rates

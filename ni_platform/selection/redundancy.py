@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 from scipy.stats import contingency
 
+from ni_platform.narrowing import given
 from ni_platform.selection.attributes import Attribute
 
 
@@ -65,9 +66,9 @@ def association(first: Attribute, second: Attribute) -> Association:
     level, values = (
         (first.level, second.values) if first.values is None else (second.level, first.values)
     )
-    assert values is not None  # noqa: S101  # one of the two is numeric here
-    known = np.isfinite(values)
-    value = _correlation_ratio(level[known], values[known])
+    numbers = given(values)  # one of the two is numeric here
+    known = np.isfinite(numbers)
+    value = _correlation_ratio(level[known], numbers[known])
     return Association(second.name, "correlation ratio", value)
 
 

@@ -11,12 +11,12 @@ from ni_platform.errors import ConfigError
 from ni_platform.evaluation import OBSERVED_STD, PREDICTED_STD, SLICES
 from ni_platform.insights.correlation import mean_correlation
 from ni_platform.insights.record import recorded_pairs
+from ni_platform.metrics.catalogue import known_metric
 from ni_platform.metrics.evaluation import averaged, percent_change
 from ni_platform.metrics.intervals import Draws, Estimate
-from ni_platform.tables.definition import (
+from ni_platform.tables.paper_table import (
     CONTROL_BEST,
     INSIGHT,
-    OF_DEVIATIONS,
     Column,
     MeasuredRow,
     PaperTable,
@@ -84,8 +84,8 @@ def _figure(
         return _insight_correlation(column, own, reference, replicates)
     part, _, metric = column.metric.partition("/")
     predicted, observed = "prediction", "success_rate"
-    if metric in OF_DEVIATIONS:
-        metric, predicted, observed = OF_DEVIATIONS[metric], PREDICTED_STD, OBSERVED_STD
+    if (of_rates := known_metric(metric).of_deviations) is not None:
+        metric, predicted, observed = of_rates, PREDICTED_STD, OBSERVED_STD
     rows = own[0]["part"].isin(SLICES[part]).to_numpy()
     if not rows.any() or predicted not in own[0]:
         return None

@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 
 from ni_platform.metrics.evaluation import evaluate_by_domain
 from ni_platform.metrics.intervals import Estimate
-from ni_platform.tables.definition import INSIGHT, Column, MeasuredRow, MeasuredTable, full_label
+from ni_platform.tables.paper_table import INSIGHT, Column, MeasuredRow, MeasuredTable, full_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

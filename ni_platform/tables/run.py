@@ -22,8 +22,8 @@ from ni_platform.models.encoders.pretrained import locate
 from ni_platform.models.neural_insights import MODALITIES
 from ni_platform.opened_experiment import OpenedExperiment, experiment_splits, fitted_to
 from ni_platform.scoring import explain_model
-from ni_platform.tables.definition import MeasuredTable, PaperTable, Row, full_label
 from ni_platform.tables.figures import measure, reference_row
+from ni_platform.tables.paper_table import MeasuredTable, PaperTable, Row, full_label
 from ni_platform.tables.report import write_report
 from ni_platform.tracking.run_claim import interrupted_run
 from ni_platform.tracking.run_queries import find_runs

@@ -12,7 +12,6 @@ from ni_platform.seeds import check_seed
 
 Monitor = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
 Precision = Literal["float32", "bfloat16"]
-LOWER_IS_BETTER = frozenset({"loss", "rmse"})
 
 
 @dataclass(frozen=True, kw_only=True)

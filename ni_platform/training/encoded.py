@@ -25,6 +25,7 @@ from ni_platform.models.encoders.tokenization import TextTokenizer
 from ni_platform.models.m2fn.network import M2FNConfig
 from ni_platform.models.saved_folder import new_folder
 from ni_platform.models.scorer import NetworkConfig, Scorer
+from ni_platform.narrowing import of_kind
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.prediction import on_device
 from ni_platform.training.worker import inputs_of_stage
@@ -180,8 +181,7 @@ def _compute(
             values[start : start + len(part)] = part
             start += len(part)
             progress(len(part))
-    assert isinstance(values, np.memmap)  # a dataset has rows  # noqa: S101
-    values.flush()
+    of_kind(values, np.memmap).flush()  # a dataset has rows
     (folder / _DESCRIPTION).write_text(
         json.dumps({"bfloat16": kind == torch.bfloat16}), encoding="utf-8"
     )

@@ -15,7 +15,8 @@ from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import Rows, Source
 from ni_platform.models.encoders.tokenization import padded_length
-from ni_platform.models.inputs import InputEncoder, InputSchema
+from ni_platform.models.input_schema import InputSchema
+from ni_platform.models.inputs import InputEncoder
 from ni_platform.training.encoded import Encoded
 
 

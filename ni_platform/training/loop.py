@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from ni_platform.data.batch import Batch
 from ni_platform.data.loading import Loader, Request, Rows
 from ni_platform.errors import ConfigError, TrainingError
+from ni_platform.metrics.catalogue import lower_is_better
 from ni_platform.models.losses import Loss
+from ni_platform.narrowing import given
 from ni_platform.training import checkpoint as states
 from ni_platform.training.checkpoint import Checkpoint, Progress
-from ni_platform.training.config import LOWER_IS_BETTER, TrainingConfig
+from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone
 from ni_platform.training.optimization import adam, parameter_groups, set_learning_rate
 from ni_platform.training.prediction import Predictor, on_device, validation_metrics
@@ -267,7 +269,7 @@ class StageTraining:
             return False
         if best is None:
             return True
-        return value < best if self.config.monitor in LOWER_IS_BETTER else value > best
+        return value < best if lower_is_better(given(self.config.monitor)) else value > best
 
     def _out_of_patience(self) -> bool:
         progress, patience = self._progress, self.config.early_stopping

@@ -14,7 +14,7 @@ from torch import nn
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import Rows
 from ni_platform.errors import ConfigError
-from ni_platform.models.inputs import InputSchema
+from ni_platform.models.input_schema import InputSchema
 from ni_platform.models.outputs import Buckets
 from ni_platform.models.scorer import NetworkConfig, Scorer, build_network, chosen_device
 from ni_platform.training.config import TrainingConfig

@@ -17,7 +17,8 @@ from torch import nn
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import BatchSource, Rows, Source
 from ni_platform.errors import DatasetError, TrainingError
-from ni_platform.models.inputs import InputEncoder, InputSchema
+from ni_platform.models.input_schema import InputSchema
+from ni_platform.models.inputs import InputEncoder
 from ni_platform.models.outputs import rates
 from ni_platform.models.scorer import Scorer
 from ni_platform.training.checkpoint import Checkpoint, stage_seed

@@ -84,26 +84,27 @@ class Gradients:
 
     def _add_up(self, workers: WorkerGroup) -> None:
         """Add up all gradients and the loss in one call, through one buffer."""
-        if self._buffer is None:
-            self._allocate()
-        assert self._buffer is not None  # noqa: S101  # allocated above
+        buffer = self._allocated()
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         for part, gradient in zip(self._parts, gradients):
             part.copy_(gradient)
-        self._buffer[-1] = self._loss
-        workers.sum_(self._buffer)
-        self._loss = self._buffer[-1].clone()
+        buffer[-1] = self._loss
+        workers.sum_(buffer)
+        self._loss = buffer[-1].clone()
         for parameter, part in zip(self._parameters, self._parts):
             parameter.grad = part
 
-    def _allocate(self) -> None:
-        total = sum(parameter.numel() for parameter in self._parameters)
-        self._buffer = torch.zeros(total + 1, device=self._device)
-        start = 0
-        for parameter in self._parameters:
-            # The strides of the parameter: fused optimizers walk both in memory order.
-            self._parts.append(self._buffer.as_strided(parameter.size(), parameter.stride(), start))
-            start += parameter.numel()
+    def _allocated(self) -> Tensor:
+        """Return the buffer, made the first time."""
+        if self._buffer is None:
+            total = sum(parameter.numel() for parameter in self._parameters)
+            self._buffer = torch.zeros(total + 1, device=self._device)
+            start = 0
+            for each in self._parameters:
+                # The strides of the parameter: fused optimizers walk both in memory order.
+                self._parts.append(self._buffer.as_strided(each.size(), each.stride(), start))
+                start += each.numel()
+        return self._buffer
 
 
 def precision_on(device: torch.device, config: TrainingConfig) -> torch.dtype:

@@ -21,7 +21,7 @@ from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.training.events import Event
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.best_models import record_models
 from ni_platform.tuning.engine.keeper import SweepProgress
 from ni_platform.tuning.engine.keeper_actor import ask_keeper, start_keeper

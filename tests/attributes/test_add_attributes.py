@@ -20,7 +20,8 @@ from ni_platform.cli.main import group
 from ni_platform.data.attributes.columns import DerivedColumn, write_columns
 from ni_platform.data.attributes.dominant_colour import DominantColour
 from ni_platform.data.attributes.ocr import Ocr
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.vectors import stacked
 from ni_platform.errors import ConfigError, DatasetError

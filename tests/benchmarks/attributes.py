@@ -17,7 +17,8 @@ from ni_platform.attributes import AttributesConfig, add_attributes
 from ni_platform.data.attributes.dominant_colour import DominantColour
 from ni_platform.data.attributes.extraction import available_workers
 from ni_platform.data.attributes.ocr import Ocr
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.models.encoders.text import TextEncoderConfig
 
 

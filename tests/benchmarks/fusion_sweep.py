@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.trial_log import read_trials
 
 

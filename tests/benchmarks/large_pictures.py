@@ -31,7 +31,8 @@ from ni_platform.attribution.kernel_shap import KernelShap
 from ni_platform.data.images import ImageInput
 from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoderConfig
-from ni_platform.models.inputs import InputEncoder, InputSchema
+from ni_platform.models.input_schema import InputSchema
+from ni_platform.models.inputs import InputEncoder
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_network
 

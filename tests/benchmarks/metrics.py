@@ -13,7 +13,8 @@ import time
 
 import numpy as np
 
-from ni_platform.metrics.evaluation import FAMILIES, evaluate_scored
+from ni_platform.metrics.catalogue import families
+from ni_platform.metrics.evaluation import evaluate_scored
 from ni_platform.metrics.intervals import Resampling
 from ni_platform.metrics.scored import ScoredContents
 
@@ -55,7 +56,7 @@ def main() -> None:
 
     scored = timed("check", lambda: ScoredContents.of(**columns))
     resampling = timed("draw", lambda: Resampling.of(scored.cluster_codes, **draw))
-    for family in FAMILIES:
+    for family in families():
         timed(family.__name__, lambda family=family: family(scored, resampling))
     estimates = timed(
         "evaluate, all together",

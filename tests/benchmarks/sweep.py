@@ -95,7 +95,7 @@ def ours(trials: int, folder: Path) -> None:
     from ni_platform.experiment_config import load_experiment
     from ni_platform.ray_cluster import start_ray
     from ni_platform.tracking.run_record import RunRecord
-    from ni_platform.tuning.definition import SweepConfig, SweepFolder
+    from ni_platform.tuning.config import SweepConfig, SweepFolder
     from ni_platform.tuning.engine.keeper_actor import start_keeper
     from ni_platform.tuning.engine.lanes import Lanes
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from ni_platform.data import storage
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import decode
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.picture_cache import PictureCache, read_picture

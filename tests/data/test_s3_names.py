@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from ni_platform.data import storage
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import decode
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.transfer import pull, push

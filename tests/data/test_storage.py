@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from ni_platform.data import storage
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import decode, probe
 from ni_platform.data.importers.table import import_table
 from ni_platform.data.manifest import Columns, Manifest, Target

@@ -15,7 +15,7 @@ from fuzz.examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ni_platform.data.dataset import write_dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import NiError
 

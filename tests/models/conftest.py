@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 
 WORDS = ("free", "shoes", "today", "new", "summer", "sale", "you", "best", "secret", "why")

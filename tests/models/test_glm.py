@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import DatasetError
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor

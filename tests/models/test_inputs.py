@@ -15,7 +15,8 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError, DatasetError, ImageError
 from ni_platform.models.encoders.tokenization import TextTokenizer
-from ni_platform.models.inputs import InputEncoder, InputSchema, category
+from ni_platform.models.input_schema import InputSchema, category
+from ni_platform.models.inputs import InputEncoder
 
 ALL = ("image", "text", "domain", "attributes")
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import ResNetConfig, ResNetModel
 
 from ni_platform.data.batch import Inputs
-from ni_platform.data.dataset import write_dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.synthetic import make_synthetic

@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import DatasetError
 from ni_platform.experiment_config import load_experiment
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
-from ni_platform.models.inputs import InputEncoder, InputSchema
+from ni_platform.models.input_schema import InputSchema
+from ni_platform.models.inputs import InputEncoder
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.opened_experiment import fitted_to
 from tests.models.conftest import make_dataset

@@ -7,7 +7,8 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from ni_platform.cli.data.select import command
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.errors import DatasetError
 from ni_platform.selection.config import SelectionConfig
 from ni_platform.selection.plots import effect_figure, level_figure

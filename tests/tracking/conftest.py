@@ -19,7 +19,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig

@@ -22,7 +22,8 @@ from PIL import Image
 from processes import processes_below
 from two_workers import train_alone, train_as
 
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError, DatasetError, TrainingError
 from ni_platform.models.encoders.image import ImageEncoderConfig

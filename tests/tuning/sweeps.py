@@ -15,7 +15,7 @@ from optuna.trial import TrialState, create_trial
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.files.trial_log import TrialLog, TrialRecord, read_trials
 
 Event = dict[str, Any]

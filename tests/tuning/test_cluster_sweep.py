@@ -16,7 +16,7 @@ from ni_platform.cli.main import group
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.tracking.run_queries import find_runs
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.trial_log import read_trials
 from ni_platform.tuning.results.finding import find_sweep
 

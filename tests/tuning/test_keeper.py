@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import TrialState
 
 from ni_platform.errors import ConfigError, TrainingError
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine import keeper as keeping
 from ni_platform.tuning.engine.keeper import Keeper
 from ni_platform.tuning.engine.lane import reason_of, run_lane

@@ -18,7 +18,7 @@ from processes import processes_below
 from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.keeper import Keeper, SweepProgress
 from ni_platform.tuning.engine.keeper_actor import start_keeper
 from ni_platform.tuning.engine.lane import Train, run_lane

@@ -18,7 +18,7 @@ import pytest
 from ni_platform.data import storage
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.experiment_config import load_experiment
-from ni_platform.tuning.definition import SweepConfig, SweepFolder, list_sweeps
+from ni_platform.tuning.config import SweepConfig, SweepFolder, list_sweeps
 from ni_platform.tuning.engine.exchanged_weights import (
     drop_weights,
     encoders_at_hand,

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.engine.recorder import Recorder
 from ni_platform.tuning.files.trial_log import read_trials
 from tests.tuning.sweeps import append, trial_events

@@ -21,7 +21,7 @@ from ni_platform.cli.sweep.report import command
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.tracking.run_queries import read_artifact, read_run
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.trial_log import read_study, read_trials
 from ni_platform.tuning.results.plots import completed, importances
 from ni_platform.tuning.results.report import report_sweep

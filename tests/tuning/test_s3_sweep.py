@@ -17,7 +17,7 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import load_experiment
 from ni_platform.tracking.run_queries import leaderboard
-from ni_platform.tuning.definition import SweepConfig
+from ni_platform.tuning.config import SweepConfig
 from ni_platform.tuning.files.trial_log import ranked, read_trials
 from ni_platform.tuning.results.finding import find_sweep
 from ni_platform.tuning.results.status import sweep_status

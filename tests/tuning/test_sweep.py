@@ -33,7 +33,7 @@ from ni_platform.ray_cluster import start_ray
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.store import connect
 from ni_platform.tracking.trial_records import TrialRecords
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.distributed_trial import DistributedTraining
 from ni_platform.tuning.engine.lane import TrialEnded
 from ni_platform.tuning.files.locks import driving

@@ -11,7 +11,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.log_file import LogFile
 from ni_platform.tuning.files.trial_log import TrialLog, TrialRecord, ranked, read_trials
 from tests.tuning.sweeps import append, trial_events

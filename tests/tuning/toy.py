@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from ni_platform.experiment_config import load_experiment
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.lane import OnEpoch, TrialDone
 from ni_platform.tuning.files.trial_log import TrialRecord, ranked, read_trials
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions

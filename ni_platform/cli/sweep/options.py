@@ -75,7 +75,7 @@ def sweep_config(
     """Return the SweepConfig of what was given on the command line."""
     from ni_platform.experiment_config import load_experiment
     from ni_platform.overrides import set_values
-    from ni_platform.tuning.definition import SweepConfig
+    from ni_platform.tuning.config import SweepConfig
 
     config = set_values(load_experiment(experiment), overrides)
     given["objective"] = given["objective"] or config.training.monitor or "loss"

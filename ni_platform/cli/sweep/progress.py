@@ -17,7 +17,7 @@ from ni_platform.cli.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from ni_platform.training.events import Event
-    from ni_platform.tuning.definition import SweepConfig
+    from ni_platform.tuning.config import SweepConfig
     from ni_platform.tuning.engine.keeper import SweepProgress
     from ni_platform.tuning.files.trial_log import TrialRecord
 

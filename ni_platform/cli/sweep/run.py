@@ -12,7 +12,7 @@ from ni_platform.cli.sweep.options import settings, storage_option, sweep_config
 from ni_platform.cli.sweep.report import print_summary
 
 if TYPE_CHECKING:
-    from ni_platform.tuning.definition import SweepConfig
+    from ni_platform.tuning.config import SweepConfig
     from ni_platform.tuning.sweep import FinishedSweep
 
 

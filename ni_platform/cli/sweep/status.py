@@ -16,10 +16,10 @@ _COLUMNS = ("name", "state", "trials", "complete", "pruned", "failed", "best", "
 @json_option
 def command(name: str | None, storage: str | None, as_json: bool) -> None:
     """Tell how far sweep NAME is, here or on a cluster; without NAME, list all sweeps."""
-    from ni_platform.tuning.results.status import known_sweeps, sweep_status
+    from ni_platform.tuning.results.status import list_statuses, sweep_status
 
-    names = [name] if name else known_sweeps(storage)
-    states = [sweep_status(each, storage).to_json() for each in names]
+    found = [sweep_status(name, storage)] if name else list_statuses(storage)
+    states = [status.to_json() for status in found]
     table("Sweeps", _COLUMNS, [tuple(state[column] for column in _COLUMNS) for state in states])
     for state in states:
         if state["note"]:

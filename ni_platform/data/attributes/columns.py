@@ -17,6 +17,7 @@ from filelock import FileLock
 from ni_platform.data import storage
 from ni_platform.data.attributes.extractor import Value
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.disk import explained_disk_errors
 from ni_platform.data.manifest import FILE_NAME, Manifest
 from ni_platform.errors import DatasetError
 
@@ -91,7 +92,7 @@ def write_columns(dataset: Dataset, columns: Sequence[DerivedColumn]) -> Dataset
     """
     check_writable(dataset, ())
     root = Path(dataset.root)
-    with storage.explained_disk_errors(root), FileLock(root / _LOCK_FILE):
+    with explained_disk_errors(root), FileLock(root / _LOCK_FILE):
         current = Dataset.open(root)
         check_writable(current, [column.name for column in columns])
         _check_unchanged(dataset, current)

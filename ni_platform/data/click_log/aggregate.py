@@ -21,7 +21,8 @@ from ni_platform.data.click_log.files import log_files
 from ni_platform.data.click_log.rejects import Rejects, RejectsOfFile
 from ni_platform.data.click_log.report import REJECTS_FILE, REPORT_FILE, Aggregation
 from ni_platform.data.click_log.spec import LogSpec
-from ni_platform.data.dataset import Dataset, check_free
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import check_free
 from ni_platform.data.importers.table import import_table
 from ni_platform.data.reading.csv_file import Say
 from ni_platform.data.storage import OnFile

@@ -16,7 +16,8 @@ from typing import Literal
 import pandas as pd
 
 from ni_platform.data import storage
-from ni_platform.data.dataset import Dataset, check_free, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import check_free, write_dataset
 from ni_platform.data.images import probe
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import DatasetError

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.data import storage
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.data.manifest import Columns, Manifest, Target, nearest
 from ni_platform.data.reading.csv_file import CsvFormat, Say

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.importers.table import check_clicks, check_columns, check_totals
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.reading.csv_file import CsvFormat, Say

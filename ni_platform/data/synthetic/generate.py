@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.data import storage
-from ni_platform.data.dataset import Dataset, write_dataset
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
+from ni_platform.data.disk import explained_disk_errors
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.synthetic.banners import Box, Layout, render
 from ni_platform.data.synthetic.campaigns import (
@@ -85,7 +87,7 @@ def make_synthetic(
         missing=missing,
     )
     with (
-        storage.explained_disk_errors(out),
+        explained_disk_errors(out),
         tempfile.TemporaryDirectory(**_beside(out)) as scratch,
     ):
         drawn = _draw(config, effects, parameters, Path(scratch), progress)

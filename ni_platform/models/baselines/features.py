@@ -18,12 +18,8 @@ from pydantic import TypeAdapter
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import ImageInput
-from ni_platform.models.inputs import (
-    InputEncoder,
-    InputSchema,
-    joined_texts,
-    levels_of,
-)
+from ni_platform.models.input_schema import InputSchema, joined_texts, levels_of
+from ni_platform.models.inputs import InputEncoder
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import CountVectorizer

@@ -25,7 +25,7 @@ from ni_platform.models.baselines.estimators import (
     save_estimator,
 )
 from ni_platform.models.baselines.features import TableFeatures
-from ni_platform.models.inputs import InputSchema
+from ni_platform.models.input_schema import InputSchema
 from ni_platform.models.saved_folder import (
     damaged,
     new_folder,

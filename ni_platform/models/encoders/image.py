@@ -23,6 +23,7 @@ from ni_platform.models.encoders.pretrained import (
 )
 from ni_platform.models.encoders.tiling import can_tile, is_large, location_sum, tiles_of
 from ni_platform.models.normalization import convert_batch_norm, has_batch_norm
+from ni_platform.narrowing import given, of_kind
 
 _PIXELS_AT_ONCE = 4_000_000
 """Largest part of a list of pictures that is encoded together, beyond a first picture."""
@@ -100,8 +101,7 @@ class ImageEncoder(nn.Module):
 
     def _encode_tiles(self, image_3HW: Tensor) -> Tensor:
         """[1, width] as the untiled network gives it, but for rounding."""
-        network, locations = self.network, 0
-        assert isinstance(network, PreactivationResNet)  # can_tile  # noqa: S101
+        network, locations = of_kind(self.network, PreactivationResNet), 0
         total_1C = image_3HW.new_zeros(1, self.width, dtype=torch.float64)
         for tile in tiles_of(network, *image_3HW.shape[1:]):
             features_1Chw = tile.cut(network.features(self.normalize(tile.crop(image_3HW))))
@@ -194,6 +194,6 @@ def image_encoder(config: ImageEncoderConfig, skeleton: Path | None = None) -> I
         # The buffers of the pixel statistics are among the saved weights.
         backbone = restore_backbone(skeleton / "image")
         return ImageEncoder(TransformersImageNetwork(backbone), (0.0,) * 3, (1.0,) * 3)
-    assert config.weights is not None  # checked by the config  # noqa: S101
-    mean, std = pixel_normalization(config.weights)
-    return ImageEncoder(TransformersImageNetwork(load_backbone(config.weights)), mean, std)
+    weights = given(config.weights)
+    mean, std = pixel_normalization(weights)
+    return ImageEncoder(TransformersImageNetwork(load_backbone(weights)), mean, std)

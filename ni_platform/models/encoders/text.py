@@ -17,6 +17,7 @@ from ni_platform.models.encoders.pretrained import (
     restore_backbone,
 )
 from ni_platform.models.encoders.tokenization import TextTokenizer
+from ni_platform.narrowing import given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +147,7 @@ def text_encoder(
     elif config.architecture == "scratch":
         backbone = _small_transformer(config, vocabulary_size)
     else:
-        assert config.weights is not None  # checked by the config  # noqa: S101
-        backbone = load_backbone(config.weights, dropout=config.dropout)
+        backbone = load_backbone(given(config.weights), dropout=config.dropout)
     longest = getattr(backbone.config, "max_position_embeddings", None)
     if longest is not None and config.max_tokens > longest:
         raise ConfigError(
@@ -161,8 +161,8 @@ def text_tokenizer(config: TextEncoderConfig, texts: Iterable[str]) -> TextToken
     """The pretrained encoder's tokenizer, or a vocabulary learned from the training `texts`."""
     if config.architecture == "scratch":
         return TextTokenizer.train(texts, config.scratch.vocabulary, config.max_tokens)
-    assert config.weights is not None  # checked by the config  # noqa: S101
-    return TextTokenizer.from_transformers(load_tokenizer(config.weights), config.max_tokens)
+    tokenizer = load_tokenizer(given(config.weights))
+    return TextTokenizer.from_transformers(tokenizer, config.max_tokens)
 
 
 def _small_transformer(config: TextEncoderConfig, vocabulary_size: int) -> Any:

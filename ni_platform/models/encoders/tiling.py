@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
+from ni_platform.narrowing import of_kind
 
 LARGE = 500_000
 """Pixels of a picture above which it is taken tile by tile: untiled, gradients need 3 KB each."""
@@ -39,8 +40,7 @@ class ReceptiveField:
         """
         stride, before, after = 1, 0, 0
         for convolution in _convolutions(network)[: None if blocks is None else 1 + 2 * blocks]:
-            padding = convolution.padding[0]
-            assert isinstance(padding, int)  # a number, not "same"  # noqa: S101
+            padding = of_kind(convolution.padding[0], int)  # a number, not "same"
             reach = (convolution.kernel_size[0] - 1) * convolution.dilation[0]
             before += padding * stride
             after += (reach - padding) * stride

@@ -26,6 +26,7 @@ from ni_platform.models.m2fn.image_network import (
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
 from ni_platform.models.neural_insights import embed
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
+from ni_platform.narrowing import given, of_kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +149,7 @@ class M2FN(nn.Module):
             self.encoders["attributes"] = nn.Identity()
             aux += attributes_width
         self.aux_width = aux
-        assert config.image.input.size is not None  # checked by the config  # noqa: S101
-        side = config.image.input.size // config.image.stride
+        side = given(config.image.input.size) // config.image.stride
         locations = side**2
         self.low_level = nn.ModuleDict()
         for block in (block for block, on in enumerate(config.low_level) if on):
@@ -219,8 +219,7 @@ class M2FN(nn.Module):
 
     def _pictures(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         if self.config.image.blank:
-            side, device = self.config.image.input.size, self.output.weight.device
-            assert side is not None  # checked by the config  # noqa: S101
+            side, device = given(self.config.image.input.size), self.output.weight.device
             nothing = torch.zeros(inputs.size, 3, side, side, device=device)
             return nothing, nothing[:, 0, 0, 0]
         pixels, present_B = inputs.image_B3HW, inputs.image_present_B
@@ -251,15 +250,13 @@ class M2FN(nn.Module):
     def save_skeleton(self, folder: Path) -> None:
         """Write what rebuilds the text encoder without its pretrained source."""
         if "text" in self.encoders:
-            encoder = self.encoders["text"]
-            assert isinstance(encoder, TextEncoder)  # noqa: S101
-            encoder.save_skeleton(folder)
+            of_kind(self.encoders["text"], TextEncoder).save_skeleton(folder)
 
     def parameter_table(self) -> list[tuple[str, int]]:
         """Layer and number of trained parameters, as the rows of Table 3."""
         rows: list[tuple[str, nn.Module | None]] = []
-        for block, norm in self.low_level.items():
-            assert isinstance(norm, ConditionalBatchNorm)  # noqa: S101
+        for block, module in self.low_level.items():
+            norm = of_kind(module, ConditionalBatchNorm)
             rows += [(f"CBN {block} scale", norm.scale), (f"CBN {block} shift", norm.shift)]
         rows.append(
             (f"{self.config.image.architecture} without classifier", self.encoders["image"])

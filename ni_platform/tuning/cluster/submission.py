@@ -22,7 +22,7 @@ from ni_platform.errors import ClusterError, ConfigError
 from ni_platform.overrides import from_dict
 from ni_platform.tuning.cluster.job_client import connect, explained, send_job
 from ni_platform.tuning.cluster.shipping import Shipment
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 
 JobStatus = Literal["PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 

@@ -15,7 +15,7 @@ from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.trial_records import TrialRecords
 from ni_platform.training.worker import STATE_FILE, load_state
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.exchanged_weights import (
     drop_weights,
     fetch_weights,

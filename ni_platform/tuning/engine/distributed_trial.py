@@ -18,7 +18,7 @@ from ni_platform.data.loading import Rows
 from ni_platform.models.scorer import build_scorer
 from ni_platform.training.stages import StageTask, run_stages
 from ni_platform.training.worker import FUSED, load_state
-from ni_platform.tuning.definition import SweepConfig
+from ni_platform.tuning.config import SweepConfig
 from ni_platform.tuning.engine.lane import OnEpoch, TrialDone
 from ni_platform.tuning.engine.trial import BestEpoch, save_weights
 from ni_platform.tuning.search.spaces import trial_config

@@ -17,7 +17,7 @@ from typing import Any
 
 from ni_platform.data import storage
 from ni_platform.training.worker import STATE_FILE
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.engine.lane import OnEpoch, Train, TrialDone
 from ni_platform.tuning.files.mirrored_folder import download, notes
 

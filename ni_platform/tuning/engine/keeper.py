@@ -18,7 +18,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.scheduler import Scheduler
 from ni_platform.tuning.files.locks import claim
 from ni_platform.tuning.files.trial_log import Status, TrialLog, TrialRecord

@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.training.events import StopTraining
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.keeper import Assignment, Decision, Keeper
 from ni_platform.tuning.files.mirror import Mirror
 from ni_platform.tuning.files.trial_log import Status

@@ -16,7 +16,7 @@ from ray.actor import ActorHandle
 from ray.tune.progress_reporter import TrialProgressCallback
 
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.exchanged_weights import sending_weights
 from ni_platform.tuning.engine.keeper_actor import KeeperLostError, RemoteKeeper
 from ni_platform.tuning.engine.lane import Train, reason_of, run_lane

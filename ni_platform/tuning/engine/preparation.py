@@ -22,7 +22,7 @@ from ni_platform.tracking.state import state_folder
 from ni_platform.training.encoded import reasons_against
 from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.workers import precision_name, precision_on
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.distributed_trial import DistributedTraining
 from ni_platform.tuning.engine.exchanged_weights import (
     encoders_at_hand,

@@ -17,7 +17,7 @@ from typing import Literal
 
 from ni_platform.errors import in_words
 from ni_platform.tracking.trial_records import TrialMetric, TrialRecords, TrialUpdate
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.trial_log import TrialRecord
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
-from ni_platform.tuning.definition import SweepConfig
+from ni_platform.tuning.config import SweepConfig
 
 
 class Scheduler:

@@ -20,7 +20,7 @@ from ni_platform.training.events import EpochDone, Event
 from ni_platform.training.shared_stage import SharedStage
 from ni_platform.training.worker import STATE_FILE
 from ni_platform.training.workers import WorkerGroup
-from ni_platform.tuning.definition import SweepConfig
+from ni_platform.tuning.config import SweepConfig
 from ni_platform.tuning.engine.lane import OnEpoch, TrialDone
 from ni_platform.tuning.search.spaces import trial_config
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 from ni_platform.claims import process_lives
 from ni_platform.data import storage
 from ni_platform.errors import ConfigError, DatasetError
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ni_platform.claims import claimed, holder, take
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.lease import driven_elsewhere
 
 SECONDS_FOR_A_DEAD_DRIVER = 30.0

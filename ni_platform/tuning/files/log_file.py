@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
 
 from ni_platform.errors import ConfigError
+from ni_platform.narrowing import given
 
 
 class LogFile(BaseJournalBackend):
@@ -29,15 +32,22 @@ class LogFile(BaseJournalBackend):
         """Open the file; without it there is nothing to read, and for writing it is made."""
         self._path = path
         self._lines_read, self._bytes_read = 0, 0
+        self._file: FileIO | None = None
         if writable:
-            self._file = path.open("ab")
+            self._file = path.open("a+b", buffering=0)
             self._file.truncate(whole_bytes(path))
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write lines down."""
-        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        self._file.write(text.encode())
-        self._file.flush()
+        """Write lines down: all of them, or with an error none."""
+        file = given(self._file)
+        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        end = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(text) != len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        except BaseException:
+            file.truncate(end)
+            raise
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield each whole line from this number on.
@@ -45,23 +55,29 @@ class LogFile(BaseJournalBackend):
         Raises:
             ConfigError: A line is no JSON.
         """
-        if not self._path.exists():
-            return
         if log_number_from != self._lines_read:
             self._lines_read, self._bytes_read = 0, 0
+        for line in BytesIO(self._unread()):
+            if not line.endswith(b"\n"):
+                return
+            self._lines_read += 1
+            self._bytes_read += len(line)
+            if self._lines_read > log_number_from:
+                yield self._parsed(line)
+
+    def _unread(self) -> bytes:
+        if self._file is not None:
+            self._file.seek(self._bytes_read)
+            return self._file.read()
+        if not self._path.exists():
+            return b""
         with self._path.open("rb") as file:
             file.seek(self._bytes_read)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                self._lines_read += 1
-                self._bytes_read += len(line)
-                if self._lines_read > log_number_from:
-                    yield self._parsed(line)
+            return file.read()
 
     def _parsed(self, line: bytes) -> dict[str, Any]:
         try:
-            log: dict[str, Any] = json.loads(line)
+            log: dict[str, Any] = json.loads(line.decode())
         except ValueError as error:
             raise ConfigError(
                 f"each line of a sweep's log is a JSON object, but line {self._lines_read} of "
@@ -72,12 +88,12 @@ class LogFile(BaseJournalBackend):
 
     def sync(self) -> None:
         """Let what was appended survive a loss of power."""
-        os.fsync(self._file.fileno())
+        os.fsync(given(self._file).fileno())
 
     def close(self) -> None:
         """Sync and close the file, once it was opened for writing."""
         self.sync()
-        self._file.close()
+        given(self._file).close()
 
 
 def whole_bytes(path: Path) -> int:

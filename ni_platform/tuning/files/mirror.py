@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ni_platform.data import storage
 from ni_platform.errors import in_words
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.narrowing import given
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.lease import read_lease
 from ni_platform.tuning.files.log_file import whole_bytes
 from ni_platform.tuning.files.mirrored_folder import growing, segment, segments
@@ -49,8 +50,7 @@ class Mirror:
             DatasetError: The store cannot be reached.
 
         """
-        assert folder.mirror is not None  # noqa: S101
-        self._folder, self._place = folder, folder.mirror
+        self._folder, self._place = folder, given(folder.mirror)
         self._on_trouble, self._on_lost = on_trouble, on_lost
         lease = read_lease(folder)
         self._owner = lease and lease.owner

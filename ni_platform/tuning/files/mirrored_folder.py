@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from ni_platform.data import storage
 from ni_platform.errors import DatasetError
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 
 _WHOLE_FILES = ("promotion.json", "sweep.json")
 """Small files; the definition comes last, as a sweep exists from then on."""

@@ -137,9 +137,10 @@ class TrialLog:
     ) -> TrialRecord:
         """Note an epoch of a trial that was begun; `value` is the objective of `best_epoch`."""
         trial_id = self.trial_id(number)
-        epoch = len(self._record(trial_id).epochs) + 1
+        record = self._record(trial_id)
+        epoch = len(record.epochs) + 1
         account = {
-            "attempt": self._storage.get_trial(trial_id).user_attrs[_ATTEMPT]["number"],
+            "attempt": record.attempt,
             "time": self._clock(),
             "best_epoch": best_epoch,
             "metrics": dict(metrics),

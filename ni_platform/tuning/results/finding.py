@@ -7,7 +7,7 @@ from pathlib import Path
 from ni_platform.data.storage import is_remote
 from ni_platform.errors import ConfigError
 from ni_platform.tuning.cluster.submission import find_submission
-from ni_platform.tuning.definition import SweepFolder
+from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.locks import is_running
 from ni_platform.tuning.files.mirrored_folder import fetch
 

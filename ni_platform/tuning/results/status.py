@@ -17,7 +17,7 @@ from ni_platform.tuning.cluster.submission import (
     job_status,
     list_submissions,
 )
-from ni_platform.tuning.definition import SweepConfig, SweepFolder, list_sweeps
+from ni_platform.tuning.config import SweepConfig, SweepFolder, list_sweeps
 from ni_platform.tuning.files.lease import driven_elsewhere
 from ni_platform.tuning.files.locks import is_running
 from ni_platform.tuning.files.trial_log import ranked, read_trials
@@ -32,7 +32,7 @@ class SweepStatus:
 
     name: str
     state: str
-    """running, stopped or finished; of a submitted one also pending, failed and unknown."""
+    """running, stopped, finished, unreadable; of a submitted one also pending, failed, unknown."""
     trials: int | None
     """How many it shall have; None where nothing is known yet."""
     counts: Mapping[str, int]
@@ -76,10 +76,27 @@ def sweep_tags(config: SweepConfig, folder: SweepFolder) -> dict[str, str]:
     }
 
 
-def known_sweeps(storage: str | Path | None = None) -> list[str]:
-    """Return the names of the sweeps below `storage`; without one also those that were sent."""
+def list_statuses(storage: str | Path | None = None) -> list[SweepStatus]:
+    """Tell how far all sweeps below `storage` are; without one also those that were sent.
+
+    One that cannot be read has the state `unreadable` and a note that says why.
+
+    Raises:
+        TrackingError: Only MLflow could tell, and it does not answer.
+    """
     sent = list_submissions() if storage is None else []
-    return sorted({*list_sweeps(storage), *sent})
+    found = []
+    for name in sorted({*list_sweeps(storage), *sent}):
+        try:
+            found.append(sweep_status(name, storage))
+        except ConfigError as error:
+            counts = dict.fromkeys(ENDED, 0)
+            found.append(
+                SweepStatus(
+                    name=name, state="unreadable", trials=None, counts=counts, note=str(error)
+                )
+            )
+    return found
 
 
 def sweep_status(name: str, storage: str | Path | None = None) -> SweepStatus:

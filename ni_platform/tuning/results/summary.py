@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ni_platform.tuning.definition import SweepConfig
+from ni_platform.tuning.config import SweepConfig
 from ni_platform.tuning.files.trial_log import TrialRecord, ranked
 
 PARAMETER = "parameter."

@@ -14,9 +14,10 @@ from ni_platform.experiment_config import ExperimentConfig, Pretraining
 from ni_platform.metrics.best_of import BestOfMany, best_of_many
 from ni_platform.metrics.scored import EvaluationError
 from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.narrowing import given
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.worker import StageResult
-from ni_platform.tuning.definition import SweepConfig, SweepFolder
+from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.files.trial_log import TrialRecord, ranked, read_trials
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
 from ni_platform.tuning.search.spaces import trial_config
@@ -84,9 +85,9 @@ class Winner:
     def validation(self) -> float:
         """That metric of the kept epoch on the validation part."""
         trial = self.trial
-        value = trial.value if self.metric == self.sweep.objective else trial.metrics[self.metric]
-        assert value is not None  # noqa: S101  # ranked trials have one
-        return value
+        if self.metric == self.sweep.objective:
+            return given(trial.value)  # ranked trials have one
+        return trial.metrics[self.metric]
 
     def retrained(self) -> ExperimentConfig:
         """Return the config to train the winner on train and validation rows.

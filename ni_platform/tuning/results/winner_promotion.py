@@ -11,7 +11,8 @@ from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
 from ni_platform.experiment import OnEvent, Workers, train
-from ni_platform.metrics.best_of import LOWER_IS_BETTER, BestOfMany
+from ni_platform.metrics.best_of import BestOfMany
+from ni_platform.metrics.catalogue import lower_is_better
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.opened_experiment import open_experiment
 from ni_platform.registry.promotion import PromotionReport, promote
@@ -48,7 +49,7 @@ class WinnerPromotion:
     @property
     def shortfall(self) -> float:
         """How much worse the metric is on test than it was on validation."""
-        sign = 1 if self.winner.metric in LOWER_IS_BETTER else -1
+        sign = 1 if lower_is_better(self.winner.metric) else -1
         return sign * (self.test.value - self.winner.validation)
 
     def to_json(self) -> dict[str, Any]:

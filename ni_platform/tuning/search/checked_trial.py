@@ -15,8 +15,8 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from ni_platform.definitions import shown
 from ni_platform.errors import ConfigError
+from ni_platform.user_code import shown
 
 _OURS = "ni."
 """How names of user attributes begin that the sweep itself sets."""
@@ -36,6 +36,7 @@ class CheckedTrial:
 
     def __init__(self, trial: Trial, known: dict[str, BaseDistribution]) -> None:
         self._trial, self._known = trial, known
+        self._drawn: dict[str, BaseDistribution] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
@@ -112,8 +113,8 @@ class CheckedTrial:
             raise ConfigError(
                 f"the parameter {name!r} cannot be drawn: {error}; mend it"
             ) from error
-        before = self._trial.distributions.get(name)
-        if before is not None and before != distribution:
+        before = self._drawn.setdefault(name, distribution)
+        if before != distribution:
             raise ConfigError(
                 f"a name is that of one parameter, drawn from one distribution, but {name!r} was "
                 f"{before} and in the same trial is {distribution}; give the second a name of its "

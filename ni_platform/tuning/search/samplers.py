@@ -9,10 +9,10 @@ from functools import partial
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler
 
-from ni_platform.definitions import list_functions, load_function, require_known
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.definition import SPACES
+from ni_platform.tuning.config import SPACES
 from ni_platform.tuning.search.bounded_sampler import BoundedSampler, MakeSampler
+from ni_platform.user_code import list_functions, load_function, require_known
 
 _NUMBERED: dict[str, MakeSampler] = {
     "tpe": lambda seed: BoundedSampler(seed=seed),

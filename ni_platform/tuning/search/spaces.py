@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ni_platform.definitions import Definition, list_functions, load_function, require_known, shown
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.overrides import with_values
-from ni_platform.tuning.definition import SPACES, SweepConfig
+from ni_platform.tuning.config import SPACES, SweepConfig
+from ni_platform.user_code import Definition, list_functions, load_function, require_known, shown
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

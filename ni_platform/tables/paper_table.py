@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.definitions import Definition, load_function, require_known, shown
 from ni_platform.evaluation import SLICES
 from ni_platform.experiment_config import (
     EXPERIMENTS,
@@ -17,15 +16,14 @@ from ni_platform.experiment_config import (
     checked_config,
     list_tables,
 )
-from ni_platform.metrics.evaluation import metric_family
+from ni_platform.metrics.catalogue import known_metric
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.scored import EvaluationError
+from ni_platform.user_code import Definition, load_function, require_known, shown
 
 INSIGHT = "insight/"
 CONTROL_BEST = "_control_best"
 """What metrics of insight correlations start with, and end with if they are not of all pairs."""
-OF_DEVIATIONS = {"spearman_std": "spearman", "pearson_std": "pearson"}
-"""Metrics that compare deviations, and the metric of rates that does the same."""
 LONGEST_LABEL = 200
 """Characters of a row's label: it begins the name of a run, which may have 250."""
 
@@ -131,7 +129,7 @@ def _column_problem(column: Column, table: PaperTable) -> str | None:
         return f"shows metrics as SLICE/METRIC, with {' or '.join(SLICES)}, but {column.metric!r}"
     else:
         try:
-            metric_family(OF_DEVIATIONS.get(metric, metric))
+            known_metric(metric)
         except EvaluationError as error:
             return f"shows a metric that there is not: {error}"
     compared = {row.group for row in table.rows if row.label == column.relative_to}

@@ -11,7 +11,7 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.experiment_config import list_experiments, list_tables, load_experiment
 from ni_platform.models.m2fn.network import M2FN
-from ni_platform.tables.definition import PaperTable, load_table
+from ni_platform.tables.paper_table import PaperTable, load_table
 from ni_platform.tables.report import full_label
 
 NAMES = [

@@ -13,10 +13,10 @@ from ni_platform.data.manifest import nearest
 from ni_platform.data.storage import is_remote, join, list_files, write_bytes
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.metrics.catalogue import lower_is_better
 from ni_platform.overrides import from_dict, to_dict
 from ni_platform.seeds import check_seed
 from ni_platform.tracking.state import state_folder
-from ni_platform.training.config import LOWER_IS_BETTER
 
 Objective = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
 SchedulerName = Literal["asha", "hyperband", "none"]
@@ -121,7 +121,7 @@ class SweepConfig:
     @property
     def lower_is_better(self) -> bool:
         """Whether the objective is an error."""
-        return self.objective in LOWER_IS_BETTER
+        return lower_is_better(self.objective)
 
     def is_better(self, value: float, than: float) -> bool:
         """Whether one value of the objective beats another."""

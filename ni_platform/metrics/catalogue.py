@@ -1,0 +1,126 @@
+"""Every metric: what it is called, which way is better, and what estimates it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ni_platform.metrics.calibration import calibration_metrics
+from ni_platform.metrics.error import error_metrics
+from ni_platform.metrics.intervals import Draws, Resampling
+from ni_platform.metrics.noise_ceiling import noise_ceiling_metrics
+from ni_platform.metrics.pairwise import all_pairs_metrics, within_test_metrics
+from ni_platform.metrics.rank_correlation import correlation_metrics
+from ni_platform.metrics.scored import EvaluationError, ScoredContents
+
+MetricFamily = Callable[[ScoredContents, Resampling], dict[str, Draws]]
+"""Estimates metrics that share their sums."""
+
+LOSS = "loss"
+"""What a training minimises; it depends on the config, so it is no metric of a test part."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric of predicted success rates."""
+
+    label: str
+    """What a person is shown."""
+    family: MetricFamily
+    unit: str = ""
+    """Of the success rate, a share of pairs, or none."""
+    lower_is_better: bool = False
+    headline: bool = True
+    """Whether a person is shown it first, in the order of `METRICS`."""
+    compared: bool = False
+    """Whether its change against the GLM is reported in percent (NI Table 1)."""
+    of_deviations: str | None = None
+    """The metric of rates that does the same, of one that compares standard deviations."""
+
+
+def _within_tests(label: str) -> Metric:
+    return Metric(label=label, family=within_test_metrics, unit="share of pairs", compared=True)
+
+
+def _ceiling() -> Metric:
+    """Of the metric above it."""
+    return Metric(label="  its noise ceiling", family=noise_ceiling_metrics, unit="share of pairs")
+
+
+METRICS: dict[str, Metric] = {
+    "rmse": Metric(
+        label="RMSE",
+        family=error_metrics,
+        unit="success rate",
+        lower_is_better=True,
+        compared=True,
+    ),
+    "mae": Metric(
+        label="MAE", family=error_metrics, unit="success rate", lower_is_better=True, compared=True
+    ),
+    "r2": Metric(label="R²", family=error_metrics),
+    "spearman": Metric(label="Spearman", family=correlation_metrics),
+    "pearson": Metric(label="Pearson", family=correlation_metrics),
+    "spearman_std": Metric(
+        label="Spearman, deviations", family=correlation_metrics, of_deviations="spearman"
+    ),
+    "pearson_std": Metric(
+        label="Pearson, deviations", family=correlation_metrics, of_deviations="pearson"
+    ),
+    "pairwise_accuracy": Metric(
+        label="pairwise, all pairs", family=all_pairs_metrics, unit="share of pairs", compared=True
+    ),
+    "pairwise_accuracy_within_tests": _within_tests("pairwise, within tests"),
+    "noise_ceiling_within_tests": _ceiling(),
+    "pairwise_accuracy_significant": _within_tests("pairwise, significant"),
+    "noise_ceiling_significant": _ceiling(),
+    "pairwise_accuracy_within_tests_distinct": _within_tests("within tests, inputs differ"),
+    "noise_ceiling_within_tests_distinct": _ceiling(),
+    "pairwise_accuracy_significant_distinct": _within_tests("significant, inputs differ"),
+    "noise_ceiling_significant_distinct": _ceiling(),
+    "calibration_slope": Metric(label="calibration slope", family=calibration_metrics),
+    "calibration_intercept": Metric(
+        label="calibration intercept", family=calibration_metrics, headline=False
+    ),
+    "calibration_error": Metric(
+        label="calibration error",
+        family=calibration_metrics,
+        unit="success rate",
+        lower_is_better=True,
+        headline=False,
+    ),
+}
+"""By the name under which runs record it, after the slice: `test/rmse`."""
+
+HEADLINE = {name: metric.label for name, metric in METRICS.items() if metric.headline}
+"""The metrics that a person is shown first, in this order, and what they are called there."""
+
+
+def families() -> tuple[MetricFamily, ...]:
+    """Return what estimates all metrics of rates, each once."""
+    return tuple(dict.fromkeys(metric.family for metric in METRICS.values()))
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a metric is an error; so is the loss of a training.
+
+    Raises:
+        EvaluationError: There is no such metric.
+    """
+    return name == LOSS or known_metric(name).lower_is_better
+
+
+def known_metric(name: str) -> Metric:
+    """Return a metric by its name.
+
+    Raises:
+        EvaluationError: There is no such metric; names the nearest.
+    """
+    if name not in METRICS:
+        nearest = difflib.get_close_matches(name, METRICS, n=1, cutoff=0.0)[0]
+        raise EvaluationError(
+            f"A metric must be one of {', '.join(METRICS)}, but got {name!r}; did you mean "
+            f"{nearest!r}?"
+        )
+    return METRICS[name]
