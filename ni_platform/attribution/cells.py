@@ -17,12 +17,12 @@ from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import PIXELS_AT_ONCE, distinct, in_batches, no_grad_rates
 from ni_platform.attribution.gridded_picture import GriddedPicture
 from ni_platform.attribution.tiles import Rate, TiledPicture
-from ni_platform.data.batch import Inputs
+from ni_platform.data.batch import Inputs, ModalityInputs
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.m2fn.network import M2FN
-from ni_platform.narrowing import given, of_kind
+from ni_platform.narrowing import of_kind
 
 _LARGEST_WHOLE = 2_000_000
 """Pixels of the largest picture of native size that a network without tiles is asked about."""
@@ -49,7 +49,7 @@ class Cells:
         """
         self.contents = contents
         self.evaluations = 0
-        pixels = given(contents.inputs.image_B3HW)
+        (pixels,) = contents.inputs.modalities["image"].tensors
         self.pixels: Tensor | list[Tensor] = pixels
         has = contents.has("image")
         sides = [tuple(picture.shape[1:]) for picture in pixels]
@@ -144,7 +144,8 @@ class Cells:
         here = torch.as_tensor(self.contents.has("image")[rows], device=self.contents.device)
         pixels = self._stacked(rows)
         masked = torch.where(kept[:, labels_HW].unsqueeze(1), pixels, self.baseline)
-        return no_grad_rates(self.contents, rows, "image", image_B3HW=masked, image_present_B=here)
+        read = ModalityInputs(tensors=(masked,), present_B=here)
+        return no_grad_rates(self.contents, rows, "image", read=read)
 
     def points(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Pixels [B, 3, H, W] as floats, and the mean colour, of pictures of one size."""
@@ -159,7 +160,8 @@ class Cells:
     def rates_at(self, points: Tensor, rows: Tensor) -> Tensor:
         """As `Features.rates_at`."""
         there = torch.ones(len(rows), dtype=torch.bool, device=self.contents.device)
-        return self.contents.rates(rows, "image", image_B3HW=points, image_present_B=there)
+        read = ModalityInputs(tensors=(points,), present_B=there, complete=True)
+        return self.contents.rates(rows, "image", read=read)
 
     def collect(self, contributions: Tensor, rows: Sequence[int]) -> list[np.ndarray]:
         """Contributions [B, 3, H, W], summed over colours to maps [H, W]."""
@@ -194,7 +196,7 @@ def feature_maps(contents: Contents, side: int) -> list[Tensor | None]:
                     found[row] = _kept(_tiled_picture(contents, row, (1, 1)).feature_map(), side)
                     continue
                 chosen = torch.tensor([row], device=contents.device)
-                inputs = Inputs(size=1, **contents.pictures(chosen))
+                inputs = Inputs(size=1, modalities={"image": contents.pictures(chosen)})
                 seen.clear()
                 output = network.encode("image", inputs)
                 last = seen[-1] if seen else output
@@ -219,7 +221,7 @@ def _kept(map_CHW: Tensor, side: int) -> Tensor:
 
 def _side(contents: Contents, row: int) -> tuple[int, int]:
     """Height and width of a content's picture."""
-    pixels = given(contents.inputs.image_B3HW)
+    (pixels,) = contents.inputs.modalities["image"].tensors
     height, width = pixels[row].shape[1:]
     return height, width
 
@@ -235,7 +237,7 @@ def _tiled_picture(contents: Contents, row: int, grid: tuple[int, ...]) -> Tiled
 
 def _picture(contents: Contents, row: int, grid: tuple[int, ...]) -> GriddedPicture:
     encoder = of_kind(contents.network.encoders["image"], ImageEncoder)
-    pixels = given(contents.inputs.image_B3HW)
+    (pixels,) = contents.inputs.modalities["image"].tensors
     height, width = _side(contents, row)
     down, across = _cell_of(height, grid[0]), _cell_of(width, grid[1])
     cells = (down.to(contents.device), across.to(contents.device))

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import distinct, in_batches, no_grad_rates
+from ni_platform.data.batch import ModalityInputs
 from ni_platform.models.encoders.domain import domain_counts
 from ni_platform.models.encoders.domain import domain_tokens as tokens_of
 from ni_platform.models.input_schema import category
+from ni_platform.narrowing import of_kind
 
 _AT_ONCE = 4096
 _WITH_PICTURES_AT_ONCE = 64
@@ -36,9 +38,8 @@ class Named:
         self.evaluations = 0
         self._sizes = np.array([len(found) for found in names], dtype=np.int64)
         self._shares = shares
-        self._field = "domain_BK" if modality == "domain" else "attributes_BA"
-        vectors: Tensor = getattr(contents.inputs, self._field)
-        self._vectors = vectors
+        (vectors,) = contents.inputs.modalities[modality].tensors
+        self._vectors = of_kind(vectors, Tensor)
 
     def rates(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
         """As `Features.rates`."""
@@ -54,16 +55,14 @@ class Named:
         found = []
         at_once = _WITH_PICTURES_AT_ONCE if "image" in self.contents.modalities else _AT_ONCE
         for part in in_batches(len(rows), at_once):
-            fields = self._fields(torch.from_numpy(vectors[part]), torch.from_numpy(there[part]))
-            found.append(no_grad_rates(self.contents, rows[part], self.modality, **fields))
+            read = self._read(torch.from_numpy(vectors[part]), torch.from_numpy(there[part]))
+            found.append(no_grad_rates(self.contents, rows[part], self.modality, read=read))
         return np.concatenate([*found, np.empty(0)])[which]
 
-    def _fields(self, vectors: Tensor, there: Tensor) -> dict[str, Tensor]:
-        device = self.contents.device
-        return {
-            self._field: vectors.to(device),
-            f"{self.modality}_present_B": there.to(device),
-        }
+    def _read(self, vectors: Tensor, there: Tensor) -> ModalityInputs:
+        complete = bool(there.all())
+        read = ModalityInputs(tensors=(vectors,), present_B=there, complete=complete)
+        return read.to(self.contents.device)
 
     def points(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Vectors [B, X] and zeros."""
@@ -73,7 +72,7 @@ class Named:
     def rates_at(self, points: Tensor, rows: Tensor) -> Tensor:
         """As `Features.rates_at`."""
         there = torch.ones(len(rows), dtype=torch.bool)
-        return self.contents.rates(rows, self.modality, **self._fields(points, there))
+        return self.contents.rates(rows, self.modality, read=self._read(points, there))
 
     def collect(self, contributions: Tensor, rows: Sequence[int]) -> list[np.ndarray]:
         """Contributions [B, X], divided among features by their shares."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from ni_platform.data.batch import Inputs
+from ni_platform.data.batch import Inputs, ModalityInputs
 from ni_platform.memory import keep_freed_memory
 from ni_platform.models.m2fn.network import M2FN
 from ni_platform.models.outputs import rates
@@ -58,11 +56,15 @@ class Contents:
 
     def has(self, modality: str) -> np.ndarray:
         """Whether each content has the modality, bool [N]."""
-        present_B: Tensor = getattr(self.inputs, f"{modality}_present_B")
-        return present_B.cpu().numpy()
+        return self.inputs.modalities[modality].present_B.cpu().numpy()
 
     def rates(
-        self, rows: Tensor, modality: str, *, encoded: Tensor | None = None, **fields: Any
+        self,
+        rows: Tensor,
+        modality: str,
+        *,
+        encoded: Tensor | None = None,
+        read: ModalityInputs | None = None,
     ) -> Tensor:
         """Success rates [P] of contents `rows` [P], whose `modality` is replaced; differentiable.
 
@@ -70,28 +72,33 @@ class Contents:
             rows: which content each of the P predictions is about.
             modality: what is replaced; the others are as they are.
             encoded: the modality's encoder output, or
-            fields: its fields of `Inputs`.
+            read: what its encoder is to read.
         """
-        return self._predict(rows, modality, {} if encoded is None else {modality: encoded}, fields)
+        outputs = {} if encoded is None else {modality: encoded}
+        return self._predict(rows, modality, outputs, {} if read is None else {modality: read})
 
     def _predict(
-        self, rows: Tensor, changed: str, encoded: dict[str, Tensor], fields: dict[str, Any]
+        self,
+        rows: Tensor,
+        changed: str,
+        encoded: dict[str, Tensor],
+        read: dict[str, ModalityInputs],
     ) -> Tensor:
         kept = {name: value[rows] for name, value in self._encoded.items() if name != changed}
         if image_depends_on_all(self.network) and changed != "image":
-            fields = fields | self.pictures(rows)
-        inputs = Inputs(size=len(rows), encoded=kept | encoded, **fields)
+            read = read | {"image": self.pictures(rows)}
+        inputs = Inputs(size=len(rows), encoded=kept | encoded, modalities=read)
         return rates(self.network(inputs), self.scorer.buckets)[0]
 
-    def pictures(self, rows: Tensor) -> dict[str, Any]:
-        """The picture's fields of `Inputs` for `rows`."""
-        pixels, present_B = self.inputs.image_B3HW, self.inputs.image_present_B
-        if pixels is None or present_B is None:
+    def pictures(self, rows: Tensor) -> ModalityInputs:
+        """The pictures of `rows`."""
+        if "image" not in self.inputs.modalities:
             raise ValueError("the network reads no pictures")
-        if isinstance(pixels, list):
-            return {"image_B3HW": [pixels[row] for row in rows.tolist()],
-                    "image_present_B": present_B[rows]}  # fmt: skip
-        return {"image_B3HW": pixels[rows], "image_present_B": present_B[rows]}
+        every = self.inputs.modalities["image"]
+        (pixels,) = every.tensors
+        several = isinstance(pixels, list)
+        chosen = [pixels[row] for row in rows.tolist()] if several else pixels[rows]
+        return ModalityInputs(tensors=(chosen,), present_B=every.present_B[rows])
 
 
 def image_depends_on_all(network: Network) -> bool:

@@ -62,12 +62,12 @@ def groups(features: Features, at_once: int) -> Iterator[tuple[list[int], int]]:
     With each group comes how many points of that shape the network may see together: `at_once`, of
     pictures no more than `PIXELS_AT_ONCE` hold. A group has no more rows than that.
     """
-    pictures = getattr(features.contents.inputs, "image_B3HW", None)
+    read = features.contents.inputs.modalities.get("image")
     groups_of: dict[tuple[int, ...], list[int]] = {}
     for row in np.flatnonzero(counts(features)):
         shape: tuple[int, ...] = ()
-        if features.modality == "image" and pictures is not None:
-            shape = tuple(pictures[row].shape[1:])
+        if features.modality == "image" and read is not None:
+            shape = tuple(read.tensors[0][row].shape[1:])
         groups_of.setdefault(shape, []).append(int(row))
     for shape, rows in groups_of.items():
         most = max(1, min(at_once, PIXELS_AT_ONCE // prod(shape))) if shape else at_once

@@ -67,12 +67,7 @@ class LoadedModel:
                 # Without the cell nothing is decoded; the embedding stands for it.
                 rest = frame.assign(**{column: pd.Series([None], dtype=object)})
                 encoded = {"image": self._embedding(frame, picture_key)}
-                inputs = replace(
-                    scorer.inputs.encode(rest).to(scorer.device),
-                    image_B3HW=None,
-                    image_present_B=None,
-                    encoded=encoded,
-                )
+                inputs = replace(scorer.inputs.encode(rest).to(scorer.device), encoded=encoded)
             rate_B, _ = rates(scorer.model(inputs), scorer.buckets)
         return float(rate_B[0])
 

@@ -6,6 +6,7 @@ A encoded attributes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -30,43 +31,55 @@ def _moved(value: Any, device: torch.device | str, non_blocking: bool) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=non_blocking)
     if isinstance(value, list):
-        return [item.to(device, non_blocking=non_blocking) for item in value]
-    if isinstance(value, dict):
-        return {key: item.to(device, non_blocking=non_blocking) for key, item in value.items()}
+        return [_moved(item, device, non_blocking) for item in value]
+    if isinstance(value, tuple) and value and not isinstance(value[0], int):
+        return tuple(_moved(item, device, non_blocking) for item in value)
+    if isinstance(value, Mapping):
+        return {key: _moved(item, device, non_blocking) for key, item in value.items()}
     if isinstance(value, _TensorGroup):
         return value.to(device, non_blocking=non_blocking)
     return value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs(_TensorGroup):
-    """The modalities of B contents; a modality that the model does not read is None.
+class ModalityInputs(_TensorGroup):
+    """One modality of B contents.
 
-    Rows of a missing modality hold placeholders and are False in `*_present`; the model gives
-    them a zero embedding (NI Section 6).
+    A row that lacks it holds a placeholder and is False in `present_B`; the model gives it a zero
+    embedding (NI Section 6).
     """
 
-    size: int
-    """B, known even when every modality is None."""
-    image_B3HW: Tensor | list[Tensor] | None = None
-    """uint8 RGB, [B, 3, H, W]; a list of B tensors [3, H, W] when sizes differ."""
-    image_present_B: Tensor | None = None
+    tensors: tuple[Tensor | list[Tensor], ...]
+    """What its encoder is called with.
+
+    - image: uint8 RGB, [B, 3, H, W]; a list of B tensors [3, H, W] when sizes differ.
+    - text: int64 token ids [B, T], padded ([B, C, T] where C text columns are embedded one by
+      one), and a mask of the same shape, 1 for a token, all 0 for an empty column.
+    - domain: float32 counts of hashed domain tokens [B, K].
+    - attributes: float32 one-hot categorical and standardised numeric attributes [B, A].
+    """
+    present_B: Tensor
     """bool [B]."""
-    tokens_BT: Tensor | None = None
-    """int64 token ids [B, T], padded; [B, C, T] where C text columns are embedded one by one."""
-    token_mask_BT: Tensor | None = None
-    """int64 of the same shape, 1 for a token and 0 for padding; all 0 for an empty column."""
-    text_present_B: Tensor | None = None
-    domain_BK: Tensor | None = None
-    """float32 counts of hashed domain tokens [B, K]."""
-    domain_present_B: Tensor | None = None
-    attributes_BA: Tensor | None = None
-    """float32 one-hot categorical and standardised numeric attributes [B, A]."""
-    attributes_present_B: Tensor | None = None
-    encoded: dict[str, Tensor] = field(default_factory=dict)
+    complete: bool = False
+    """Whether all rows are known to have it. Said by who knows without asking a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs(_TensorGroup):
+    """What a model reads of B contents."""
+
+    size: int
+    """B, known even without any modality."""
+    modalities: Mapping[str, ModalityInputs] = field(default_factory=dict)
+    """By name; those that are not read are not there."""
+    encoded: Mapping[str, Tensor] = field(default_factory=dict)
     """Outputs of encoders that were run before, by modality: [B, width], or a picture's feature
     map [B, C, H', W'], in the type that the encoder gave; rows of missing modalities included.
-    They stand for the modality's other fields, which may then be None."""
+    They stand for the modality, which may then be absent."""
+
+    def with_modality(self, name: str, modality: ModalityInputs) -> Inputs:
+        """Return these inputs with another one of this name."""
+        return replace(self, modalities={**self.modalities, name: modality})
 
 
 @dataclass(frozen=True, kw_only=True)

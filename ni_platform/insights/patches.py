@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.features import PIXELS_AT_ONCE
-from ni_platform.data.batch import Inputs
+from ni_platform.data.batch import Inputs, ModalityInputs
 from ni_platform.insights.config import PatchConfig, SupportConfig
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.rank_scores import (
@@ -302,11 +302,12 @@ def patch_embeddings(scorer: Scorer, patches: Sequence[Image.Image]) -> np.ndarr
     with torch.inference_mode():
         for start in range(0, len(pixels), at_once):
             part = pixels[start : start + at_once]
-            inputs = Inputs(
-                size=len(part),
-                image_B3HW=part if size is None else torch.stack(part),
-                image_present_B=torch.ones(len(part), dtype=torch.bool),
+            read = ModalityInputs(
+                tensors=(part if size is None else torch.stack(part),),
+                present_B=torch.ones(len(part), dtype=torch.bool),
+                complete=True,
             )
+            inputs = Inputs(size=len(part), modalities={"image": read})
             encoded = network.encode("image", inputs.to(scorer.device))
             encoded = encoded.mean((2, 3)) if encoded.dim() == 4 else encoded
             found.append(encoded.double().cpu().numpy())

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ni_platform.data.batch import Inputs
+from ni_platform.data.batch import Inputs, ModalityInputs
 from ni_platform.data.images import ImageInput, decode, pixel_count
 from ni_platform.data.manifest import nearest
 from ni_platform.data.reading.labels import is_null
@@ -81,16 +81,16 @@ class InputEncoder:
             ImageError: a picture is missing, corrupt or too large.
         """
         self._check(frame, crop)
-        fields: dict[str, Any] = {}
+        found: dict[str, ModalityInputs] = {}
         if self.schema.image is not None:
-            fields |= self._images(frame[self.schema.image], crop, rng)
+            found["image"] = self._images(frame[self.schema.image], crop, rng)
         if self.schema.text:
-            fields |= self._texts(frame)
+            found["text"] = self._texts(frame)
         if self.schema.domain is not None:
-            fields |= self._domains(frame[self.schema.domain])
+            found["domain"] = self._domains(frame[self.schema.domain])
         if self.schema.categorical or self.schema.numeric or self.schema.vector:
-            fields |= self._attributes(frame)
-        return Inputs(size=len(frame), **fields)
+            found["attributes"] = self._attributes(frame)
+        return Inputs(size=len(frame), modalities=found)
 
     def _check(self, frame: pd.DataFrame, crop: int | None) -> None:
         for column in self.schema.columns:
@@ -108,7 +108,7 @@ class InputEncoder:
 
     def _images(
         self, cells: pd.Series, crop: int | None, rng: np.random.Generator | None
-    ) -> dict[str, Any]:
+    ) -> ModalityInputs:
         present = [not is_null(cell) for cell in cells]
         pictures = [self._picture(cell, crop, rng) for cell in cells]
         image_B3HW: Tensor | list[Tensor]
@@ -117,7 +117,7 @@ class InputEncoder:
         else:
             # Height, width, channels in memory: the channels-last layout that convolutions like.
             image_B3HW = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
-        return {"image_B3HW": image_B3HW, "image_present_B": torch.tensor(present)}
+        return _modality(torch.tensor(present), image_B3HW)
 
     def native_pixels(self, frame: pd.DataFrame) -> list[int]:
         """Pixels of the picture of each row that is read at its native size; 0 of the others.
@@ -144,7 +144,7 @@ class InputEncoder:
             picture = _cropped(picture, crop, rng)
         return np.array(picture, dtype=np.uint8)
 
-    def _texts(self, frame: pd.DataFrame) -> dict[str, Tensor]:
+    def _texts(self, frame: pd.DataFrame) -> ModalityInputs:
         tokenizer = given(self.tokenizer)
         if self.separate_texts:
             columns = [list(joined_texts(frame, [name], " ")) for name in self.schema.text]
@@ -152,20 +152,13 @@ class InputEncoder:
             tokens, mask = tokenizer.encode(texts)
             present_BC = torch.tensor([bool(text) for text in texts]).view(-1, len(columns))
             shape = (*present_BC.shape, tokens.shape[-1])
-            return {
-                "tokens_BT": tokens.view(shape),
-                "token_mask_BT": mask.view(shape) * present_BC.unsqueeze(2),
-                "text_present_B": present_BC.any(1),
-            }
+            mask_BCT = mask.view(shape) * present_BC.unsqueeze(2)
+            return _modality(present_BC.any(1), tokens.view(shape), mask_BCT)
         texts = list(joined_texts(frame, self.schema.text, tokenizer.separator))
         tokens_BT, token_mask_BT = tokenizer.encode(texts)
-        return {
-            "tokens_BT": tokens_BT,
-            "token_mask_BT": token_mask_BT,
-            "text_present_B": torch.tensor([bool(text) for text in texts]),
-        }
+        return _modality(torch.tensor([bool(text) for text in texts]), tokens_BT, token_mask_BT)
 
-    def _domains(self, cells: pd.Series) -> dict[str, Tensor]:
+    def _domains(self, cells: pd.Series) -> ModalityInputs:
         counts_BK = np.zeros((len(cells), self.domain_buckets), dtype=np.float32)
         present_B = np.zeros(len(cells), dtype=bool)
         for row, cell in enumerate(cells):
@@ -173,12 +166,9 @@ class InputEncoder:
             if domain is not None:
                 counts_BK[row] = domain_counts(domain, self.domain_buckets)
                 present_B[row] = True
-        return {
-            "domain_BK": torch.from_numpy(counts_BK),
-            "domain_present_B": torch.from_numpy(present_B),
-        }
+        return _modality(torch.from_numpy(present_B), torch.from_numpy(counts_BK))
 
-    def _attributes(self, frame: pd.DataFrame) -> dict[str, Tensor]:
+    def _attributes(self, frame: pd.DataFrame) -> ModalityInputs:
         encoded_BA = np.zeros((len(frame), self.schema.attributes_width), dtype=np.float32)
         present_B = np.zeros(len(frame), dtype=bool)
         start = 0
@@ -201,10 +191,12 @@ class InputEncoder:
             present_B |= known_B
             encoded_BA[known_B, start : start + width] = (values_BW[known_B] - mean) / std
             start += width
-        return {
-            "attributes_BA": torch.from_numpy(encoded_BA),
-            "attributes_present_B": torch.from_numpy(present_B),
-        }
+        return _modality(torch.from_numpy(present_B), torch.from_numpy(encoded_BA))
+
+
+def _modality(present_B: Tensor, *tensors: Tensor | list[Tensor]) -> ModalityInputs:
+    complete = bool(present_B.all())
+    return ModalityInputs(tensors=tensors, present_B=present_B, complete=complete)
 
 
 def _cropped(picture: Image.Image, side: int, rng: np.random.Generator | None) -> Image.Image:

@@ -24,7 +24,6 @@ from ni_platform.models.encoders.stand_in import StandIn
 from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
 from ni_platform.models.initialization import own_stream
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
-from ni_platform.narrowing import given
 
 MODALITIES = ("image", "text", "domain", "attributes")
 """In the order in which their embeddings are concatenated."""
@@ -176,29 +175,21 @@ def embed(name: str, encoder: nn.Module, inputs: Inputs) -> Tensor:
     """
     if name in inputs.encoded:
         return inputs.encoded[name]
-    tensors: tuple[Tensor | list[Tensor] | None, ...]
-    if name == "image":
-        tensors, present_B = (inputs.image_B3HW,), inputs.image_present_B
-    elif name == "text":
-        tensors, present_B = (inputs.tokens_BT, inputs.token_mask_BT), inputs.text_present_B
-    elif name == "domain":
-        tensors, present_B = (inputs.domain_BK,), inputs.domain_present_B
-    else:
-        tensors, present_B = (inputs.attributes_BA,), inputs.attributes_present_B
-    if any(tensor is None for tensor in tensors) or present_B is None:
+    if name not in inputs.modalities:
         raise ValueError(f"the model reads the modality {name!r}, but the inputs do not hold it")
-    if bool(present_B.all()):
-        embedding: Tensor = encoder(*tensors)
+    read = inputs.modalities[name]
+    if read.complete:
+        embedding: Tensor = encoder(*read.tensors)
         return embedding
-    rows = present_B.nonzero().squeeze(1)
-    encoded = encoder(*[_take(tensor, rows) for tensor in tensors])
+    rows = read.present_B.nonzero().squeeze(1)
+    encoded = encoder(*[_take(tensor, rows) for tensor in read.tensors])
     return encoded.new_zeros(inputs.size, encoded.shape[1]).index_put((rows,), encoded)
 
 
-def _take(values: Tensor | list[Tensor] | None, rows: Tensor) -> Tensor | list[Tensor]:
+def _take(values: Tensor | list[Tensor], rows: Tensor) -> Tensor | list[Tensor]:
     if isinstance(values, list):
         return [values[row] for row in rows.tolist()]
-    return given(values)[rows]
+    return values[rows]
 
 
 def _encoder(

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from copy import copy
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ni_platform.data.batch import Inputs
+from ni_platform.data.batch import Inputs, ModalityInputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import Rows, Source
 from ni_platform.models.encoders.tokenization import padded_length
 from ni_platform.models.input_schema import InputSchema
 from ni_platform.models.inputs import InputEncoder
+from ni_platform.narrowing import of_kind
 from ni_platform.training.encoded import Encoded
 
 
@@ -56,23 +56,15 @@ class EncodedSource(Source):
         )
 
     def _encode(self, inputs: Inputs) -> None:
-        # Modality to its fields, as arrays.
-        self._fields: dict[str, dict[str, np.ndarray]] = {}
-        tokens, mask = inputs.tokens_BT, inputs.token_mask_BT
-        if tokens is not None and mask is not None:
-            # A mask is ones, then zeros.
-            self._tokens = tokens.to(torch.int32).numpy()
-            self._lengths = mask.sum(-1).to(torch.int32).numpy()
-            self._fields["text"] = _arrays(text_present_B=inputs.text_present_B)
-        if inputs.domain_BK is not None:
-            self._fields["domain"] = _arrays(
-                domain_BK=inputs.domain_BK, domain_present_B=inputs.domain_present_B
-            )
-        if inputs.attributes_BA is not None:
-            self._fields["attributes"] = _arrays(
-                attributes_BA=inputs.attributes_BA,
-                attributes_present_B=inputs.attributes_present_B,
-            )
+        self._present = {n: read.present_B.numpy() for n, read in inputs.modalities.items()}
+        self._tensors: dict[str, tuple[np.ndarray, ...]] = {}
+        for name, read in inputs.modalities.items():
+            tensors = [of_kind(tensor, Tensor) for tensor in read.tensors]
+            if name == "text":
+                tokens, mask = tensors
+                # A mask is ones, then zeros.
+                tensors = [tokens.to(torch.int32), mask.sum(-1).to(torch.int32)]
+            self._tensors[name] = tuple(tensor.numpy() for tensor in tensors)
 
     def using(self, modalities: Collection[str], *, crop: int | None = None) -> EncodedSource:
         """Return this source with the outputs of these encoders alone; it shares all arrays.
@@ -86,30 +78,29 @@ class EncodedSource(Source):
 
     def inputs(self, rows: Rows, rng: np.random.Generator | None = None) -> Inputs:
         """Return dataset rows; pictures are read unless their encoder's outputs are in use."""
-        fields: dict[str, Any] = {
-            name: torch.from_numpy(array[rows])
-            for modality, arrays in self._fields.items()
-            if modality not in self._used
-            for name, array in arrays.items()
-        }
-        if "text" in self._fields and "text" not in self._used:
-            fields["tokens_BT"], fields["token_mask_BT"] = self._texts(rows)
+        read = {name: self._read(name, rows) for name in self._tensors if name not in self._used}
         if self._pictures is not None and "image" not in self._used:
             crop = self._crop if rng is not None else None
-            read = self._pictures.encode(self._cells.iloc[rows], crop=crop, rng=rng)
-            fields["image_B3HW"] = read.image_B3HW
-            fields["image_present_B"] = read.image_present_B
+            read |= self._pictures.encode(self._cells.iloc[rows], crop=crop, rng=rng).modalities
         encoded = {name: output.rows(rows) for name, output in self._used.items()}
-        return Inputs(size=len(rows), encoded=encoded, **fields)
+        return Inputs(size=len(rows), modalities=read, encoded=encoded)
 
-    def _texts(self, rows: Rows) -> tuple[Tensor, Tensor]:
+    def _read(self, name: str, rows: Rows) -> ModalityInputs:
+        arrays, present = self._tensors[name], self._present[name][rows]
+        tensors = (
+            self._texts(arrays[0], arrays[1], rows)
+            if name == "text"
+            else tuple(torch.from_numpy(array[rows]) for array in arrays)
+        )
+        return ModalityInputs(
+            tensors=tensors, present_B=torch.from_numpy(present), complete=bool(present.all())
+        )
+
+    @staticmethod
+    def _texts(tokens: np.ndarray, lengths: np.ndarray, rows: Rows) -> tuple[Tensor, Tensor]:
         """Token ids and mask, both int64, padded as the tokenizer pads a batch."""
-        lengths = self._lengths[rows]
-        length = min(self._tokens.shape[-1], padded_length(int(lengths.max(initial=0))))
-        tokens = self._tokens[rows][..., :length].astype(np.int64)
+        lengths = lengths[rows]
+        length = min(tokens.shape[-1], padded_length(int(lengths.max(initial=0))))
+        chosen = tokens[rows][..., :length].astype(np.int64)
         mask = (np.arange(length) < lengths[..., None]).astype(np.int64)
-        return torch.from_numpy(tokens), torch.from_numpy(mask)
-
-
-def _arrays(**tensors: Tensor | None) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
+        return torch.from_numpy(chosen), torch.from_numpy(mask)

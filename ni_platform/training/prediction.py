@@ -67,11 +67,11 @@ class Predictor:
 def on_device(inputs: Inputs, device: torch.device) -> Inputs:
     """Move inputs to the device, images in channels-last layout."""
     inputs = inputs.to(device, non_blocking=True)
-    image = inputs.image_B3HW
-    if isinstance(image, torch.Tensor):
-        image = image.contiguous(memory_format=torch.channels_last)
-        inputs = replace(inputs, image_B3HW=image)
-    return inputs
+    read = inputs.modalities.get("image")
+    if read is None or not isinstance(read.tensors[0], torch.Tensor):
+        return inputs
+    pixels = read.tensors[0].contiguous(memory_format=torch.channels_last)
+    return inputs.with_modality("image", replace(read, tensors=(pixels,)))
 
 
 def validation_metrics(

@@ -10,6 +10,7 @@ import torch
 from ni_platform.attribution.cells import Cells
 from ni_platform.attribution.columns import attribute_columns, domain_tokens
 from ni_platform.attribution.words import Words, words_of
+from ni_platform.data.batch import ModalityInputs
 
 
 def test_words_and_marks():
@@ -76,9 +77,10 @@ def test_without_cells_pixels_are_the_mean_colour(contents, network):
     picture[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = 127.5
     with torch.no_grad():
         expected = explained.rates(
-            torch.tensor([row]), "image", image_B3HW=picture.unsqueeze(0),
-            image_present_B=torch.tensor([True]),
-        )  # fmt: skip
+            torch.tensor([row]),
+            "image",
+            read=ModalityInputs(tensors=(picture.unsqueeze(0),), present_B=torch.tensor([True])),
+        )
     got = cells.rates(np.array([row]), present)
     np.testing.assert_allclose(got, expected.numpy(), rtol=1e-6)
 

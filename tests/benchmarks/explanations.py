@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest.mock import patch
 
 import numpy as np
@@ -37,6 +37,7 @@ from ni_platform.attribution.grad_cam import GradCam, chosen_layer
 from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import Coalitions, KernelShap, coalitions
 from ni_platform.attribution.words import Words
+from ni_platform.data.batch import ModalityInputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.memory import keep_freed_memory
 from ni_platform.models.scorer import build_scorer
@@ -63,7 +64,6 @@ class Forward:
         self.evaluations += len(present)
         contents, kept = self.features.contents, present.bool().numpy()
         inputs = contents.scorer.inputs.encode(contents.frame.iloc[[self.row] * len(kept)])
-        changed = {}
         if isinstance(self.features, Words):
             texts = [self.features._slots[self.row][0].without(row) for row in kept]
             ids = [np.frombuffer(text, dtype=np.int64) for text in texts]
@@ -72,18 +72,16 @@ class Forward:
             for place, row in enumerate(ids):
                 tokens[place, : len(row)] = torch.from_numpy(row.copy())
                 mask[place, : len(row)] = 1
-            changed = {
-                "tokens_BT": tokens,
-                "token_mask_BT": mask,
-                "text_present_B": mask.any(1),
-            }
+            read = ModalityInputs(tensors=(tokens, mask), present_B=mask.any(1))
+            inputs = inputs.with_modality("text", read)
         elif isinstance(self.features, Cells):
-            labels = self.features._labels[tuple(inputs.image_B3HW.shape[2:])]
+            read = inputs.modalities["image"]
+            labels = self.features._labels[tuple(read.tensors[0].shape[2:])]
             shown = torch.from_numpy(kept)[:, labels].unsqueeze(1)
-            pixels = inputs.image_B3HW.float()
-            changed = {"image_B3HW": torch.where(shown, pixels, self.features.baseline)}
+            pixels = torch.where(shown, read.tensors[0].float(), self.features.baseline)
+            inputs = inputs.with_modality("image", replace(read, tensors=(pixels,)))
         with torch.no_grad():
-            logits = contents.network(type(inputs)(**{**vars(inputs), **changed}))
+            logits = contents.network(inputs)
         return torch.sigmoid(logits.double())
 
 
@@ -94,12 +92,14 @@ class ForwardAt(Forward):
         self.evaluations += len(points)
         features, contents = self.features, self.features.contents
         inputs = contents.scorer.inputs.encode(contents.frame.iloc[[self.row] * len(points)])
-        changed = {"image_B3HW": points}
         if isinstance(features, Words):
             mask = features.tokens([self.row]).expand(len(points), -1, -1).flatten(0, 1)
             embedded, _ = features._encoder.embed_vectors(points.flatten(0, 1), mask)
-            changed = {"encoded": {"text": embedded.view(len(points), -1)}}
-        return torch.sigmoid(contents.network(type(inputs)(**{**vars(inputs), **changed})).double())
+            inputs = replace(inputs, encoded={"text": embedded.view(len(points), -1)})
+        else:
+            read = replace(inputs.modalities["image"], tensors=(points,))
+            inputs = inputs.with_modality("image", read)
+        return torch.sigmoid(contents.network(inputs).double())
 
 
 class SameMasks(CaptumKernelShap):

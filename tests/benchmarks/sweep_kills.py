@@ -28,7 +28,6 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from ni_platform.tuning.files.trial_log import read_trials
 from tests.benchmarks.sweep import LANES, Toy, write_space
 
 SECONDS_PER_EPOCH = 0.3
@@ -116,8 +115,8 @@ class Victims:
         return [pid for pid in processes(name) if is_below(pid, self._folder)]
 
     def ended(self) -> int:
-        """Trials that have ended, by the log."""
-        return sum(trial.status != "running" for trial in read_trials(self.log).values())
+        """Trials that have ended: Optuna's operation 6. Reading the log whole takes too long."""
+        return self.log.read_text().count('"op_code":6') if self.log.exists() else 0
 
     def recorded(self) -> int:
         """Trials that have ended, by MLflow."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from torch import nn
 from ni_platform.data.batch import Inputs, Outcomes
 from ni_platform.models.losses import Loss, LossConfig
 from ni_platform.models.normalization import BatchNorm, convert_batch_norm
-from tests.models.test_neural_insights import small_model, some_inputs
+from tests.models.test_neural_insights import lacking, small_model, some_inputs
 
 WORKERS = 2
 SHARES = (slice(0, 5), slice(5, 8))
@@ -26,9 +26,7 @@ def batch() -> tuple[Inputs, Outcomes]:
     inputs = some_inputs(8)
     image_present_B = torch.tensor([True, True, False, True, True, False, False, False])
     text_present_B = torch.tensor([True, False, True, True, True, True, True, True])
-    inputs = Inputs(
-        **{**vars(inputs), "image_present_B": image_present_B, "text_present_B": text_present_B}
-    )
+    inputs = lacking(inputs, image=image_present_B, text=text_present_B)
     clicks_B = torch.tensor([10.0, 20, 30, 5, 8, 3, 9, 12])
     return inputs, Outcomes(
         impressions_B=torch.full((8,), 200.0),
@@ -38,13 +36,20 @@ def batch() -> tuple[Inputs, Outcomes]:
     )
 
 
-def part(group, rows: slice):
-    """The rows of every tensor of `group`."""
-    values = {field.name: getattr(group, field.name) for field in fields(group)}
-    values = {name: v[rows] if isinstance(v, torch.Tensor) else v for name, v in values.items()}
-    if "size" in values:
-        values["size"] = rows.stop - rows.start
-    return type(group)(**values)
+def part(value, rows: slice):
+    """The rows of every tensor."""
+    if isinstance(value, torch.Tensor):
+        return value[rows]
+    if isinstance(value, tuple):
+        return tuple(part(each, rows) for each in value)
+    if isinstance(value, dict):
+        return {name: part(each, rows) for name, each in value.items()}
+    if is_dataclass(value):
+        values = {field.name: part(getattr(value, field.name), rows) for field in fields(value)}
+        if "size" in values:
+            values["size"] = rows.stop - rows.start
+        return type(value)(**values)
+    return value
 
 
 def gradients(model: nn.Module, inputs: Inputs, outcomes: Outcomes) -> dict[str, torch.Tensor]:

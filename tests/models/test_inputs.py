@@ -76,15 +76,14 @@ def test_attributes_by_hand():
         }
     )
     inputs = encoder(schema).encode(frame)
-    assert inputs.attributes_BA.tolist() == [
+    assert inputs.modalities["attributes"].tensors[0].tolist() == [
         [0, 1, 1, 0, 2.0],
         [0, 0, 0, 1, 0],
         [0, 0, 0, 0, -0.5],
         [0, 0, 0, 0, 0],
     ]
-    assert inputs.attributes_present_B.tolist() == [True, True, True, False]
-    assert inputs.image_B3HW is None
-    assert inputs.tokens_BT is None
+    assert inputs.modalities["attributes"].present_B.tolist() == [True, True, True, False]
+    assert set(inputs.modalities) == {"attributes"}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_constant_number_is_harmless(dataset: Dataset):
     dataset.contents["price"] = 0.1
     schema = InputSchema.fit(dataset, range(10), ("attributes",))
     inputs = encoder(schema).encode(dataset.inputs())
-    assert inputs.attributes_BA[:, -1].abs().max() < 1e-6
+    assert inputs.modalities["attributes"].tensors[0][:, -1].abs().max() < 1e-6
 
 
 def test_texts_of_a_content_are_joined():
@@ -121,17 +120,17 @@ def test_texts_of_a_content_are_joined():
     )
     inputs = encoder(schema).encode(frame)
     alone = [tokenizer().tokenizer.encode(text).ids for text in ("free shoes", "new sale", "today")]
-    rows = [row[mask == 1].tolist() for row, mask in zip(inputs.tokens_BT, inputs.token_mask_BT)]
+    rows = [row[mask == 1].tolist() for row, mask in zip(*inputs.modalities["text"].tensors)]
     assert rows == [alone[0] + alone[1][1:], alone[2], alone[0][:1] + alone[0][-1:]]
-    assert inputs.text_present_B.tolist() == [True, True, False]
+    assert inputs.modalities["text"].present_B.tolist() == [True, True, False]
 
 
 def test_long_texts_are_cut():
     """No text has more than max_tokens tokens, and its last token is the separator."""
     schema = InputSchema(text=("title",))
     inputs = encoder(schema).encode(pd.DataFrame({"title": ["free shoes " * 50]}))
-    assert inputs.tokens_BT.shape == (1, 12)
-    assert inputs.tokens_BT[0, -1] == tokenizer().tokenizer.token_to_id("[SEP]")
+    assert inputs.modalities["text"].tensors[0].shape == (1, 12)
+    assert inputs.modalities["text"].tensors[0][0, -1] == tokenizer().tokenizer.token_to_id("[SEP]")
 
 
 def test_pictures_are_squares():
@@ -139,12 +138,14 @@ def test_pictures_are_squares():
     inputs = encoder(InputSchema(image="image")).encode(
         pd.DataFrame({"image": [picture(64, 48), None]}, dtype=object)
     )
-    assert inputs.image_B3HW.shape == (2, 3, 32, 32)
-    assert inputs.image_B3HW.dtype == torch.uint8
-    assert inputs.image_B3HW.is_contiguous(memory_format=torch.channels_last)
-    assert inputs.image_present_B.tolist() == [True, False]
-    assert not inputs.image_B3HW[1].any()
-    left, right = inputs.image_B3HW[0, 0, 5, 0], inputs.image_B3HW[0, 0, 5, -1]
+    (pixels,) = inputs.modalities["image"].tensors
+    assert pixels.shape == (2, 3, 32, 32)
+    assert pixels.dtype == torch.uint8
+    assert pixels.is_contiguous(memory_format=torch.channels_last)
+    assert inputs.modalities["image"].present_B.tolist() == [True, False]
+    assert not inputs.modalities["image"].complete
+    assert not pixels[1].any()
+    left, right = pixels[0, 0, 5, 0], pixels[0, 0, 5, -1]
     assert left < 3
     assert right > 60
 
@@ -154,9 +155,11 @@ def test_native_size():
     inputs = encoder(InputSchema(image="image"), size=None).encode(
         pd.DataFrame({"image": [picture(20, 30), picture(50, 10)]})
     )
-    assert [tuple(image.shape) for image in inputs.image_B3HW] == [(3, 30, 20), (3, 10, 50)]
-    assert inputs.image_B3HW[1][0, 3].tolist() == list(range(50))
-    assert inputs.image_B3HW[0][1, :, 3].tolist() == list(range(30))
+    (pixels,) = inputs.modalities["image"].tensors
+    assert inputs.modalities["image"].complete
+    assert [tuple(image.shape) for image in pixels] == [(3, 30, 20), (3, 10, 50)]
+    assert pixels[1][0, 3].tolist() == list(range(50))
+    assert pixels[0][1, :, 3].tolist() == list(range(30))
 
 
 def test_random_crops_follow_the_generator():
@@ -164,7 +167,9 @@ def test_random_crops_follow_the_generator():
     inputs_of = encoder(InputSchema(image="image"), size=None)
     frame = pd.DataFrame({"image": [picture(100, 90), picture(80, 120)]})
     first, again, other = (
-        inputs_of.encode(frame, crop=16, rng=np.random.default_rng(seed)).image_B3HW
+        inputs_of.encode(frame, crop=16, rng=np.random.default_rng(seed))
+        .modalities["image"]
+        .tensors[0]
         for seed in (1, 1, 2)
     )
     assert first.shape == (2, 3, 16, 16)
@@ -181,7 +186,7 @@ def test_small_pictures_are_scaled_up_to_the_crop():
     inputs = encoder(InputSchema(image="image"), size=None).encode(
         pd.DataFrame({"image": [picture(30, 20)]}), crop=40, rng=np.random.default_rng(0)
     )
-    assert inputs.image_B3HW.shape == (1, 3, 40, 40)
+    assert inputs.modalities["image"].tensors[0].shape == (1, 3, 40, 40)
 
 
 def test_crop_beyond_the_size():

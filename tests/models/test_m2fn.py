@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import ResNetConfig, ResNetModel
 
-from ni_platform.data.batch import Inputs
+from ni_platform.data.batch import Inputs, ModalityInputs
 from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.data.manifest import Columns, Manifest, Target
@@ -45,13 +46,20 @@ def inputs(contents: int = 4, seed: int = 0) -> Inputs:
     """Random pictures of 64 pixels and six attributes."""
     draw = torch.Generator().manual_seed(seed)
     present_B = torch.ones(contents, dtype=torch.bool)
+    pixels = torch.randint(0, 256, (contents, 3, 64, 64), generator=draw).to(torch.uint8)
+    attributes = torch.randn(contents, AUX, generator=draw)
     return Inputs(
         size=contents,
-        image_B3HW=torch.randint(0, 256, (contents, 3, 64, 64), generator=draw).to(torch.uint8),
-        image_present_B=present_B,
-        attributes_BA=torch.randn(contents, AUX, generator=draw),
-        attributes_present_B=present_B,
+        modalities={
+            "image": ModalityInputs(tensors=(pixels,), present_B=present_B),
+            "attributes": ModalityInputs(tensors=(attributes,), present_B=present_B),
+        },
     )
+
+
+def with_picture(batch: Inputs, **changes: Any) -> Inputs:
+    """The same inputs with another picture, or with none where it is not present."""
+    return batch.with_modality("image", replace(batch.modalities["image"], **changes))
 
 
 def network(config: M2FNConfig = SMALL) -> M2FN:
@@ -169,7 +177,8 @@ def test_modules_are_switched_one_by_one(modules):
     for module in model.modules():
         if isinstance(module, ConditionalBatchNorm):  # not at its start, which ignores aux
             nn.init.normal_(module.scale[-1].weight, std=0.1)
-    changed = replace(batch, attributes_BA=batch.attributes_BA + 1)
+    read = batch.modalities["attributes"]
+    changed = batch.with_modality("attributes", replace(read, tensors=(read.tensors[0] + 1,)))
     reads_aux = not torch.equal(model(batch), model(changed))
     assert reads_aux == (modules.get("attributes", True) is not None)
 
@@ -177,11 +186,11 @@ def test_modules_are_switched_one_by_one(modules):
 def test_a_missing_picture_is_zeros():
     """A content without picture is scored as one whose normalised pixels are zero."""
     model, batch = network(), inputs()
-    without = replace(batch, image_present_B=torch.tensor([True, False, True, True]))
+    without = with_picture(batch, present_B=torch.tensor([True, False, True, True]))
     # Pixels are whole numbers, so the mean itself is used for the comparison.
-    grey = batch.image_B3HW.float().clone()
+    grey = batch.modalities["image"].tensors[0].float().clone()
     grey[1] = model.encoders["image"].mean_311
-    assert torch.allclose(model(without), model(replace(batch, image_B3HW=grey)), atol=1e-6)
+    assert torch.allclose(model(without), model(with_picture(batch, tensors=(grey,))), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -273,10 +282,10 @@ def test_a_blank_picture_is_never_read():
     """Without image (Table 7) the inputs need none, and the attributes alone decide."""
     model = network(replace(SMALL, image=replace(SMALL.image, blank=True)))
     batch = inputs()
-    without = replace(batch, image_B3HW=None, image_present_B=None)
+    without = replace(batch, modalities={"attributes": batch.modalities["attributes"]})
     assert "image" not in model.config.modalities
     assert torch.equal(model(without), model(batch))
-    zeros = replace(batch, image_present_B=torch.zeros(4, dtype=torch.bool))
+    zeros = with_picture(batch, present_B=torch.zeros(4, dtype=torch.bool))
     assert torch.allclose(model(without), network()(zeros), atol=1e-6)
 
 

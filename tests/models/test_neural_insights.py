@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel
 
-from ni_platform.data.batch import Inputs
+from ni_platform.data.batch import Inputs, ModalityInputs
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import load_experiment
@@ -64,18 +65,40 @@ def some_inputs(size: int = 6) -> Inputs:
     """Random inputs whose modalities are all present."""
     generator = torch.Generator().manual_seed(1)
     everything = torch.ones(size, dtype=torch.bool)
+    pixels = torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    tokens = torch.randint(0, 50, (size, 8), generator=generator)
+    tensors = {
+        "image": (pixels,),
+        "text": (tokens, torch.ones(size, 8, dtype=torch.int64)),
+        "domain": (torch.rand(size, 8, generator=generator),),
+        "attributes": (torch.rand(size, 5, generator=generator),),
+    }
     return Inputs(
         size=size,
-        image_B3HW=torch.randint(0, 256, (size, 3, 32, 32), dtype=torch.uint8, generator=generator),
-        image_present_B=everything,
-        tokens_BT=torch.randint(0, 50, (size, 8), generator=generator),
-        token_mask_BT=torch.ones(size, 8, dtype=torch.int64),
-        text_present_B=everything,
-        domain_BK=torch.rand(size, 8, generator=generator),
-        domain_present_B=everything,
-        attributes_BA=torch.rand(size, 5, generator=generator),
-        attributes_present_B=everything,
+        modalities={
+            name: ModalityInputs(tensors=found, present_B=everything, complete=True)
+            for name, found in tensors.items()
+        },
     )
+
+
+def lacking(inputs: Inputs, **present: torch.Tensor) -> Inputs:
+    """The same inputs, of which only these rows have a modality."""
+    for name, present_B in present.items():
+        read = replace(inputs.modalities[name], present_B=present_B, complete=False)
+        inputs = inputs.with_modality(name, read)
+    return inputs
+
+
+def test_what_is_known_to_be_complete_is_read_as_what_is_asked():
+    """Whether all rows have a modality may be known before; the prediction is the same."""
+    known = some_inputs()
+    asked = replace(
+        known,
+        modalities={n: replace(read, complete=False) for n, read in known.modalities.items()},
+    )
+    model = small_model().eval()
+    torch.testing.assert_close(model(known), model(asked), atol=0, rtol=0)
 
 
 def weights(module: nn.Module) -> int:
@@ -145,9 +168,7 @@ def test_a_missing_modality_is_a_zero_embedding(modality):
     inputs = some_inputs()
     whole = model.embedding(inputs)
     present = torch.tensor([True, False, True, True, False, True])
-    partial = model.embedding(
-        Inputs(**{**vars(inputs), f"{modality}_present_B": present}),
-    )
+    partial = model.embedding(lacking(inputs, **{modality: present}))
     start = {"image": 0, "text": 32, "domain": 48, "attributes": 60}[modality]
     stop = {"image": 32, "text": 48, "domain": 60, "attributes": 70}[modality]
     expected = whole.clone()
@@ -161,7 +182,7 @@ def test_a_batch_without_a_modality(training):
     model = small_model().train(training)
     nothing = torch.zeros(6, dtype=torch.bool)
     names = ("image", "text", "domain", "attributes")
-    inputs = Inputs(**{**vars(some_inputs()), **{f"{name}_present_B": nothing for name in names}})
+    inputs = lacking(some_inputs(), **dict.fromkeys(names, nothing))
     model(inputs).sum().backward()
     for parameter in trained(model.encoders):
         assert parameter.grad is not None
@@ -171,13 +192,13 @@ def test_a_batch_without_a_modality(training):
 def test_what_is_missing_does_not_matter():
     """The placeholder of a missing modality never reaches the prediction or the statistics."""
     present = torch.tensor([True, False, True, True, False, True])
-    inputs = Inputs(**{**vars(some_inputs()), "image_present_B": present})
-    changed = inputs.image_B3HW.clone()
+    inputs = lacking(some_inputs(), image=present)
+    (pixels,) = inputs.modalities["image"].tensors
+    changed = pixels.clone()
     changed[~present] = 255
+    others = inputs.with_modality("image", ModalityInputs(tensors=(changed,), present_B=present))
     first, second = small_model(), small_model()
-    torch.testing.assert_close(
-        first(inputs), second(Inputs(**{**vars(inputs), "image_B3HW": changed})), atol=0, rtol=0
-    )
+    torch.testing.assert_close(first(inputs), second(others), atol=0, rtol=0)
 
 
 def test_one_row_can_be_trained_on():
@@ -205,7 +226,7 @@ def test_stage_predicts_from_one_modality():
     model = small_model().eval()
     stage = model.stage("domain").eval()
     inputs = some_inputs()
-    expected = stage.head(model.encoders["domain"](inputs.domain_BK)).squeeze(1)
+    expected = stage.head(model.encoders["domain"](*inputs.modalities["domain"].tensors)).squeeze(1)
     torch.testing.assert_close(stage(inputs), expected)
     assert stage.head.bias.item() == pytest.approx(math.log(0.02 / 0.98))
 

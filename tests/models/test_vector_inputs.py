@@ -52,12 +52,12 @@ def test_vectors_by_hand():
     )
     inputs = InputEncoder(schema, ImageInput(), None, 0).encode(frame)
     assert schema.attributes_width == 6
-    assert inputs.attributes_BA.tolist() == [
+    assert inputs.modalities["attributes"].tensors[0].tolist() == [
         [0, 1, 2.0, 1.0, -2.0, 0],
         [0, 0, 0, 0, 0, 0],
         [0, 0, 0, 0, 0, 3.0],
     ]
-    assert inputs.attributes_present_B.tolist() == [True, False, True]
+    assert inputs.modalities["attributes"].present_B.tolist() == [True, False, True]
 
 
 def test_a_vector_of_another_length_is_refused():

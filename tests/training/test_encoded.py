@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -152,17 +152,23 @@ def test_batches_are_those_of_the_dataset(contents):
 
 def assert_equal(mine, its):
     """Two batches are the same, type and value."""
-    assert mine.rows == its.rows
-    for part in ("inputs", "outcomes"):
-        first, second = vars(getattr(mine, part)), vars(getattr(its, part))
-        for name, value in first.items():
-            if isinstance(value, torch.Tensor):
-                assert value.dtype == second[name].dtype, name
-                assert torch.equal(value, second[name]), name
-            elif isinstance(value, list):
-                assert all(map(torch.equal, value, second[name])), name
-            else:
-                assert value == second[name], name
+    assert type(mine) is type(its)
+    if isinstance(mine, torch.Tensor):
+        assert mine.dtype == its.dtype
+        assert torch.equal(mine, its)
+    elif is_dataclass(mine):
+        for name, value in vars(mine).items():
+            assert_equal(value, getattr(its, name))
+    elif isinstance(mine, dict):
+        assert mine.keys() == its.keys()
+        for name, value in mine.items():
+            assert_equal(value, its[name])
+    elif isinstance(mine, list | tuple):
+        assert len(mine) == len(its)
+        for one, other in zip(mine, its):
+            assert_equal(one, other)
+    else:
+        assert mine == its
 
 
 @pytest.fixture

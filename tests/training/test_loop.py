@@ -113,7 +113,7 @@ def test_accumulated_gradient_is_that_of_the_batch(stage):
             self.linear = nn.Linear(3, 1)
 
         def forward(self, inputs: Inputs):
-            return self.linear(inputs.attributes_BA).squeeze(1)
+            return self.linear(inputs.modalities["attributes"].tensors[0]).squeeze(1)
 
     config = replace(CONFIG, epochs=1, clip_norm=0.01)
     whole, parts = stage(config, model=Plain()), stage(config, model=Plain())
@@ -134,7 +134,7 @@ def test_first_step_is_adam_on_the_clipped_gradient(stage):
             self.weight = nn.Parameter(torch.tensor([0.3, -0.2, 0.1]))
 
         def forward(self, inputs: Inputs):
-            return inputs.attributes_BA @ self.weight
+            return inputs.modalities["attributes"].tensors[0] @ self.weight
 
     config = replace(config, loss=LossConfig(mse=1.0))
     training = stage(config, model=Plain())
@@ -158,11 +158,16 @@ def test_nan_loss_names_the_contents(stage):
             self.scale = nn.Parameter(torch.ones(()))
 
         def forward(self, inputs: Inputs):
-            price = inputs.attributes_BA[:, -1]
+            price = inputs.modalities["attributes"].tensors[0][:, -1]
             return self.scale * torch.where(price == price_of_17, torch.nan, price)
 
     probe = stage()
-    price_of_17 = probe.data.source.load(np.array([17])).inputs.attributes_BA[0, -1].item()
+    price_of_17 = (
+        probe.data.source.load(np.array([17]))
+        .inputs.modalities["attributes"]
+        .tensors[0][0, -1]
+        .item()
+    )
     (content,) = probe.data.source.content_ids([17])
     with pytest.raises(TrainingError, match="loss became nan in epoch 1") as caught:
         stage(model=Poisoned()).run()

@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.models.input_schema import InputSchema, joined_texts, levels_of
 from ni_platform.models.inputs import InputEncoder
+from ni_platform.narrowing import of_kind
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import CountVectorizer
@@ -65,7 +67,8 @@ class TableFeatures:
         encoder = InputEncoder(attributes, ImageInput(), None, 0)
         blocks: list[sp.csr_matrix | np.ndarray] = []
         if attributes.columns:
-            blocks.append(encoder.encode(frame).attributes_BA.numpy())  # type: ignore[union-attr]
+            (encoded,) = encoder.encode(frame).modalities["attributes"].tensors
+            blocks.append(of_kind(encoded, Tensor).numpy())
         if self.schema.text:
             texts = list(joined_texts(frame, self.schema.text, " "))
             blocks.append((_text_measures(texts) - self.text_mean) / self.text_std)

@@ -222,10 +222,10 @@ class M2FN(nn.Module):
             side, device = given(self.config.image.input.size), self.output.weight.device
             nothing = torch.zeros(inputs.size, 3, side, side, device=device)
             return nothing, nothing[:, 0, 0, 0]
-        pixels, present_B = inputs.image_B3HW, inputs.image_present_B
-        if not isinstance(pixels, Tensor) or present_B is None:
+        read = inputs.modalities.get("image")
+        if read is None or not isinstance(read.tensors[0], Tensor):
             raise ValueError("M2FN reads pictures of one size, but the inputs do not hold them")
-        return pixels, present_B
+        return read.tensors[0], read.present_B
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits [B] of the success rates, or [B, K] over `buckets`."""
