@@ -26,6 +26,7 @@ from ni_platform.metrics.evaluation import (
     evaluate_deviations,
 )
 from ni_platform.metrics.intervals import Estimate
+from ni_platform.metrics.scored import Observed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -135,15 +136,12 @@ def evaluate_slices(
             continue
         rows = table[table["part"].isin(members)]
         if len(rows):
-            metrics[name] = evaluate(rows[column], **_outcomes(rows), replicates=config.replicates)
+            metrics[name] = evaluate(rows[column], Observed.of(rows), replicates=config.replicates)
             if column == "prediction" and PREDICTED_STD in rows:
                 metrics[name] |= evaluate_deviations(
                     rows[PREDICTED_STD],
                     rows[OBSERVED_STD],
-                    rows["clicks"],
-                    rows["impressions"],
-                    ab_test=rows["ab_test"].to_numpy(),
-                    group=rows["group"].to_numpy(),
+                    Observed.of(rows),
                     replicates=config.replicates,
                 )
     if "test" not in metrics:
@@ -173,8 +171,8 @@ def record_evaluation(
     if test["domain"].notna().any():
         by_domain = evaluate_by_domain(
             test["prediction"],
-            domain=test["domain"],
-            **_outcomes(test),
+            Observed.of(test),
+            test["domain"],
             replicates=config.replicates,
         )
         record.log_table(by_domain, "tables/by_domain.csv")
@@ -202,13 +200,6 @@ def _figures(test: pd.DataFrame, metrics: Metrics, glm: Metrics | None) -> dict[
             test["prediction"], test["success_rate"]
         ),
         "pairwise_accuracy": plots.pairwise_figure(models),
-    }
-
-
-def _outcomes(rows: pd.DataFrame) -> dict[str, Any]:
-    names = ("clicks", "impressions", "ab_test", "group", "success_rate")
-    return {name: rows[name].to_numpy() for name in names} | {
-        "inputs": rows["content_key"].to_numpy()
     }
 
 

@@ -21,10 +21,10 @@ import ray
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.synthetic import make_synthetic
-from ni_platform.metrics.evaluation import evaluate
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.workers import WorkerGroup, precision_name, precision_on
 from tests.command import Ended, ni
+from tests.metrics.columns import evaluate
 
 SMALL = [
     "--set=model.image.input.size=32",

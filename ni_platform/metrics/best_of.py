@@ -11,14 +11,13 @@ bag holds fewer different contents than there are.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ni_platform.metrics.catalogue import known_metric
 from ni_platform.metrics.intervals import COVERAGE, Estimate, Resampling
-from ni_platform.metrics.scored import EvaluationError, ScoredContents
+from ni_platform.metrics.scored import EvaluationError, Observed, ScoredContents
 
 MIN_CLUSTERS = 20
 """Independent A/B tests, groups or contents; of fewer, bags differ too little in what they hold."""
@@ -48,31 +47,26 @@ class BestOfMany:
 def best_of_many(
     metric: str,
     predictions: NDArray[np.floating],
-    clicks: ArrayLike,
-    impressions: ArrayLike,
+    observed: Observed,
     *,
-    ab_test: Any = None,
-    group: Any = None,
-    success_rate: ArrayLike | None = None,
     replicates: int = 200,
     seed: int = 0,
 ) -> BestOfMany:
     """Estimate the optimism of taking the best of K predictors by a metric on N contents.
 
-    `predictions` [K, N]; the other columns [N] as `evaluate` takes them.
+    `predictions` [K, N] of the N contents that were observed.
 
     Raises:
         EvaluationError: fewer than two predictors, or fewer than 20 independent A/B tests (groups,
             contents), or a metric that is not defined here.
 
     """
-    outcomes = {"ab_test": ab_test, "group": group, "success_rate": success_rate}
     if len(predictions) < 2:
         raise EvaluationError(
             f"the best of many needs at least two predictors, but there are {len(predictions)}"
         )
-    contents = ScoredContents.of(predictions[0], clicks, impressions, **outcomes)
-    predictions = predictions[:, np.asarray(impressions) > 0]
+    contents = ScoredContents.of(predictions[0], observed)
+    predictions = predictions[:, np.asarray(observed.impressions) > 0]
     codes = contents.cluster_codes
     clusters = int(codes.max()) + 1
     if clusters < MIN_CLUSTERS:

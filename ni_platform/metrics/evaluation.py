@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,41 +13,20 @@ from numpy.typing import ArrayLike
 from ni_platform.metrics.catalogue import METRICS, families, known_metric
 from ni_platform.metrics.intervals import Draws, Estimate, Resampling, ratio
 from ni_platform.metrics.rank_correlation import correlation_metrics
-from ni_platform.metrics.scored import ScoredContents
+from ni_platform.metrics.scored import Observed, ScoredContents
 
 
 def evaluate(
-    prediction: ArrayLike,
-    clicks: ArrayLike,
-    impressions: ArrayLike,
-    *,
-    ab_test: Any = None,
-    group: Any = None,
-    inputs: Any = None,
-    replicates: int = 1000,
-    seed: int = 0,
-    success_rate: ArrayLike | None = None,
+    prediction: ArrayLike, observed: Observed, *, replicates: int = 1000, seed: int = 0
 ) -> dict[str, Estimate]:
     """All metrics of N predicted success rates, each with a 95 % interval.
 
-    `ab_test` [N] labels the A/B test of each content (None: not from one). Intervals resample
-    whole A/B tests, else whole groups (`group` [N], such as the picture), else contents.
-    `inputs` [N] labels what a model may read: metrics ending in `_distinct`, given where a test
-    has contents with the same inputs, leave pairs of them out. `success_rate` is clicks /
-    impressions unless given. Contents without impressions are left out. `replicates=0` gives
-    values without intervals. Beside the metrics of `METRICS` come
-    `n_contents`, `n_tests` (with at least two contents here), `n_pairs_within_tests` and
-    `n_pairs_significant`, whose `low` and `high` are NaN. Raises EvaluationError.
+    Contents without impressions are left out. `replicates=0` gives values without intervals.
+    Beside the metrics of `METRICS` come `n_contents`, `n_tests` (with at least two contents here),
+    `n_pairs_within_tests` and `n_pairs_significant`, whose `low` and `high` are NaN. Raises
+    EvaluationError.
     """
-    scored = ScoredContents.of(
-        prediction,
-        clicks,
-        impressions,
-        ab_test=ab_test,
-        group=group,
-        inputs=inputs,
-        success_rate=success_rate,
-    )
+    scored = ScoredContents.of(prediction, observed)
     return evaluate_scored(scored, replicates=replicates, seed=seed)
 
 
@@ -67,12 +47,9 @@ def evaluate_scored(
 
 def evaluate_deviations(
     deviation: ArrayLike,
-    observed: ArrayLike,
-    clicks: ArrayLike,
-    impressions: ArrayLike,
+    observed_deviation: ArrayLike,
+    observed: Observed,
     *,
-    ab_test: Any = None,
-    group: Any = None,
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
@@ -80,9 +57,7 @@ def evaluate_deviations(
 
     `spearman_std` and `pearson_std`, the columns SPRC(std.) and LCC(std.) of M2FN Tables 4 to 6.
     """
-    scored = ScoredContents.of(
-        deviation, clicks, impressions, ab_test=ab_test, group=group, success_rate=observed
-    )
+    scored = ScoredContents.of(deviation, replace(observed, success_rate=observed_deviation))
     resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
     found = correlation_metrics(scored, resampling)
     return {f"{name}_std": draws.estimate() for name, draws in found.items()}
@@ -90,39 +65,25 @@ def evaluate_deviations(
 
 def evaluate_by_domain(
     prediction: ArrayLike,
-    clicks: ArrayLike,
-    impressions: ArrayLike,
+    observed: Observed,
     domain: Any,
     *,
-    ab_test: Any = None,
-    group: Any = None,
-    inputs: Any = None,
     replicates: int = 1000,
     seed: int = 0,
-    success_rate: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """`evaluate` of each domain: a row per domain in alphabetical order.
 
     The columns are `domain` and, per metric, METRIC, METRIC_low and METRIC_high (a count has no
     interval). Contents without a domain or without impressions are left out.
     """
-    columns: dict[str, Any] = {
-        "prediction": prediction,
-        "clicks": clicks,
-        "impressions": impressions,
-        "ab_test": ab_test,
-        "group": group,
-        "inputs": inputs,
-        "success_rate": success_rate,
-    }
-    arrays = {name: np.asarray(c) for name, c in columns.items() if c is not None}
+    predicted = np.asarray(prediction)
     domains = pd.Series(np.asarray(domain, dtype=object))
-    known = domains.notna().to_numpy() & (arrays["impressions"] > 0)
+    known = domains.notna().to_numpy() & (np.asarray(observed.impressions) > 0)
     rows: dict[str, dict[str, float]] = {}
     for name in sorted(set(domains[known].astype(str))):
         part = known & (domains.astype(str) == name).to_numpy(dtype=bool)
-        chosen = {key: array[part] for key, array in arrays.items()}
-        rows[name] = _flat(evaluate(**chosen, replicates=replicates, seed=seed))
+        found = evaluate(predicted[part], observed.rows(part), replicates=replicates, seed=seed)
+        rows[name] = _flat(found)
     table = pd.DataFrame.from_dict(rows, orient="index")
     return table.rename_axis("domain").reset_index()
 
@@ -131,15 +92,10 @@ def paired_difference(
     metric: str,
     prediction_a: ArrayLike,
     prediction_b: ArrayLike,
-    clicks: ArrayLike,
-    impressions: ArrayLike,
+    observed: Observed,
     *,
-    ab_test: Any = None,
-    group: Any = None,
-    inputs: Any = None,
     replicates: int = 1000,
     seed: int = 0,
-    success_rate: ArrayLike | None = None,
     percent: bool = False,
 ) -> Estimate:
     """Metric of prediction A less that of prediction B on the same contents.
@@ -148,16 +104,8 @@ def paired_difference(
     difference. `percent=True` gives the change of A against B in percent of B (NI Table 1).
     Raises EvaluationError for a metric that `evaluate` does not know.
     """
-    outcomes = {
-        "clicks": clicks,
-        "impressions": impressions,
-        "ab_test": ab_test,
-        "group": group,
-        "inputs": inputs,
-        "success_rate": success_rate,
-    }
     a, b = (
-        _mean_draws(metric, [prediction], outcomes, replicates, seed)
+        _mean_draws(metric, [prediction], observed, replicates, seed)
         for prediction in (prediction_a, prediction_b)
     )
     return (percent_change(a, b) if percent else _less(a, b)).estimate()
@@ -166,16 +114,11 @@ def paired_difference(
 def averaged(
     metric: str,
     predictions: Sequence[ArrayLike],
-    clicks: ArrayLike,
-    impressions: ArrayLike,
+    observed: Observed,
     *,
     reference: Sequence[ArrayLike] | None = None,
-    ab_test: Any = None,
-    group: Any = None,
-    inputs: Any = None,
     replicates: int = 1000,
     seed: int = 0,
-    success_rate: ArrayLike | None = None,
 ) -> Estimate:
     """Mean of a metric over several trainings' predictions [N] of the same contents.
 
@@ -184,17 +127,9 @@ def averaged(
     model) it is the change against the reference's mean in percent, on the same replicates.
     Raises EvaluationError for a metric that `evaluate` does not know.
     """
-    outcomes = {
-        "clicks": clicks,
-        "impressions": impressions,
-        "ab_test": ab_test,
-        "group": group,
-        "inputs": inputs,
-        "success_rate": success_rate,
-    }
-    found = _mean_draws(metric, predictions, outcomes, replicates, seed)
+    found = _mean_draws(metric, predictions, observed, replicates, seed)
     if reference is not None:
-        found = percent_change(found, _mean_draws(metric, reference, outcomes, replicates, seed))
+        found = percent_change(found, _mean_draws(metric, reference, observed, replicates, seed))
     return found.estimate()
 
 
@@ -222,7 +157,7 @@ def change_versus(
 def _mean_draws(
     metric: str,
     predictions: Sequence[ArrayLike],
-    outcomes: Mapping[str, Any],
+    observed: Observed,
     replicates: int,
     seed: int,
 ) -> Draws:
@@ -230,7 +165,7 @@ def _mean_draws(
     family = known_metric(metric).family
     draws = []
     for prediction in predictions:
-        scored = ScoredContents.of(prediction, **outcomes)
+        scored = ScoredContents.of(prediction, observed)
         resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=seed)
         draws.append(family(scored, resampling)[metric])
     values = np.mean([draw.values for draw in draws], axis=0)

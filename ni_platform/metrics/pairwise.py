@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from ni_platform.metrics.concordance import concordance
 from ni_platform.metrics.intervals import Draws, Resampling, ratio
 from ni_platform.metrics.pairs import SIGNIFICANT_Z, two_proportion_z, within_test_pairs
-from ni_platform.metrics.scored import Floats, ScoredContents
+from ni_platform.metrics.scored import Floats, Observed, ScoredContents
 
 
 def pairwise_accuracy(prediction: ArrayLike, truth: ArrayLike) -> float:
@@ -30,9 +30,8 @@ def pairwise_accuracy_within_tests(
     prediction: ArrayLike, clicks: ArrayLike, impressions: ArrayLike, ab_test: Any
 ) -> float:
     """Share of the pairs within one A/B test in the right order; NaN without a pair."""
-    counts = WithinTestCounts.of(
-        ScoredContents.of(prediction, clicks, impressions, ab_test=ab_test)
-    )
+    observed = Observed(clicks=clicks, impressions=impressions, ab_test=ab_test)
+    counts = WithinTestCounts.of(ScoredContents.of(prediction, observed))
     return float(counts.hits.sum() / counts.pairs.sum()) if counts.pairs.sum() else float("nan")
 
 

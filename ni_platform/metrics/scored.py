@@ -26,6 +26,39 @@ class EvaluationError(NiError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What was observed of N contents, and which of them belong together; all columns are [N].
+
+    Labels may be strings, objects or integers; None, NaN and negative integers mean "none".
+    """
+
+    clicks: ArrayLike
+    impressions: ArrayLike
+    ab_test: Any = None
+    """The A/B test of each content. Intervals resample whole tests, else groups, else contents."""
+    group: Any = None
+    """What contents outside of A/B tests share, such as the picture."""
+    inputs: Any = None
+    """What a model may read: metrics ending in `_distinct` leave out pairs that share it."""
+    success_rate: ArrayLike | None = None
+    """clicks / impressions unless given."""
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Observed:
+        """Take the columns of a table of predictions, which names inputs `content_key`."""
+        names = ("clicks", "impressions", "ab_test", "group", "success_rate")
+        columns = {name: table[name].to_numpy() for name in names}
+        return cls(**columns, inputs=table["content_key"].to_numpy())
+
+    def rows(self, chosen: Any) -> Observed:
+        """Return some of the rows, by an index of numpy."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Observed(
+            **{n: None if c is None else np.asarray(c)[chosen] for n, c in columns.items()}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoredContents:
     """N contents with predicted and observed success rates; build it with `of`."""
 
@@ -46,35 +79,22 @@ class ScoredContents:
     to every model. None for a content like no other."""
 
     @classmethod
-    def of(
-        cls,
-        prediction: ArrayLike,
-        clicks: ArrayLike,
-        impressions: ArrayLike,
-        *,
-        ab_test: Any = None,
-        group: Any = None,
-        inputs: Any = None,
-        success_rate: ArrayLike | None = None,
-    ) -> ScoredContents:
+    def of(cls, prediction: ArrayLike, observed: Observed) -> ScoredContents:
         """Check the columns (each [N]) and leave out contents without impressions.
 
-        Labels may be strings, objects or integers; None, NaN and negative integers mean "none".
-        `success_rate` is clicks / impressions unless given. Raises EvaluationError.
+        Raises EvaluationError.
         """
         columns = {
             "prediction": np.asarray(prediction, dtype=np.float64),
-            "clicks": np.asarray(clicks, dtype=np.float64),
-            "impressions": np.asarray(impressions, dtype=np.float64),
+            "clicks": np.asarray(observed.clicks, dtype=np.float64),
+            "impressions": np.asarray(observed.impressions, dtype=np.float64),
         }
         size = len(columns["prediction"])
         labels = {
-            "ab_test": _labels(ab_test, size),
-            "group": _labels(group, size),
-            "inputs": _labels(inputs, size),
+            name: _labels(getattr(observed, name), size) for name in ("ab_test", "group", "inputs")
         }
-        if success_rate is not None:
-            columns["success_rate"] = np.asarray(success_rate, dtype=np.float64)
+        if observed.success_rate is not None:
+            columns["success_rate"] = np.asarray(observed.success_rate, dtype=np.float64)
         for name, column in (columns | labels).items():
             if column.shape != (size,):
                 raise EvaluationError(

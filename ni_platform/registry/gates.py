@@ -13,6 +13,7 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import TEST_PARTS
 from ni_platform.errors import DatasetError, NiError, TrackingError
 from ni_platform.metrics.evaluation import evaluate, paired_difference
+from ni_platform.metrics.scored import Observed
 from ni_platform.models.regressor import load_regressor
 from ni_platform.registry.model_source import resolve_model
 from ni_platform.registry.run_evaluation import RunEvaluation
@@ -164,18 +165,18 @@ def _compare(
     )
     theirs = _champion_predictions(challenger, reigning, champion, fair)
     ours = fair["prediction"].to_numpy(dtype=float)
-    outcome: dict[str, Any] = {
-        "clicks": fair["clicks"].to_numpy(dtype=float),
-        "impressions": fair["impressions"].to_numpy(dtype=float),
-        "ab_test": fair["ab_test"].to_numpy(dtype=object),
-        "group": fair["group"].to_numpy(dtype=object),
-        "success_rate": fair["success_rate"].to_numpy(dtype=float),
-    }
-    difference = paired_difference(metric, ours, theirs, **outcome)
+    observed = Observed(
+        clicks=fair["clicks"].to_numpy(dtype=float),
+        impressions=fair["impressions"].to_numpy(dtype=float),
+        ab_test=fair["ab_test"].to_numpy(dtype=object),
+        group=fair["group"].to_numpy(dtype=object),
+        success_rate=fair["success_rate"].to_numpy(dtype=float),
+    )
+    difference = paired_difference(metric, ours, theirs, observed)
     figures |= {
         "metric": metric,
-        "challenger": evaluate(ours, **outcome, replicates=0)[metric].value,
-        "champion": evaluate(theirs, **outcome, replicates=0)[metric].value,
+        "challenger": evaluate(ours, observed, replicates=0)[metric].value,
+        "champion": evaluate(theirs, observed, replicates=0)[metric].value,
         "difference": difference.value,
         "low": difference.low,
         "high": difference.high,

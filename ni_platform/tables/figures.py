@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from ni_platform.insights.record import recorded_pairs
 from ni_platform.metrics.catalogue import known_metric
 from ni_platform.metrics.evaluation import averaged, percent_change
 from ni_platform.metrics.intervals import Draws, Estimate
+from ni_platform.metrics.scored import Observed
 from ni_platform.tables.paper_table import (
     CONTROL_BEST,
     INSIGHT,
@@ -97,15 +99,10 @@ def _figure(
     estimate = averaged(
         metric,
         [table.loc[rows, predicted] for table in own],
-        first["clicks"],
-        first["impressions"],
+        replace(Observed.of(first), success_rate=first[observed]),
         reference=None
         if reference is None
         else [table.loc[rows, predicted] for table in reference],
-        ab_test=first["ab_test"].to_numpy(),
-        group=first["group"].to_numpy(),
-        inputs=first["content_key"].to_numpy(),
-        success_rate=first[observed],
         replicates=replicates,
     )
     return estimate if np.isfinite(estimate.value) else None

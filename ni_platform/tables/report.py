@@ -12,6 +12,7 @@ from scipy.stats import kendalltau
 
 from ni_platform.metrics.evaluation import evaluate_by_domain
 from ni_platform.metrics.intervals import Estimate
+from ni_platform.metrics.scored import Observed
 from ni_platform.tables.paper_table import INSIGHT, Column, MeasuredRow, MeasuredTable, full_label
 
 if TYPE_CHECKING:
@@ -161,15 +162,8 @@ def by_domain(measured: MeasuredTable) -> pd.DataFrame:
     for label, table in measured.predictions.items():
         if not table["domain"].notna().any():
             continue
-        figures = evaluate_by_domain(
-            table["prediction"],
-            table["clicks"],
-            table["impressions"],
-            table["domain"],
-            ab_test=table["ab_test"].to_numpy(),
-            group=table["group"].to_numpy(),
-            success_rate=table["success_rate"],
-        )
+        observed = Observed.of(table)
+        figures = evaluate_by_domain(table["prediction"], observed, table["domain"])
         wanted = [f"{m}{end}" for m in measured.table.by_domain for end in ("", "_low", "_high")]
         found.append(figures[["domain", "n_contents", *wanted]].assign(model=label))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()

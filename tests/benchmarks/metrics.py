@@ -16,7 +16,7 @@ import numpy as np
 from ni_platform.metrics.catalogue import families
 from ni_platform.metrics.evaluation import evaluate_scored
 from ni_platform.metrics.intervals import Resampling
-from ni_platform.metrics.scored import ScoredContents
+from tests.metrics.columns import scored_contents
 
 
 def planted(contents: int, arms: int, seed: int) -> dict:
@@ -54,13 +54,13 @@ def main() -> None:
         rows.append((name, time.perf_counter() - wall, time.process_time() - processor))
         return result
 
-    scored = timed("check", lambda: ScoredContents.of(**columns))
+    scored = timed("check", lambda: scored_contents(**columns))
     resampling = timed("draw", lambda: Resampling.of(scored.cluster_codes, **draw))
     for family in families():
         timed(family.__name__, lambda family=family: family(scored, resampling))
     estimates = timed(
         "evaluate, all together",
-        lambda: evaluate_scored(ScoredContents.of(**columns), **draw),
+        lambda: evaluate_scored(scored_contents(**columns), **draw),
     )
 
     lines = [

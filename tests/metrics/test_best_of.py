@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ni_platform.metrics.best_of import best_of_many
 from ni_platform.metrics.pairwise import pairwise_accuracy_within_tests
 from ni_platform.metrics.scored import EvaluationError
+from tests.metrics.columns import best_of_many
 
 TESTS, PREDICTORS = 200, 100
 

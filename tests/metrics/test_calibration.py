@@ -4,9 +4,8 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from ni_platform.metrics.calibration import calibration_curve, calibration_metrics
-from ni_platform.metrics.evaluation import evaluate
 from ni_platform.metrics.intervals import Resampling
-from ni_platform.metrics.scored import ScoredContents
+from tests.metrics.columns import evaluate, scored_contents
 
 
 def test_slope_of_an_exact_curve():
@@ -48,7 +47,7 @@ def test_slope_interval_agrees_with_refitting(planted_tests):
     for _ in range(300):
         rows = np.concatenate([np.flatnonzero(tests == k) for k in rng.integers(0, 80, 80)])
         drawn = {key: data[key][rows] for key in ("prediction", "clicks", "impressions")}
-        scored = ScoredContents.of(**drawn)
+        scored = scored_contents(**drawn)
         whole = Resampling.of(scored.cluster_codes, replicates=0, seed=0)
         slopes.append(calibration_metrics(scored, whole)["calibration_slope"].value)
     low, high = np.quantile(slopes, [0.0235, 0.9765])

@@ -3,7 +3,7 @@ import pytest
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from ni_platform.metrics.error import mae, rmse
-from ni_platform.metrics.evaluation import evaluate
+from tests.metrics.columns import evaluate
 
 
 def test_errors_by_hand():

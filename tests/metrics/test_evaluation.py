@@ -5,13 +5,12 @@ import pytest
 from ni_platform.metrics.catalogue import METRICS as CATALOGUE
 from ni_platform.metrics.evaluation import (
     change_versus,
-    evaluate,
     evaluate_by_domain,
     evaluate_scored,
-    paired_difference,
 )
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.scored import EvaluationError, ScoredContents
+from tests.metrics.columns import evaluate, observed, paired_difference, scored_contents
 
 OUTCOME = ("clicks", "impressions", "ab_test")
 METRICS = [
@@ -40,7 +39,7 @@ def test_merged_workers_equal_the_whole(planted_tests):
     data = planted_tests()
     del data["rate"]
     shards = np.array_split(np.random.default_rng(0).permutation(240), 3)
-    parts = [ScoredContents.of(**{k: v[rows] for k, v in data.items()}) for rows in shards]
+    parts = [scored_contents(**{k: v[rows] for k, v in data.items()}) for rows in shards]
     merged = evaluate_scored(ScoredContents.concatenate(parts), replicates=0)
     whole = evaluate(**data, replicates=0)
     for name in METRICS:
@@ -136,7 +135,8 @@ def test_domains_are_evaluated_on_their_own_contents(planted_tests):
     data = planted_tests(tests=30)
     del data["rate"]
     domain = np.array(["home", "checkout", None], dtype=object)[data["ab_test"] % 3]
-    table = evaluate_by_domain(domain=domain, **data)
+    found = observed(data["clicks"], data["impressions"], ab_test=data["ab_test"])
+    table = evaluate_by_domain(data["prediction"], found, domain)
     assert table["domain"].tolist() == ["checkout", "home"]
     rows = domain == "home"
     expected = evaluate(**{key: column[rows] for key, column in data.items()})

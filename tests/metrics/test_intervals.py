@@ -3,10 +3,9 @@ import pytest
 from scipy.stats import norm, spearmanr, t
 
 from ni_platform.metrics.error import error_metrics
-from ni_platform.metrics.evaluation import evaluate
 from ni_platform.metrics.intervals import MAX_BLOCKS, Draws, Resampling
 from ni_platform.metrics.pairwise import pairwise_accuracy
-from ni_platform.metrics.scored import ScoredContents
+from tests.metrics.columns import evaluate, scored_contents
 
 
 def brute_force_interval(statistic, data, replicates=600):
@@ -84,7 +83,7 @@ def test_intervals_cover_the_truth():
         rng = np.random.default_rng(seed)
         test = np.repeat(np.arange(30), 5)
         error = np.abs(rng.normal(0, 0.05, 30)[test] + rng.normal(0, 0.03, 150))
-        scored = ScoredContents.of(0.5 + error, np.full(150, 5), np.full(150, 10), ab_test=test)
+        scored = scored_contents(0.5 + error, np.full(150, 5), np.full(150, 10), ab_test=test)
         resampling = Resampling.of(scored.cluster_codes, replicates=500, seed=seed)
         found = error_metrics(scored, resampling)["mae"].estimate()
         expected = np.sqrt(0.05**2 + 0.03**2) * np.sqrt(2 / np.pi)

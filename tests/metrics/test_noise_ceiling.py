@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from ni_platform.metrics.evaluation import evaluate
 from ni_platform.metrics.noise_ceiling import EffectPrior, fit_effect_prior
 from ni_platform.metrics.pairs import two_proportion_z, within_test_pairs
-from ni_platform.metrics.scored import ScoredContents
+from tests.metrics.columns import evaluate, scored_contents
 
 UPWORTHY = (
     Path(__file__).parents[2].parent
@@ -66,7 +65,7 @@ def test_prior_recovers_the_spread_of_true_effects():
 
 def test_prior_needs_a_click():
     """Without a click in any pair there is nothing to estimate a prior from."""
-    scored = ScoredContents.of([0.1, 0.2], [0, 0], [9, 9], ab_test=["a", "a"])
+    scored = scored_contents([0.1, 0.2], [0, 0], [9, 9], ab_test=["a", "a"])
     assert fit_effect_prior(scored) is None
 
 
@@ -93,8 +92,8 @@ def test_prior_foretells_how_often_halves_of_the_viewers_agree():
     half = seen // 2
     half_clicks = np.random.default_rng(0).hypergeometric(clicks, seen - clicks, half)
     test = archive.clickability_test_id.to_numpy()
-    one = ScoredContents.of(half / seen, half_clicks, half, ab_test=test)
-    other = ScoredContents.of(half / seen, clicks - half_clicks, seen - half, ab_test=test)
+    one = scored_contents(half / seen, half_clicks, half, ab_test=test)
+    other = scored_contents(half / seen, clicks - half_clicks, seen - half, ab_test=test)
     prior = fit_effect_prior(one)
     foretold, agreed = [], []
     for first, second in within_test_pairs(one.test_codes):

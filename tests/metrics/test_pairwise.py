@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import chi2_contingency, kendalltau
 
 from ni_platform.metrics.concordance import concordance, count_smaller_before
-from ni_platform.metrics.evaluation import evaluate
 from ni_platform.metrics.pairs import MAX_DISTANCE, within_test_pairs
 from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_accuracy_within_tests
+from tests.metrics.columns import evaluate
 
 
 def hits_and_pairs(prediction, truth, pairs):

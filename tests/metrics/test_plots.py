@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from ni_platform.metrics.evaluation import evaluate
 from ni_platform.metrics.plots import (
     calibration_figure,
     pairwise_figure,
     predicted_observed_figure,
 )
+from tests.metrics.columns import evaluate
 
 
 def test_calibration_figure_draws_the_curve(tmp_path):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from ni_platform.metrics.evaluation import evaluate
 from ni_platform.metrics.rank_correlation import spearman_influence
+from tests.metrics.columns import evaluate
 
 
 @pytest.mark.parametrize("levels", [3, 10, 10_000])

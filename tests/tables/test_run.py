@@ -18,13 +18,13 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import BusyError, ConfigError, WeightsError
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, load_experiment
-from ni_platform.metrics.evaluation import evaluate
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.opened_experiment import open_experiment
 from ni_platform.tables.paper_table import Column, PaperTable, Row
 from ni_platform.tables.report import long_table, order_agreement
 from ni_platform.tables.run import run_table
 from ni_platform.tracking.run_queries import list_runs, read_artifact, read_run, read_table_artifact
+from tests.metrics.columns import evaluate
 
 
 def tabular(estimator: str, **changes) -> ExperimentConfig:

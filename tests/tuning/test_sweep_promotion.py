@@ -17,7 +17,6 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import BusyError, ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.experiment_config import ExperimentConfig, Pretraining
-from ni_platform.metrics.best_of import best_of_many
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.encoders.attributes import AttributesEncoderConfig
 from ni_platform.models.encoders.domain import DomainEncoderConfig
@@ -34,6 +33,7 @@ from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, StageStarted
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
 from ni_platform.tuning.results.winner_promotion import promote_winner
+from tests.metrics.columns import best_of_many
 from tests.tuning.sweeps import trial_events, write_sweep
 
 TABULAR = ExperimentConfig(

@@ -12,7 +12,7 @@ from ni_platform.data.splits import split_dataset
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig, Pretraining
 from ni_platform.metrics.best_of import BestOfMany, best_of_many
-from ni_platform.metrics.scored import EvaluationError
+from ni_platform.metrics.scored import EvaluationError, Observed
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.narrowing import given
 from ni_platform.training.config import TrainingConfig
@@ -134,11 +134,13 @@ def estimated_optimism(winner: Winner, dataset: Dataset) -> BestOfMany | str:
         return best_of_many(
             winner.metric,
             predictions[kept],
-            dataset.clicks[rows],
-            dataset.impressions[rows],
-            ab_test=dataset.ab_test.to_numpy()[rows],
-            group=split_dataset(dataset, winner.sweep.experiment.splits).group[rows],
-            success_rate=dataset.success_rate[rows],
+            Observed(
+                clicks=dataset.clicks[rows],
+                impressions=dataset.impressions[rows],
+                ab_test=dataset.ab_test.to_numpy()[rows],
+                group=split_dataset(dataset, winner.sweep.experiment.splits).group[rows],
+                success_rate=dataset.success_rate[rows],
+            ),
         )
     except EvaluationError as error:
         return f"not estimated: {error}"
