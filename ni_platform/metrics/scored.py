@@ -52,10 +52,11 @@ class Observed:
 
     def rows(self, chosen: Any) -> Observed:
         """Return some of the rows, by an index of numpy."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Observed(
-            **{n: None if c is None else np.asarray(c)[chosen] for n, c in columns.items()}
-        )
+        columns: dict[str, Any] = {}
+        for field in fields(self):
+            column = getattr(self, field.name)
+            columns[field.name] = None if column is None else np.asarray(column)[chosen]
+        return Observed(**columns)
 
 
 @dataclass(frozen=True, kw_only=True)
