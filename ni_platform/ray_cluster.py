@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -36,6 +38,9 @@ def start_ray(cpus: int | None = None) -> None:
         # Nodes of one machine are not reclaimed with notice; the watcher is one more process.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         options |= {"include_dashboard": False, "num_cpus": cpus}
+        if (quoted := shlex.quote(sys.executable)) != sys.executable:
+            # Ray starts the workers of a training through a shell, and quotes no blank.
+            options["runtime_env"] = {"py_executable": quoted}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(**options)
     if threading.current_thread() is threading.main_thread():

@@ -47,7 +47,11 @@ _EXAMPLE_PICTURE_BYTES = 1_000_000
 
 
 def log_model(
-    record: RunRecord, folder: Path, input_example: pd.DataFrame, *, pictures: str | None = None
+    record: RunRecord,
+    folder: str | Path,
+    input_example: pd.DataFrame,
+    *,
+    pictures: str | None = None,
 ) -> str:
     """Log the Scorer saved in `folder` as the model of a run; return its `models:/m-...` URI.
 
@@ -59,6 +63,7 @@ def log_model(
         TrackingError: The folder holds pickled files or no Scorer, the example lacks a column, or
             the store fails.
     """
+    folder = Path(folder)
     schema = _input_columns(folder)
     _refuse_pickles(folder)
     example = _self_contained(_example(input_example, schema), schema)
