@@ -34,15 +34,23 @@ def start_ray(cpus: int | None = None) -> None:
     for name, value in _DEFAULT_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not os.environ.get("RAY_ADDRESS"):
+    address = os.environ.get("RAY_ADDRESS", "")
+    if not address:
         # Nodes of one machine are not reclaimed with notice; the watcher is one more process.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         options |= {"include_dashboard": False, "num_cpus": cpus}
-        if (quoted := shlex.quote(sys.executable)) != sys.executable:
-            # Ray starts the workers of a training through a shell, and quotes no blank.
-            options["runtime_env"] = {"py_executable": quoted}
+    quoted = shlex.quote(sys.executable)
+    if quoted != sys.executable and _is_here(address):
+        # Ray starts the workers of a training through a shell, and quotes no blank.
+        options["runtime_env"] = {"py_executable": quoted}
     on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(**options)
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler ends the process before a run record can be closed as interrupted.
         signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _is_here(address: str) -> bool:
+    """Whether a cluster is on this machine, whose paths are known; one without address will be."""
+    host = address.rpartition(":")[0].rpartition("/")[2]
+    return not address or host in ("127.0.0.1", "localhost", ray.util.get_node_ip_address())

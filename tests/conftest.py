@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,9 +72,12 @@ def forget_the_tracking_store() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def forget_the_signal() -> Iterator[None]:
-    """A test that was stopped by SIGTERM: the command that the next one runs goes to its end."""
+    """What a test did to SIGTERM, or was stopped by, is no concern of the next one."""
+    before = signal.getsignal(signal.SIGTERM)
     yield
     termination.received = None
+    if before is not None:  # one that Python did not set
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(autouse=True)

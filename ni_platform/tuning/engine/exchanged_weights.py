@@ -7,8 +7,8 @@ machine of the lane.
 from __future__ import annotations
 
 import shutil
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +21,7 @@ from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.engine.lane import OnEpoch, Train, TrialDone
 from ni_platform.tuning.files.mirrored_folder import download, notes
 
-_ENCODERS = "encoders.tar"
+_ENCODERS = "encoders.zip"
 
 
 def send_encoders(folder: SweepFolder) -> None:
@@ -34,8 +34,9 @@ def send_encoders(folder: SweepFolder) -> None:
             return
         with tempfile.TemporaryDirectory() as scratch:
             packed = Path(scratch) / _ENCODERS
-            with tarfile.open(packed, "w") as archive:
-                archive.add(folder.encoders, "encoders")
+            with zipfile.ZipFile(packed, "w", strict_timestamps=False) as archive:
+                for path in sorted(folder.encoders.rglob("*")):
+                    archive.write(path, Path("encoders") / path.relative_to(folder.encoders))
             storage.upload(packed, place)
         known[_ENCODERS] = storage.object_stamps(folder.mirror)[_ENCODERS]
 
@@ -106,6 +107,7 @@ def _weights(folder: SweepFolder, path: Path) -> str:
 
 def _unpacked(folder: SweepFolder, scratch: Path) -> Path:
     download(folder, _ENCODERS, scratch / _ENCODERS)
-    with tarfile.open(scratch / _ENCODERS) as archive:
-        archive.extractall(scratch, filter="data")
+    # Its names stay below `scratch`, which `tarfile` promises from Python 3.11.4 on alone.
+    with zipfile.ZipFile(scratch / _ENCODERS) as archive:
+        archive.extractall(scratch)
     return scratch / "encoders"
