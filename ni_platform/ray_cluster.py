@@ -39,15 +39,22 @@ def start_ray(cpus: int | None = None) -> None:
         # Nodes of one machine are not reclaimed with notice; the watcher is one more process.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         options |= {"include_dashboard": False, "num_cpus": cpus}
-    quoted = shlex.quote(sys.executable)
-    if quoted != sys.executable and _is_here(address):
-        # Ray starts the workers of a training through a shell, and quotes no blank.
-        options["runtime_env"] = {"py_executable": quoted}
+    if _is_here(address):
+        options |= quoted_interpreter()
     on_sigterm = signal.getsignal(signal.SIGTERM)
     ray.init(**options)
     if threading.current_thread() is threading.main_thread():
         # Ray's own handler ends the process before a run record can be closed as interrupted.
         signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def quoted_interpreter() -> dict[str, Any]:
+    """Return what `ray.init` needs where the interpreter's folder has a blank in its name.
+
+    Ray starts workers with settings of their own through a shell, and quotes no path.
+    """
+    quoted = shlex.quote(sys.executable)
+    return {} if quoted == sys.executable else {"runtime_env": {"py_executable": quoted}}
 
 
 def _is_here(address: str) -> bool:

@@ -16,6 +16,7 @@ import ray
 from processes import processes_below
 
 from ni_platform.errors import ConfigError, TrainingError
+from ni_platform.ray_cluster import quoted_interpreter
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tuning.config import SweepConfig, SweepFolder
@@ -43,6 +44,7 @@ def ray_with_a_gpu(
         here = Path(__file__).parent
         patch.setenv("PYTHONPATH", f"{here.parents[1]}:{here}")  # for Ray's processes
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        quiet |= quoted_interpreter()
         ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, **quiet)
         yield
 
