@@ -67,15 +67,20 @@ def render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(values)
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("ni_platform"),
+def templates_of(package: str) -> Environment:
+    """Return the templates of a package; whatever goes into one is escaped."""
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def _environment() -> Environment:
+    environment = templates_of("ni_platform")
     environment.filters["breakable"] = _breakable
     return environment
 

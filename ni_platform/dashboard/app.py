@@ -11,7 +11,6 @@ from urllib.parse import unquote
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from ni_platform.dashboard import pictures, words
@@ -21,6 +20,7 @@ from ni_platform.dashboard.studio import Studio
 from ni_platform.dashboard.uploads import too_large
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.errors import ContentError, NiError, TooLargeError
+from ni_platform.html_page import templates_of
 
 _UPLOAD_SECONDS = 300
 """After which an upload that does not end makes room for others."""
@@ -175,13 +175,7 @@ def _kind(modality: str) -> str:
 
 def _templates() -> Callable[..., str]:
     """Draw a template; whatever goes into one is escaped."""
-    environment = Environment(
-        loader=PackageLoader("ni_platform.dashboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates_of("ni_platform.dashboard")
     environment.filters.update(
         rate=words.rate,
         points=words.points,

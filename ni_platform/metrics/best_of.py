@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ni_platform.metrics.catalogue import known_metric
+from ni_platform.metrics.catalogue import family_of, lower_is_better
 from ni_platform.metrics.intervals import COVERAGE, Estimate, Resampling
 from ni_platform.metrics.scored import EvaluationError, Observed, ScoredContents
 
@@ -40,7 +40,7 @@ class BestOfMany:
     @property
     def optimism(self) -> float:
         """How much better the chosen one looks than it is expected to be."""
-        sign = 1 if known_metric(self.metric).lower_is_better else -1
+        sign = 1 if lower_is_better(self.metric) else -1
         return sign * (self.corrected.value - self.apparent)
 
 
@@ -75,8 +75,8 @@ def best_of_many(
             f"resample them, but there are {clusters}"
         )
     resampling = Resampling.of(codes, replicates=replicates, seed=seed)
-    family = known_metric(metric).family
-    sign = -1.0 if known_metric(metric).lower_is_better else 1.0
+    family = family_of(metric)
+    sign = -1.0 if lower_is_better(metric) else 1.0
     values_KR = np.stack(
         [family(_with(contents, row), resampling)[metric].values for row in predictions]
     )
@@ -113,4 +113,4 @@ def _outside(metric: str, contents: ScoredContents, outside_N: NDArray[np.bool_]
         **{field.name: getattr(contents, field.name)[outside_N] for field in fields(contents)}
     )
     alone = Resampling.of(rows.cluster_codes, replicates=0, seed=0)
-    return known_metric(metric).family(rows, alone)[metric].value
+    return family_of(metric)(rows, alone)[metric].value

@@ -111,6 +111,21 @@ def lower_is_better(name: str) -> bool:
     return name == LOSS or known_metric(name).lower_is_better
 
 
+def family_of(name: str) -> MetricFamily:
+    """Return what estimates a metric of rates, and others with it.
+
+    Raises:
+        EvaluationError: There is no such metric, or it compares deviations.
+    """
+    metric = known_metric(name)
+    if metric.of_deviations is not None:
+        raise EvaluationError(
+            f"{name} compares deviations, which `evaluate_deviations` does; of rates that is "
+            f"{metric.of_deviations}"
+        )
+    return metric.family
+
+
 def known_metric(name: str) -> Metric:
     """Return a metric by its name.
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ni_platform.metrics.catalogue import METRICS, families, known_metric
+from ni_platform.metrics.catalogue import METRICS, families, family_of
 from ni_platform.metrics.intervals import Draws, Estimate, Resampling, ratio
 from ni_platform.metrics.rank_correlation import correlation_metrics
 from ni_platform.metrics.scored import Observed, ScoredContents
@@ -162,7 +162,7 @@ def _mean_draws(
     seed: int,
 ) -> Draws:
     """The mean of a metric over predictions, on the same replicates for all of them."""
-    family = known_metric(metric).family
+    family = family_of(metric)
     draws = []
     for prediction in predictions:
         scored = ScoredContents.of(prediction, observed)

@@ -168,3 +168,5 @@ def test_unknown_metric_names_the_nearest():
     """An unknown metric is an error that suggests the nearest one."""
     with pytest.raises(EvaluationError, match="did you mean 'rmse'"):
         paired_difference("rmsee", [0.1], [0.2], [1], [10])
+    with pytest.raises(EvaluationError, match="of rates that is spearman"):
+        paired_difference("spearman_std", [0.1], [0.2], [1], [10])

@@ -270,7 +270,7 @@ def test_ctrl_c_in_a_space_stays_an_interrupt(own):
         draw(load_space("odd_spaces.bad"), 1)
 
 
-def test_values_that_journal_and_mlflow_keep_are_drawn(own):
+def test_values_that_log_and_mlflow_keep_are_drawn(own):
     """Texts, numbers, nothing, lists; a parameter may have its path for a name."""
     (own / "tune_spaces/odd_spaces.py").write_text(
         "def good(trial):\n"
@@ -280,6 +280,9 @@ def test_values_that_journal_and_mlflow_keep_are_drawn(own):
         "    return {'training.learning_rate': rate}\n"
     )
     check_space("odd_spaces.good", load_experiment("neural_insights.quickstart"))
+    ((parameters, overrides),) = draw(load_space("odd_spaces.good"), 1)
+    assert parameters["mixed é"] in ["x", 1, 0.5, None, True, [1, 2]]
+    assert overrides == {"training.learning_rate": parameters["training.learning_rate"]}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ ROWS = np.arange(12, dtype=np.float32).reshape(4, 3) / 16  # exact in float32
 
 @pytest.fixture
 def predictions(tmp_path) -> ValidationPredictions:
-    """The file beside a journal."""
+    """The file beside a log."""
     return ValidationPredictions(path=tmp_path / "validation.predictions")
 
 
