@@ -19,7 +19,7 @@ from ni_platform.models.encoders.mlp import MLPConfig
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.m2fn.network import M2FNConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
-from ni_platform.opened_experiment import fitted_to
+from ni_platform.opened import fitted_to
 from ni_platform.tables.paper_table import Column, PaperTable, Row
 
 MEANS = (

@@ -15,7 +15,7 @@ from ni_platform.experiment_config import ExperimentConfig, Pretraining
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.neural_insights import MODALITIES, NeuralInsightsConfig
-from ni_platform.opened_experiment import fitted_to
+from ni_platform.opened import fitted_to
 from ni_platform.tables.paper_table import CONTROL_BEST, INSIGHT, Column, PaperTable, Row
 
 _LABELS = ("GradCAM", "Integrated Gradients", "Kernel SHAP", "Feature Ablation", "PCA")

@@ -25,7 +25,7 @@ from ni_platform.evaluation import (
 from ni_platform.insights.record import explain_and_record
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.scorer import Scorer
-from ni_platform.opened_experiment import OpenedExperiment
+from ni_platform.opened import OpenedExperiment
 from ni_platform.overrides import to_dict
 from ni_platform.registry.logged_model import log_model
 from ni_platform.tracking.run_queries import read_run

@@ -24,7 +24,7 @@ from ni_platform.evaluation import (
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.opened_experiment import experiment_splits, open_experiment
+from ni_platform.opened import experiment_splits, open_experiment
 from ni_platform.scoring import evaluate_model
 from ni_platform.tables.paper_table import Column, PaperTable, Row
 from ni_platform.tables.run import run_table

@@ -33,7 +33,7 @@ def command(folder: str, tests: int) -> None:
     from ni_platform.experiment import train
     from ni_platform.experiment_config import load_experiment
     from ni_platform.insights.record import StoredInsights
-    from ni_platform.opened_experiment import open_experiment
+    from ni_platform.opened import open_experiment
     from ni_platform.registry.promotion import promote
 
     began = time.monotonic()

@@ -67,7 +67,7 @@ def command(
         print_json(to_dict(config))
         return
     if print_parameters:
-        from ni_platform.opened_experiment import open_experiment
+        from ni_platform.opened import open_experiment
 
         sizes = open_experiment(config, data).build_scorer().model.parameter_table()
         rows = [(name, f"{count:,}") for name, count in sizes]
@@ -76,7 +76,7 @@ def command(
         return
     from ni_platform.cli.progress import TrainingProgress
     from ni_platform.experiment import Workers, train
-    from ni_platform.opened_experiment import open_experiment
+    from ni_platform.opened import open_experiment
 
     together = None if workers is None else Workers(count=workers, cpus_each=cpus_per_worker)
     with TrainingProgress() as progress:

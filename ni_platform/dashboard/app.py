@@ -20,7 +20,7 @@ from ni_platform.dashboard.studio import Studio
 from ni_platform.dashboard.uploads import too_large
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.errors import ContentError, NiError, TooLargeError
-from ni_platform.html_page import templates_of
+from ni_platform.reporting.page import templates_of
 
 _UPLOAD_SECONDS = 300
 """After which an upload that does not end makes room for others."""

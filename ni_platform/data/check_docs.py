@@ -10,7 +10,7 @@ import re
 from html import escape
 from typing import Any
 
-from ni_platform.html_page import render
+from ni_platform.reporting.page import render
 
 _STYLE = """
 body { font-family: system-ui, "Segoe UI", Arial, sans-serif; color: #1f2933; margin: 0 auto;

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.html_page import Picture, Table, render
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
 from ni_platform.insights.insights import Insights, ModalityInsights, picture_of
@@ -18,6 +17,7 @@ from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
 from ni_platform.insights.patches import as_image
 from ni_platform.insights.rank_scores import supported, top_and_bottom
 from ni_platform.insights.saliency import coloured_words, overlay, png
+from ni_platform.reporting.page import Picture, Table, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

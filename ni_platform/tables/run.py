@@ -20,7 +20,7 @@ from ni_platform.insights.record import has_insights
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.encoders.pretrained import locate
 from ni_platform.models.neural_insights import MODALITIES
-from ni_platform.opened_experiment import OpenedExperiment, experiment_splits, fitted_to
+from ni_platform.opened import OpenedExperiment, experiment_splits, fitted_to
 from ni_platform.scoring import explain_model
 from ni_platform.tables.figures import measure, reference_row
 from ni_platform.tables.paper_table import MeasuredTable, PaperTable, Row, full_label

@@ -15,7 +15,7 @@ from ray.actor import ActorHandle
 from ni_platform.errors import ConfigError, TrackingError, TrainingError
 from ni_platform.evaluation import split_table
 from ni_platform.experiment import check_and_record
-from ni_platform.opened_experiment import OpenedExperiment, open_experiment
+from ni_platform.opened import OpenedExperiment, open_experiment
 from ni_platform.overrides import to_dict
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord

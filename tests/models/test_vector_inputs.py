@@ -20,7 +20,7 @@ from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.input_schema import InputSchema
 from ni_platform.models.inputs import InputEncoder
 from ni_platform.models.scorer import Scorer, build_scorer
-from ni_platform.opened_experiment import fitted_to
+from ni_platform.opened import fitted_to
 from tests.models.conftest import make_dataset
 from tests.models.test_neural_insights import SMALL
 from tests.models.test_scorer import perturbed

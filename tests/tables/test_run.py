@@ -19,7 +19,7 @@ from ni_platform.errors import BusyError, ConfigError, WeightsError
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.opened_experiment import open_experiment
+from ni_platform.opened import open_experiment
 from ni_platform.tables.paper_table import Column, PaperTable, Row
 from ni_platform.tables.report import long_table, order_agreement
 from ni_platform.tables.run import run_table

@@ -14,7 +14,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, load_experiment
 from ni_platform.insights.config import InsightsConfig
-from ni_platform.opened_experiment import open_experiment
+from ni_platform.opened import open_experiment
 from ni_platform.tables.paper_table import load_table
 from ni_platform.tables.report import as_text
 from ni_platform.tables.run import run_table

@@ -11,7 +11,7 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import TrackingError
 from ni_platform.experiment_config import load_experiment
-from ni_platform.opened_experiment import open_experiment
+from ni_platform.opened import open_experiment
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import connect
 from ni_platform.tracking.trial_records import TrialRecords

@@ -12,7 +12,7 @@ from ni_platform.evaluation import EvaluationConfig
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
-from ni_platform.opened_experiment import open_experiment
+from ni_platform.opened import open_experiment
 from ni_platform.registry.promotion import promote
 from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_queries import read_table_artifact

@@ -27,7 +27,7 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.experiment import train
 from ni_platform.experiment_config import load_experiment
-from ni_platform.opened_experiment import open_experiment
+from ni_platform.opened import open_experiment
 from ni_platform.overrides import set_values
 from ni_platform.ray_cluster import start_ray
 from ni_platform.tracking.run_queries import read_run

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ni_platform.models.scorer import Scorer
-from ni_platform.opened_experiment import OpenedExperiment
+from ni_platform.opened import OpenedExperiment
 from ni_platform.overrides import to_dict
 from ni_platform.registry.logged_model import log_model
 from ni_platform.tracking.run_queries import read_run

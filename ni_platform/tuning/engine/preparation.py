@@ -13,7 +13,7 @@ import torch
 
 from ni_platform.errors import ConfigError
 from ni_platform.experiment import pretrain
-from ni_platform.opened_experiment import OpenedExperiment
+from ni_platform.opened import OpenedExperiment
 from ni_platform.overrides import with_values
 from ni_platform.ray_cluster import start_ray
 from ni_platform.tracking.run_queries import read_run

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ni_platform.html_page import Picture, Table, render
+from ni_platform.reporting.page import Picture, Table, render
 from ni_platform.tuning.files.trial_log import TrialRecord
 from ni_platform.tuning.results.summary import SweepSummary
 

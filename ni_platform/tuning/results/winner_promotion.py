@@ -14,7 +14,7 @@ from ni_platform.experiment import OnEvent, Workers, train
 from ni_platform.metrics.best_of import BestOfMany
 from ni_platform.metrics.catalogue import lower_is_better
 from ni_platform.metrics.intervals import Estimate
-from ni_platform.opened_experiment import open_experiment
+from ni_platform.opened import open_experiment
 from ni_platform.registry.promotion import PromotionReport, promote
 from ni_platform.tracking.run_claim import interrupted_run
 from ni_platform.tracking.run_queries import RunSummary, find_runs, read_run

@@ -80,7 +80,7 @@ def templates_of(package: str) -> Environment:
 
 @cache
 def _environment() -> Environment:
-    environment = templates_of("ni_platform")
+    environment = templates_of("ni_platform.reporting")
     environment.filters["breakable"] = _breakable
     return environment
 

@@ -1,0 +1,1 @@
+"""The frame and templates of pages and reports."""
