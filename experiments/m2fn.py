@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from ni_platform.data.images import ImageInput
 from ni_platform.experiment_config import ExperimentConfig
-from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.m2fn.image_network import ImageNetworkConfig
 from ni_platform.models.m2fn.network import HashedDomain, M2FNConfig, OneHotAttributes
+from ni_platform.models.modalities.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.training.config import TrainingConfig
 
 PUBLISHED = M2FNConfig(

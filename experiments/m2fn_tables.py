@@ -13,11 +13,11 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.models.encoders.attributes import AttributesEncoderConfig
-from ni_platform.models.encoders.domain import DomainEncoderConfig
 from ni_platform.models.encoders.mlp import MLPConfig
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.m2fn.network import M2FNConfig
+from ni_platform.models.modalities.attributes import AttributesEncoderConfig
+from ni_platform.models.modalities.domain import DomainEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.opened import fitted_to
 from ni_platform.tables.paper_table import Column, PaperTable, Row

@@ -10,12 +10,12 @@ from ni_platform.attribution.config import AttributionConfig
 from ni_platform.data.images import ImageInput
 from ni_platform.experiment_config import ExperimentConfig, Pretraining
 from ni_platform.insights.config import InsightsConfig
-from ni_platform.models.encoders.attributes import AttributesEncoderConfig
-from ni_platform.models.encoders.domain import DomainEncoderConfig
-from ni_platform.models.encoders.image import ImageEncoderConfig
 from ni_platform.models.encoders.mlp import MLPConfig
-from ni_platform.models.encoders.text import TextEncoderConfig
 from ni_platform.models.losses import LossConfig
+from ni_platform.models.modalities.attributes import AttributesEncoderConfig
+from ni_platform.models.modalities.domain import DomainEncoderConfig
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.training.config import TrainingConfig
 

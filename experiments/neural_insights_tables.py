@@ -14,7 +14,8 @@ from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import ExperimentConfig, Pretraining
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.models.neural_insights import MODALITIES, NeuralInsightsConfig
+from ni_platform.models.neural_insights import NeuralInsightsConfig
+from ni_platform.narrowing import of_kind
 from ni_platform.opened import fitted_to
 from ni_platform.tables.paper_table import CONTROL_BEST, INSIGHT, Column, PaperTable, Row
 
@@ -162,13 +163,13 @@ def figure8(dataset: Dataset, base: ExperimentConfig | None = None) -> PaperTabl
 
 def _alone(base: ExperimentConfig, modality: str) -> ExperimentConfig:
     """One modality's encoder with an output layer, trained as in the base's pretraining."""
-    assert isinstance(base.model, NeuralInsightsConfig)  # noqa: S101
-    others: dict[str, Any] = {name: None for name in MODALITIES if name != modality}
+    model = of_kind(base.model, NeuralInsightsConfig)
+    others: dict[str, Any] = {name: None for name in model.parts if name != modality}
     training = getattr(base.pretraining, modality) or base.training
     frozen = tuple(name for name in training.frozen if name == modality)
     return replace(
         base,
-        model=replace(base.model, **others, regression=None),
+        model=replace(model, **others, regression=None),
         pretraining=Pretraining(),
         training=replace(training, frozen=frozen),
     )

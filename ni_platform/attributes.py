@@ -26,8 +26,8 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import read_encoded
 from ni_platform.data.manifest import nearest
 from ni_platform.errors import ConfigError, DatasetError
-from ni_platform.models.encoders.text import TextEncoderConfig
-from ni_platform.models.encoders.text_embedding import TextEmbedding
+from ni_platform.models.modalities.text import TextEncoderConfig
+from ni_platform.models.text_embedding import TextEmbedding
 from ni_platform.narrowing import given
 
 OCR, DOMINANT_COLOUR = "ocr", "dominant_colour"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from ni_platform.data.splits import SplitConfig
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.models.neural_insights import MODALITIES
 from ni_platform.models.regressor import RegressorConfig
 from ni_platform.models.scorer import NetworkConfig
 from ni_platform.overrides import from_dict, set_values, to_dict
@@ -44,7 +43,7 @@ class Pretraining:
     @property
     def stages(self) -> dict[str, TrainingConfig]:
         """The modalities that are pretrained, and how."""
-        found = {modality: getattr(self, modality) for modality in MODALITIES}
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {modality: training for modality, training in found.items() if training}
 
 

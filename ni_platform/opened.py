@@ -14,6 +14,7 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits, split_dataset
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.experiment_config import ExperimentConfig, fingerprint
+from ni_platform.models.inputs import columns_of
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.provenance import provenance
 
@@ -99,17 +100,12 @@ def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
 
     """
     columns = dataset.without_inputs(config.leave_out).manifest.columns
-    present = {
-        "image": columns.image is not None,
-        "text": bool(columns.text),
-        "domain": columns.domain is not None,
-        "attributes": bool(columns.categorical or columns.numeric or columns.vector),
-    }
-    absent: dict[str, Any] = {name: None for name in config.model.modalities if not present[name]}
-    if len(absent) == len(config.model.modalities):
+    found = columns_of(config.model.parts, columns)
+    absent: dict[str, Any] = {name: None for name, own in found.items() if not own.inputs}
+    if len(absent) == len(found):
         raise ConfigError(
             f"{config.name} reads {', '.join(absent)}, but {dataset.root} has none of it; "
-            f"it has {', '.join(name for name in present if present[name]) or 'no inputs at all'}"
+            f"its inputs are {', '.join(columns.inputs) or 'none at all'}"
         )
     frozen = tuple(name for name in config.training.frozen if name not in absent)
     return replace(

@@ -93,7 +93,7 @@ def predict(
     target = _target(output, (".parquet", ".csv"))
     scorer = load_regressor(resolve_model(uri))
     dataset = Dataset.open(data)
-    for note in scorer.schema.unknown_levels(dataset.inputs()):
+    for note in scorer.unknown_levels(dataset.inputs()):
         say(note)
     table = pd.DataFrame(
         {

@@ -52,9 +52,8 @@ class Attributor(Protocol):
         """Under which metrics and artifacts know it."""
         ...
 
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Those that it can explain."""
+    def explains(self, features: Features) -> bool:
+        """Whether it can explain features of this kind."""
         ...
 
     def attribute(self, features: Features) -> list[np.ndarray]:

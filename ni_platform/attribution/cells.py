@@ -22,6 +22,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.models.encoders import tiling
 from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.m2fn.network import M2FN
+from ni_platform.models.modalities.image import ImageReader
 from ni_platform.narrowing import of_kind
 
 _LARGEST_WHOLE = 2_000_000
@@ -39,25 +40,24 @@ class Cells:
     readings (`assembled`); both give the same result.
     """
 
-    modality: str = "image"
-
-    def __init__(self, contents: Contents, *, grid: int) -> None:
+    def __init__(self, contents: Contents, modality: str, *, grid: int) -> None:
         """Lay a grid of `grid` cells along the longer side over each picture.
 
         Raises:
             ConfigError: a picture of native size is too large for a network without tiles.
         """
         self.contents = contents
+        self.modality = modality
         self.evaluations = 0
-        (pixels,) = contents.inputs.modalities["image"].tensors
+        (pixels,) = contents.inputs.modalities[modality].tensors
         self.pixels: Tensor | list[Tensor] = pixels
-        has = contents.has("image")
+        has = contents.has(modality)
         sides = [tuple(picture.shape[1:]) for picture in pixels]
         self.shapes: list[tuple[int, ...]] = [
             _grid(side, grid) if there else (0, 0) for side, there in zip(sides, has)
         ]
         self._tiled = {
-            row: _tiled_picture(contents, row, self.shapes[row])
+            row: TiledPicture(self._gridded(row, self.shapes[row]))
             for row in range(len(contents))
             if has[row] and self._takes_tiles(sides[row])
         }
@@ -70,7 +70,7 @@ class Cells:
     @property
     def baseline(self) -> Tensor:
         """The mean colour [3, 1, 1]."""
-        mean: Tensor = self.contents.network.encoders["image"].mean_311  # type: ignore[assignment]
+        mean: Tensor = self.contents.network.encoders[self.modality].mean_311  # type: ignore[assignment]
         return mean
 
     def tiled(self, row: int) -> TiledPicture | None:
@@ -80,12 +80,13 @@ class Cells:
     def rate_of(self, row: int) -> Rate:
         """The content's success rate by its picture's embedding [1, C]."""
         chosen = torch.tensor([row], device=self.contents.device)
-        return lambda embedding_1C: self.contents.rates(chosen, "image", encoded=embedding_1C)
+        return lambda embedding_1C: self.contents.rates(chosen, self.modality, encoded=embedding_1C)
 
     def _takes_tiles(self, side: tuple[int, ...]) -> bool:
-        if _can_tile(self.contents):
+        if self._can_tile:
             return tiling.is_large(*side)
-        native = self.contents.scorer.inputs.image.size is None
+        reader = of_kind(self.contents.scorer.inputs.readers[self.modality], ImageReader)
+        native = reader.input.size is None
         if native and prod(side) > _LARGEST_WHOLE:
             raise ConfigError(
                 f"a picture of {side[1]} x {side[0]} pixels is too large to be explained at its "
@@ -116,13 +117,25 @@ class Cells:
         self.evaluations += len(rows)
         return found[which]
 
+    @property
+    def _can_tile(self) -> bool:
+        encoder = self.contents.network.encoders[self.modality]
+        return isinstance(encoder, ImageEncoder) and tiling.can_tile(encoder.network)
+
+    def _gridded(self, row: int, grid: tuple[int, ...]) -> GriddedPicture:
+        encoder = of_kind(self.contents.network.encoders[self.modality], ImageEncoder)
+        height, width = self.pixels[row].shape[1:]
+        down, across = _cell_of(height, grid[0]), _cell_of(width, grid[1])
+        cells = (down.to(self.contents.device), across.to(self.contents.device))
+        return GriddedPicture(encoder, self.pixels[row], cells)
+
     def _by_picture(self, rows: np.ndarray) -> dict[int, TiledPicture | AssembledPicture]:
         """Of the contents `rows` of coalitions, those that are answered one picture at a time."""
         found: dict[int, TiledPicture | AssembledPicture] = {}
         for row, coalitions in Counter(rows.tolist()).items():
             picture: TiledPicture | AssembledPicture | None = None
-            if coalitions > ABLATION_READINGS and _can_tile(self.contents):
-                picture = AssembledPicture.of(_picture(self.contents, row, self.shapes[row]))
+            if coalitions > ABLATION_READINGS and self._can_tile:
+                picture = AssembledPicture.of(self._gridded(row, self.shapes[row]))
             picture = picture or self.tiled(row)
             if picture is not None:
                 found[row] = picture
@@ -132,7 +145,9 @@ class Cells:
         found = []
         for part in in_batches(len(embedding_PC), _HEADS_AT_ONCE):
             same = np.full(len(embedding_PC[part]), row)
-            found.append(no_grad_rates(self.contents, same, "image", encoded=embedding_PC[part]))
+            found.append(
+                no_grad_rates(self.contents, same, self.modality, encoded=embedding_PC[part])
+            )
         return np.concatenate(found)
 
     def _masked_rates(self, rows: np.ndarray, present: np.ndarray, side: Any) -> np.ndarray:
@@ -141,11 +156,11 @@ class Cells:
         kept = torch.zeros(len(rows), cells, dtype=torch.bool, device=self.contents.device)
         width = min(cells, present.shape[1])
         kept[:, :width] = torch.as_tensor(present[:, :width], device=self.contents.device)
-        here = torch.as_tensor(self.contents.has("image")[rows], device=self.contents.device)
+        here = torch.as_tensor(self.contents.has(self.modality)[rows], device=self.contents.device)
         pixels = self._stacked(rows)
         masked = torch.where(kept[:, labels_HW].unsqueeze(1), pixels, self.baseline)
         read = ModalityInputs(tensors=(masked,), present_B=here)
-        return no_grad_rates(self.contents, rows, "image", read=read)
+        return no_grad_rates(self.contents, rows, self.modality, read=read)
 
     def points(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Pixels [B, 3, H, W] as floats, and the mean colour, of pictures of one size."""
@@ -161,14 +176,14 @@ class Cells:
         """As `Features.rates_at`."""
         there = torch.ones(len(rows), dtype=torch.bool, device=self.contents.device)
         read = ModalityInputs(tensors=(points,), present_B=there, complete=True)
-        return self.contents.rates(rows, "image", read=read)
+        return self.contents.rates(rows, self.modality, read=read)
 
     def collect(self, contributions: Tensor, rows: Sequence[int]) -> list[np.ndarray]:
         """Contributions [B, 3, H, W], summed over colours to maps [H, W]."""
         return list(contributions.detach().double().sum(1).cpu().numpy())
 
 
-def feature_maps(contents: Contents, side: int) -> list[Tensor | None]:
+def feature_maps(cells: Cells, side: int) -> list[Tensor | None]:
     """The image network's last map [C, H', W'] of each picture, half precision, on the CPU.
 
     Of M2FN the one without fusion, which depends on the picture alone. None without a picture. A
@@ -178,7 +193,8 @@ def feature_maps(contents: Contents, side: int) -> list[Tensor | None]:
     Raises:
         ConfigError: the image network has no map.
     """
-    network, has = contents.network, contents.has("image")
+    contents, name = cells.contents, cells.modality
+    network, has = contents.network, contents.has(name)
     found: list[Tensor | None] = [None] * len(contents)
     seen: list[Tensor] = []
 
@@ -187,18 +203,19 @@ def feature_maps(contents: Contents, side: int) -> list[Tensor | None]:
 
     hook = None
     if not isinstance(network, M2FN):
-        hook = network.encoders["image"].network.last_map.register_forward_hook(keep)  # type: ignore[union-attr]
+        hook = network.encoders[name].network.last_map.register_forward_hook(keep)  # type: ignore[union-attr]
     try:
         with torch.inference_mode():
             for row in np.flatnonzero(has).tolist():
-                if _can_tile(contents) and tiling.is_large(*_side(contents, row)):
+                tiled = cells.tiled(row)
+                if tiled is not None:
                     # The hook would see the map of each tile, with its margin.
-                    found[row] = _kept(_tiled_picture(contents, row, (1, 1)).feature_map(), side)
+                    found[row] = _kept(tiled.feature_map(), side)
                     continue
                 chosen = torch.tensor([row], device=contents.device)
-                inputs = Inputs(size=1, modalities={"image": contents.pictures(chosen)})
+                inputs = Inputs(size=1, modalities={name: contents.read(name, chosen)})
                 seen.clear()
-                output = network.encode("image", inputs)
+                output = network.encode(name, inputs)
                 last = seen[-1] if seen else output
                 if last.dim() != 4:
                     raise ConfigError(
@@ -217,31 +234,6 @@ def _kept(map_CHW: Tensor, side: int) -> Tensor:
     scale = min(1.0, side / max(height, width))
     size = (max(1, round(scale * height)), max(1, round(scale * width)))
     return functional.adaptive_avg_pool2d(map_CHW, size).half().cpu()
-
-
-def _side(contents: Contents, row: int) -> tuple[int, int]:
-    """Height and width of a content's picture."""
-    (pixels,) = contents.inputs.modalities["image"].tensors
-    height, width = pixels[row].shape[1:]
-    return height, width
-
-
-def _can_tile(contents: Contents) -> bool:
-    encoder = contents.network.encoders["image"]
-    return isinstance(encoder, ImageEncoder) and tiling.can_tile(encoder.network)
-
-
-def _tiled_picture(contents: Contents, row: int, grid: tuple[int, ...]) -> TiledPicture:
-    return TiledPicture(_picture(contents, row, grid))
-
-
-def _picture(contents: Contents, row: int, grid: tuple[int, ...]) -> GriddedPicture:
-    encoder = of_kind(contents.network.encoders["image"], ImageEncoder)
-    (pixels,) = contents.inputs.modalities["image"].tensors
-    height, width = _side(contents, row)
-    down, across = _cell_of(height, grid[0]), _cell_of(width, grid[1])
-    cells = (down.to(contents.device), across.to(contents.device))
-    return GriddedPicture(encoder, pixels[row], cells)
 
 
 def _grid(side: tuple[int, ...], cells: int) -> tuple[int, int]:

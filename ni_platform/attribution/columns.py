@@ -1,4 +1,4 @@
-"""The named parts of a content: columns of attributes, and tokens of the domain."""
+"""The named parts of a content, such as columns of attributes and tokens of the domain."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from torch import Tensor
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import distinct, in_batches, no_grad_rates
 from ni_platform.data.batch import ModalityInputs
-from ni_platform.models.encoders.domain import domain_counts
-from ni_platform.models.encoders.domain import domain_tokens as tokens_of
-from ni_platform.models.input_schema import category
+from ni_platform.models.modalities.modality import VectorReader
 from ni_platform.narrowing import of_kind
 
 _AT_ONCE = 4096
@@ -27,10 +25,12 @@ class Named:
     missing.
     """
 
-    def __init__(
-        self, contents: Contents, modality: str, names: list[list[str]], shares: list[np.ndarray]
-    ) -> None:
-        """Take the names of each content's features and their shares [M, X] of its vector."""
+    def __init__(self, contents: Contents, modality: str) -> None:
+        """Take the parts that the modality's reader names."""
+        reader = of_kind(contents.scorer.inputs.readers[modality], VectorReader)  # type: ignore[type-abstract]
+        names, shares = reader.parts(contents.frame)
+        self.elements = reader.elements(contents.frame, names)
+        """The features, equal where two contents have the same one."""
         self.contents = contents
         self.modality = modality
         self.names = names
@@ -53,7 +53,7 @@ class Named:
             there[position] = stays.any()
         self.evaluations += len(rows)
         found = []
-        at_once = _WITH_PICTURES_AT_ONCE if "image" in self.contents.modalities else _AT_ONCE
+        at_once = _WITH_PICTURES_AT_ONCE if self.contents.with_pictures else _AT_ONCE
         for part in in_batches(len(rows), at_once):
             read = self._read(torch.from_numpy(vectors[part]), torch.from_numpy(there[part]))
             found.append(no_grad_rates(self.contents, rows[part], self.modality, read=read))
@@ -78,38 +78,3 @@ class Named:
         """Contributions [B, X], divided among features by their shares."""
         found = contributions.detach().double().cpu().numpy()
         return [self._shares[row] @ found[position] for position, row in enumerate(rows)]
-
-
-def attribute_columns(contents: Contents) -> Named:
-    """Features: the attribute columns that a content has a value in."""
-    schema = contents.scorer.schema
-    columns = [
-        *((name, len(levels)) for name, levels in schema.categorical),
-        *((name, 1) for name, _, _ in schema.numeric),
-        *((name, width) for name, width, _, _ in schema.vector),
-    ]
-    share_of, start = {}, 0
-    for name, width in columns:
-        share = np.zeros(schema.attributes_width)
-        share[start : start + width] = 1
-        share_of[name] = share
-        start += width
-    known = {name: contents.frame[name].notna().to_numpy() for name, _ in columns}
-    names = [[name for name, _ in columns if known[name][row]] for row in range(len(contents))]
-    shares = [np.array([share_of[name] for name in found]) for found in names]
-    return Named(contents, "attributes", names, shares)
-
-
-def domain_tokens(contents: Contents) -> Named:
-    """Features: the tokens of the domain, such as "email" and "de" of "email/de"."""
-    buckets = contents.scorer.inputs.domain_buckets
-    names, shares = [], []
-    for cell in contents.frame[contents.scorer.schema.domain]:
-        tokens = list(dict.fromkeys(tokens_of(category(cell) or "")))
-        found = np.array([domain_counts(token, buckets) for token in tokens], dtype=np.float64)
-        if len(tokens):
-            # Tokens that are hashed alike share their counter.
-            found /= np.maximum(found.sum(0), 1)
-        names.append(tokens)
-        shares.append(found)
-    return Named(contents, "domain", names, shares)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ni_platform.data.batch import Inputs, ModalityInputs
 from ni_platform.memory import keep_freed_memory
-from ni_platform.models.m2fn.network import M2FN
+from ni_platform.models.modalities.image import ImageReader
+from ni_platform.models.neural_insights import take
 from ni_platform.models.outputs import rates
-from ni_platform.models.scorer import Network, Scorer
+from ni_platform.models.scorer import Scorer
 
 
 class Contents:
@@ -35,7 +36,7 @@ class Contents:
         self._encoded: dict[str, Tensor] = {}
         with torch.no_grad():
             for name in self.modalities:
-                if not (name == "image" and image_depends_on_all(self.network)):
+                if name not in self.conditioned:
                     self._encoded[name] = self.network.encode(name, self.inputs)
             every = torch.arange(len(self.frame), device=scorer.device)
             self.predictions: np.ndarray = _numpy(self._predict(every, "", {}, {}))
@@ -48,6 +49,16 @@ class Contents:
     def modalities(self) -> tuple[str, ...]:
         """What the network reads."""
         return self.scorer.config.modalities
+
+    @property
+    def conditioned(self) -> tuple[str, ...]:
+        """Modalities whose encoder reads the others as well."""
+        return self.scorer.config.conditioned
+
+    @property
+    def with_pictures(self) -> bool:
+        """Whether pictures are read, so that few predictions fit into memory at once."""
+        return self.scorer.inputs.find(ImageReader) is not None
 
     @property
     def device(self) -> torch.device:
@@ -85,25 +96,15 @@ class Contents:
         read: dict[str, ModalityInputs],
     ) -> Tensor:
         kept = {name: value[rows] for name, value in self._encoded.items() if name != changed}
-        if image_depends_on_all(self.network) and changed != "image":
-            read = read | {"image": self.pictures(rows)}
-        inputs = Inputs(size=len(rows), encoded=kept | encoded, modalities=read)
+        again = {n: self.read(n, rows) for n in self.conditioned if n != changed}
+        inputs = Inputs(size=len(rows), encoded=kept | encoded, modalities=again | read)
         return rates(self.network(inputs), self.scorer.buckets)[0]
 
-    def pictures(self, rows: Tensor) -> ModalityInputs:
-        """The pictures of `rows`."""
-        if "image" not in self.inputs.modalities:
-            raise ValueError("the network reads no pictures")
-        every = self.inputs.modalities["image"]
-        (pixels,) = every.tensors
-        several = isinstance(pixels, list)
-        chosen = [pixels[row] for row in rows.tolist()] if several else pixels[rows]
-        return ModalityInputs(tensors=(chosen,), present_B=every.present_B[rows])
-
-
-def image_depends_on_all(network: Network) -> bool:
-    """Whether the picture is encoded with what the other modalities say (M2FN Section 5.1)."""
-    return isinstance(network, M2FN) and len(network.low_level) > 0
+    def read(self, modality: str, rows: Tensor) -> ModalityInputs:
+        """What the encoder of a modality reads of `rows`."""
+        every = self.inputs.modalities[modality]
+        chosen = tuple(take(tensor, rows) for tensor in every.tensors)
+        return ModalityInputs(tensors=chosen, present_B=every.present_B[rows])
 
 
 def _numpy(values: Tensor) -> np.ndarray:

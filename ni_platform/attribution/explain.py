@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ni_platform.attribution.attribution import Attribution, Attributor
 from ni_platform.attribution.cells import Cells, feature_maps
-from ni_platform.attribution.columns import Named, attribute_columns, domain_tokens
+from ni_platform.attribution.columns import Named
 from ni_platform.attribution.config import PCA, AttributionConfig
 from ni_platform.attribution.consensus import PrincipalComponent, resized
 from ni_platform.attribution.contents import Contents
@@ -22,6 +23,8 @@ from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import KernelShap
 from ni_platform.attribution.words import Word, Words
 from ni_platform.errors import ConfigError
+from ni_platform.models.modalities.image import ImageReader
+from ni_platform.models.modalities.text import TextReader
 from ni_platform.models.scorer import Scorer
 
 _CONTENTS_AT_ONCE = 64
@@ -41,7 +44,9 @@ class ModalityExplained:
     """Of pictures, the image network's last map [C, H', W'] of each content, where it was asked
     for."""
     names: list[list[str]] = field(default_factory=list)
-    """Of the domain and attributes, the features of each content."""
+    """Of vectors, the features of each content."""
+    elements: list[list[Any]] = field(default_factory=list)
+    """Of all but pictures, the features of each content, equal where two contents have the same."""
     component: PrincipalComponent | None = None
     """What PCA makes of the methods."""
     evaluations: int = 0
@@ -122,11 +127,12 @@ def _groups(scorer: Scorer, frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def features_of(contents: Contents, modality: str, config: AttributionConfig) -> Features:
     """The features of one modality."""
-    if modality == "text":
-        return Words(contents)
-    if modality == "image":
-        return Cells(contents, grid=config.grid)
-    return domain_tokens(contents) if modality == "domain" else attribute_columns(contents)
+    reader = contents.scorer.inputs.readers[modality]
+    if isinstance(reader, TextReader):
+        return Words(contents, modality)
+    if isinstance(reader, ImageReader):
+        return Cells(contents, modality, grid=config.grid)
+    return Named(contents, modality)
 
 
 def _explain(
@@ -135,13 +141,15 @@ def _explain(
     baselines = without_anything(features)
     if isinstance(features, Words):
         explained.words += features.words
+        explained.elements += [[word.key for word in words] for words in features.words]
     elif isinstance(features, Cells):
         if with_maps:
-            explained.maps += feature_maps(features.contents, config.map_side)
+            explained.maps += feature_maps(features, config.map_side)
     elif isinstance(features, Named):
         explained.names += features.names
+        explained.elements += features.elements
     for method in attributors(config):
-        if features.modality not in method.modalities:
+        if not method.explains(features):
             continue
         explained.by_method.setdefault(method.name, []).extend(
             Attribution(_bounded(raw, config.map_side), float(prediction), float(baseline))

@@ -11,7 +11,10 @@ class FeatureAblation:
     """C(X) - C(X without the feature), all features of all contents in common batches."""
 
     name = "feature_ablation"
-    modalities = ("image", "text", "domain", "attributes")
+
+    def explains(self, features: Features) -> bool:
+        """As `Attributor.explains`."""
+        return True
 
     def attribute(self, features: Features) -> list[np.ndarray]:
         """As `Attributor.attribute`; one evaluation per feature."""

@@ -28,7 +28,6 @@ class GradCam:
     """
 
     name = "grad_cam"
-    modalities = ("image", "text")
 
     def __init__(self, *, layer: str | None = None, at_once: int = 64) -> None:
         """Set the image layer by its path in the network, such as `encoders.image.network.stem`.
@@ -37,6 +36,10 @@ class GradCam:
         """
         self.layer = layer
         self.at_once = at_once
+
+    def explains(self, features: Features) -> bool:
+        """As `Attributor.explains`."""
+        return isinstance(features, Words | Cells)
 
     def attribute(self, features: Features) -> list[np.ndarray]:
         """As `Attributor.attribute`; of pictures, maps of the layer's size."""
@@ -48,7 +51,7 @@ class GradCam:
                 values = self._of_pictures(features, rows)
             else:
                 raise ConfigError(
-                    f"grad_cam explains {' and '.join(self.modalities)}, not {features.modality}; "
+                    f"grad_cam explains texts and pictures, not {features.modality}; "
                     "leave the method or the modality out"
                 )
             features.evaluations += len(rows)

@@ -22,12 +22,15 @@ class IntegratedGradients:
     """
 
     name = "integrated_gradients"
-    modalities = ("image", "text", "domain", "attributes")
 
     def __init__(self, *, steps: int = 32, points_at_once: int = 64) -> None:
         """Set the points of the Gauss-Legendre rule, and how many the network sees together."""
         self.steps = steps
         self.points_at_once = points_at_once
+
+    def explains(self, features: Features) -> bool:
+        """As `Attributor.explains`."""
+        return True
 
     def attribute(self, features: Features) -> list[np.ndarray]:
         """As `Attributor.attribute`; of pictures, maps in pixels."""
@@ -62,12 +65,11 @@ def groups(features: Features, at_once: int) -> Iterator[tuple[list[int], int]]:
     With each group comes how many points of that shape the network may see together: `at_once`, of
     pictures no more than `PIXELS_AT_ONCE` hold. A group has no more rows than that.
     """
-    read = features.contents.inputs.modalities.get("image")
     groups_of: dict[tuple[int, ...], list[int]] = {}
     for row in np.flatnonzero(counts(features)):
         shape: tuple[int, ...] = ()
-        if features.modality == "image" and read is not None:
-            shape = tuple(read.tensors[0][row].shape[1:])
+        if isinstance(features, Cells):
+            shape = tuple(features.pixels[row].shape[1:])
         groups_of.setdefault(shape, []).append(int(row))
     for shape, rows in groups_of.items():
         most = max(1, min(at_once, PIXELS_AT_ONCE // prod(shape))) if shape else at_once

@@ -32,12 +32,15 @@ class KernelShap:
     """
 
     name = "kernel_shap"
-    modalities = ("image", "text", "domain", "attributes")
 
     def __init__(self, *, samples: int = 256, seed: int = 0) -> None:
         """Set the budget of evaluations per content, and what the drawing follows from."""
         self.samples = samples
         self.seed = seed
+
+    def explains(self, features: Features) -> bool:
+        """As `Attributor.explains`."""
+        return True
 
     def attribute(self, features: Features) -> list[np.ndarray]:
         """As `Attributor.attribute`; values sum to C(X) - C(nothing) but for rounding."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.features import distinct, in_batches, no_grad_rates
 from ni_platform.models.encoders.text import TextEncoder
-from ni_platform.models.input_schema import joined_texts
-from ni_platform.narrowing import given
+from ni_platform.models.modalities.text import TextReader, joined_texts
+from ni_platform.narrowing import of_kind
 
 _WORD = re.compile(r"\w+(?:[.,'’\-]\w+)*|[^\w\s]")
 """Runs of letters and digits, such as don't, 7.99 and well-known; a punctuation mark by itself."""
@@ -80,15 +80,16 @@ class Words:
     a missing text.
     """
 
-    modality: str = "text"
-
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: Contents, modality: str) -> None:
         """Split the texts; words beyond the encoder's longest text are left out."""
+        reader = of_kind(contents.scorer.inputs.readers[modality], TextReader)
         self.contents = contents
+        self.modality = modality
         self.evaluations = 0
-        self._columns = contents.scorer.schema.text
-        self._separate = contents.scorer.inputs.separate_texts
-        self._encoder: TextEncoder = contents.network.encoders["text"]  # type: ignore[assignment]
+        self._columns = reader.columns
+        self._separate = reader.separate
+        self._tokenizer = reader.tokenizer
+        self._encoder: TextEncoder = contents.network.encoders[modality]  # type: ignore[assignment]
         self._slots: list[list[_Slot]] = []
         self.words: list[list[Word]] = []
         """Of each content."""
@@ -100,7 +101,7 @@ class Words:
         self._sizes = np.array([len(words) for words in self.words], dtype=np.int64)
 
     def _read(self, cells: Sequence[str]) -> tuple[list[Word], list[_Slot]]:
-        tokenizer = given(self.contents.scorer.inputs.tokenizer)
+        tokenizer = self._tokenizer
         parts = [(name, cell) for name, cell in zip(self._columns, cells) if cell]
         groups = [[part] for part in zip(self._columns, cells)] if self._separate else [parts]
         words: list[Word] = []
@@ -154,12 +155,12 @@ class Words:
                 text_of[position, place] = texts.setdefault(slot.without(words), len(texts))
         embedding_UW = self._encode(list(texts))
         self.evaluations += len(rows)
-        at_once = _PICTURES_AT_ONCE if "image" in self.contents.modalities else _HEADS_AT_ONCE
+        at_once = _PICTURES_AT_ONCE if self.contents.with_pictures else _HEADS_AT_ONCE
         found = [
             no_grad_rates(
                 self.contents,
                 rows[part],
-                "text",
+                self.modality,
                 encoded=embedding_UW[text_of[part]].flatten(1).to(self.contents.device),
             )
             for part in in_batches(len(rows), at_once)
@@ -221,7 +222,7 @@ class Words:
         worded_X1 = torch.cat([self._worded[row] for row in chosen]).unsqueeze(1)
         found, states = self._encoder.embed_vectors(points.flatten(0, 1), mask_XT)
         embedding_PW = (found * worded_X1).view(len(chosen), -1)
-        return states, self.contents.rates(rows, "text", encoded=embedding_PW)
+        return states, self.contents.rates(rows, self.modality, encoded=embedding_PW)
 
     def tokens(self, rows: Sequence[int]) -> Tensor:
         """Mask [B, C, T] of the tokens in `points`, special ones included."""

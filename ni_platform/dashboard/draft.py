@@ -11,7 +11,8 @@ import pandas as pd
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ContentError
-from ni_platform.models.input_schema import InputSchema, category
+from ni_platform.models.inputs import InputEncoder
+from ni_platform.models.modalities.modality import category
 
 MAX_TEXT = 20_000
 """Characters of one text; beyond it no creative is written, and an encoder reads far less."""
@@ -32,13 +33,13 @@ class Draft:
     """Reference: `content:ROW` of a past content, `upload:ID`, or None."""
 
     @classmethod
-    def of(cls, dataset: Dataset, schema: InputSchema, row: int) -> Self:
+    def of(cls, dataset: Dataset, inputs: InputEncoder, row: int) -> Self:
         """The past content in a row of the dataset, in the columns that the model reads."""
         cells = dataset.contents.iloc[row]
         columns = dataset.manifest.columns
         known = set(dataset.contents.columns)
-        numeric = [name for name, _, _ in schema.numeric if name in known]
-        categorical = [name for name, _ in schema.categorical if name in known]
+        numeric = [name for name in inputs.columns("numeric") if name in known]
+        categorical = [name for name in inputs.columns("categorical") if name in known]
         uri = None if dataset.image_uri is None else dataset.image_uri.iloc[row]
         return cls(
             row=row,
@@ -53,17 +54,15 @@ class Draft:
         """The same with another text."""
         return replace(self, texts={**self.texts, column: text})
 
-    def frame(self, dataset: Dataset, schema: InputSchema, picture: Any) -> pd.DataFrame:
+    def frame(self, dataset: Dataset, inputs: InputEncoder, picture: Any) -> pd.DataFrame:
         """The one row that a model reads, with `picture` (bytes, path, URI or None) as its image.
 
         Raises:
             ContentError: a column that there is not, a number that is none, a text too long.
         """
-        cells = self._kept(dataset, schema)
-        if schema.image is not None:
-            cells[schema.image] = picture
-        if schema.domain is not None:
-            cells[schema.domain] = self.domain.strip() or None
+        cells = self._kept(dataset, inputs)
+        cells |= dict.fromkeys(inputs.columns("image"), picture)
+        cells |= dict.fromkeys(inputs.columns("domain"), self.domain.strip() or None)
         for column, text in self.texts.items():
             if column not in dataset.manifest.columns.text:
                 raise ContentError(_unknown("text", column, dataset.manifest.columns.text))
@@ -73,8 +72,7 @@ class Draft:
                     "shorten it."
                 )
             cells[column] = text.strip() or None
-        categorical = [name for name, _ in schema.categorical]
-        numeric = [name for name, _, _ in schema.numeric]
+        categorical, numeric = inputs.columns("categorical"), inputs.columns("numeric")
         for column, text in self.attributes.items():
             if column in numeric:
                 cells[column] = _number(column, text)
@@ -84,14 +82,14 @@ class Draft:
                 raise ContentError(_unknown("attribute", column, (*categorical, *numeric)))
         return pd.DataFrame({name: pd.Series([cells.get(name)], dtype=object) for name in cells})
 
-    def _kept(self, dataset: Dataset, schema: InputSchema) -> dict[str, Any]:
+    def _kept(self, dataset: Dataset, inputs: InputEncoder) -> dict[str, Any]:
         """The cells of the past content, which the page's own then replace."""
-        cells: dict[str, Any] = dict.fromkeys(schema.columns)
+        cells: dict[str, Any] = dict.fromkeys(inputs.roles)
         if self.row is not None:
             if not 0 <= self.row < len(dataset):
                 raise ContentError(f"Rows run from 0 to {len(dataset) - 1}, but got {self.row}.")
             past = dataset.inputs([self.row])
-            cells |= {name: past[name].iloc[0] for name in schema.columns if name in past}
+            cells |= {name: past[name].iloc[0] for name in inputs.roles if name in past}
         return cells
 
 

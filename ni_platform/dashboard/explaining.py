@@ -16,7 +16,7 @@ from ni_platform.attribution.explain import explain
 from ni_platform.attribution.words import Word
 from ni_platform.dashboard.pictures import GRID, Cell, grid_of, overlays, strongest
 from ni_platform.insights.record import StoredInsights
-from ni_platform.models.input_schema import category
+from ni_platform.models.modalities.modality import category
 from ni_platform.models.scorer import Scorer
 
 _DEFAULT = {"image": "feature_ablation"}

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ni_platform.attribution.contents import image_depends_on_all
+from ni_platform.models.modalities.image import ImageReader
 from ni_platform.models.outputs import rates
 from ni_platform.models.scorer import Scorer
 from ni_platform.scoring import network_of
@@ -54,19 +54,16 @@ class LoadedModel:
         Raises:
             ImageError: the picture cannot be decoded.
         """
-        scorer, column = self.scorer, self.scorer.schema.image
-        cached = (
-            column is not None
-            and picture_key is not None
-            and not image_depends_on_all(scorer.model)
-        )
+        scorer = self.scorer
+        read = scorer.inputs.find(ImageReader)
         with torch.inference_mode():
-            if not (cached and column is not None and picture_key is not None):
+            if read is None or picture_key is None or read[0] in scorer.config.conditioned:
                 inputs = scorer.inputs.encode(frame).to(scorer.device)
             else:
+                name, reader = read
                 # Without the cell nothing is decoded; the embedding stands for it.
-                rest = frame.assign(**{column: pd.Series([None], dtype=object)})
-                encoded = {"image": self._embedding(frame, picture_key)}
+                rest = frame.assign(**{reader.column: pd.Series([None], dtype=object)})
+                encoded = {name: self._embedding(name, frame, picture_key)}
                 inputs = replace(scorer.inputs.encode(rest).to(scorer.device), encoded=encoded)
             rate_B, _ = rates(scorer.model(inputs), scorer.buckets)
         return float(rate_B[0])
@@ -75,10 +72,10 @@ class LoadedModel:
         """Predicted success rates, float64 [N]."""
         return self.scorer.predict(frame, progress=progress)
 
-    def _embedding(self, frame: pd.DataFrame, key: str) -> Tensor:
+    def _embedding(self, name: str, frame: pd.DataFrame, key: str) -> Tensor:
         if key not in self._pictures:
             inputs = self.scorer.inputs.encode(frame).to(self.scorer.device)
-            self._pictures[key] = self.scorer.model.encode("image", inputs)
+            self._pictures[key] = self.scorer.model.encode(name, inputs)
             while len(self._pictures) > _PICTURES:
                 self._pictures.popitem(last=False)
         self._pictures.move_to_end(key)

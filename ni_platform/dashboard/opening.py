@@ -85,7 +85,7 @@ def _sample(rows: np.ndarray) -> np.ndarray:
 
 def _like(model: LoadedModel, other: LoadedModel) -> LoadedModel:
     """The other model, if it reads no more than the first, whose columns contents have."""
-    missing = set(other.scorer.schema.columns) - set(model.scorer.schema.columns)
+    missing = set(other.scorer.roles) - set(model.scorer.roles)
     if missing:
         raise ConfigError(
             f"Models of an ensemble read what {model.name} reads, but {other.name} also reads "

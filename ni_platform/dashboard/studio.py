@@ -26,6 +26,7 @@ from ni_platform.data.images import decode
 from ni_platform.errors import ContentError
 from ni_platform.insights.insights import domain_labels
 from ni_platform.insights.record import StoredInsights
+from ni_platform.models.modalities.attributes import AttributesReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +76,13 @@ class Studio:
         self.patches = patches
         self.ensemble = (model, *ensemble)
         self.uploads = Uploads()
-        self.schema = model.scorer.schema
+        self.inputs = model.scorer.inputs
+        found = self.inputs.find(AttributesReader)
+        self._levels = {} if found is None else dict(found[1].categorical)
         self.explainer = Explainer(model.copy_of_scorer(), insights)
         self._ranges = {
             name: (float(cells.min()), float(cells.max()))
-            for name, _, _ in self.schema.numeric
+            for name in self.inputs.columns("numeric")
             if name in dataset.contents and (cells := dataset.contents[name].dropna()).size
         }
         self._predicted = dict(zip(past.rows.tolist(), past.predictions.tolist()))
@@ -125,7 +128,7 @@ class Studio:
         """
         if not 0 <= row < len(self.dataset):
             raise ContentError(f"Rows run from 0 to {len(self.dataset) - 1}, but got {row}.")
-        return Draft.of(self.dataset, self.schema, row)
+        return Draft.of(self.dataset, self.inputs, row)
 
     def predicted(self, row: int) -> float:
         """Predicted success rate of a past content."""
@@ -150,7 +153,7 @@ class Studio:
         )
 
     def _beyond(self, draft: Draft) -> Iterator[str]:
-        levels = dict(self.schema.categorical)
+        levels = self._levels
         for column, text in draft.attributes.items():
             value = text.strip()
             if not value:
@@ -218,7 +221,7 @@ class Studio:
     def frame(self, draft: Draft, picture: Any = None) -> pd.DataFrame:
         """The row that the model reads; `picture` in place of the draft's own."""
         source = self.picture_source(draft.picture) if picture is None else picture
-        return draft.frame(self.dataset, self.schema, source)
+        return draft.frame(self.dataset, self.inputs, source)
 
     def picture_source(self, reference: str | None) -> Any:
         """Path, URI or bytes of a picture; None for none.
@@ -274,15 +277,13 @@ class Studio:
 
     def levels(self, column: str) -> list[str]:
         """Levels of a categorical attribute that the model knows."""
-        return [
-            level for name, found in self.schema.categorical if name == column for level in found
-        ]
+        return list(self._levels.get(column, ()))
 
     @property
     def stale(self) -> list[str]:
         """Attributes that were computed from the picture and texts, and do not follow edits."""
         derived = set(self.dataset.manifest.derived)
-        return [name for name in self.schema.columns if name in derived]
+        return [name for name in self.inputs.roles if name in derived]
 
     def _searchable(self) -> pd.Series:
         found = self._ids

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -155,19 +154,10 @@ class Dataset:
                     f"Only an input column can be left out, but {name!r} is none of "
                     f"{known}{nearest(name, known)}: correct the name."
                 )
-        kept: dict[str, Any] = {
-            role: tuple(name for name in getattr(columns, role) if name not in names)
-            for role in ("text", "categorical", "numeric", "vector")
-        }
-        if columns.domain in names:
-            kept["domain"] = None
-        images = self.manifest.images
-        if columns.image in names:
-            kept["image"], images = None, None
         manifest = replace(
             self.manifest,
-            columns=replace(columns, **kept),
-            images=images,
+            columns=columns.only([name for name in known if name not in names]),
+            images=None if columns.image in names else self.manifest.images,
             derived=tuple(name for name in self.manifest.derived if name not in names),
         )
         return Dataset(self.root, manifest, self.contents)

@@ -1,7 +1,7 @@
 """The manifest of a dataset folder, `dataset.yaml`: which column means what."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -47,6 +47,16 @@ class Columns:
         """Columns that a model may read."""
         single = tuple(name for name in (self.domain, self.image) if name is not None)
         return (*self.text, *self.categorical, *self.numeric, *self.vector, *single)
+
+    def only(self, inputs: Collection[str]) -> "Columns":
+        """The same without other input columns than these."""
+        several: dict[str, Any] = {
+            role: tuple(name for name in getattr(self, role) if name in inputs)
+            for role in ("text", "categorical", "numeric", "vector")
+        }
+        domain = self.domain if self.domain in inputs else None
+        image = self.image if self.image in inputs else None
+        return dataclasses.replace(self, domain=domain, image=image, **several)
 
     @property
     def declared(self) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,7 +13,6 @@ from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.consensus import resized
 from ni_platform.attribution.explain import ModalityExplained
 from ni_platform.insights.pairs import Arms
-from ni_platform.models.input_schema import category
 
 _LOCATIONS_AT_ONCE = 4096
 """Side of the blocks in which locations are compared: 64 MiB of similarities at a time."""
@@ -92,18 +90,16 @@ class Differences:
 
     def __init__(
         self,
-        name: str,
         explained: ModalityExplained,
-        frame: pd.DataFrame,
         arms: Arms,
         similarity: float,
     ) -> None:
         """Find the masks of each pair (Algorithms 3 and 4, steps i to iv)."""
         self._arms = arms
         self._masks = []
-        elements = None if name == "image" else elements_of(name, explained, frame)
+        elements = explained.elements
         for i, j in zip(arms.first, arms.second):
-            if elements is not None:
+            if elements:
                 self._masks.append(element_difference(elements[i], elements[j]))
                 continue
             first, second = explained.maps[i], explained.maps[j]
@@ -127,21 +123,3 @@ class Differences:
             ],
             dtype=np.float64,
         )
-
-
-def elements_of(name: str, explained: ModalityExplained, frame: pd.DataFrame) -> list[list]:
-    """What a content consists of: words, tokens of its domain, or attributes with their level."""
-    if name == "text":
-        return [[word.key for word in words] for words in explained.words]
-    if name == "domain":
-        return explained.names
-    return [
-        [(column, _level(frame[column].iloc[row])) for column in columns]
-        for row, columns in enumerate(explained.names)
-    ]
-
-
-def _level(cell: object) -> str:
-    if isinstance(cell, float):  # a number, which is no name of anything
-        return f"{cell:.12g}"
-    return str(cell.tolist() if isinstance(cell, np.ndarray) else category(cell))

@@ -25,7 +25,7 @@ from ni_platform.insights.correlation import (
     all_pairs,
     control_against_best,
 )
-from ni_platform.insights.differences import Differences, elements_of
+from ni_platform.insights.differences import Differences
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.patches import (
     PatchInsights,
@@ -40,7 +40,7 @@ from ni_platform.insights.rank_scores import (
     word_occurrences,
 )
 from ni_platform.insights.trust import Trust, trust_score
-from ni_platform.models.input_schema import category
+from ni_platform.models.modalities.modality import category
 from ni_platform.models.scorer import Scorer
 
 HELD_OUT = ("in_domain", "out_of_domain")
@@ -129,7 +129,7 @@ def make_insights(
     found, pairs = {}, []
     for name, explained in explanations.modalities.items():
         on_event(f"comparing {name} attributions with what happened")
-        differences = Differences(name, explained, frame, arms, config.similarity)
+        differences = Differences(explained, arms, config.similarity)
         found[name] = _judged(
             explained, differences, arms, held_out, part, config,
             partial(sanity.shuffled_agreements, scorer, *shuffled, config, on_event, name),
@@ -324,7 +324,7 @@ def _scores(
         occurrences["phrase"] = phrase_occurrences(explained.words, attributions)
     if "attributes" in judged:
         occurrences["attribute"] = _attribute_occurrences(
-            explanations.modalities["attributes"], judged["attributes"].method, dataset.inputs(rows)
+            explanations.modalities["attributes"], judged["attributes"].method
         )
     for kind, table in occurrences.items():
         scores = rank_scores(table, clusters)
@@ -341,14 +341,13 @@ def domain_labels(dataset: Dataset) -> np.ndarray:
     return np.array(labels, dtype=object)
 
 
-def _attribute_occurrences(
-    explained: ModalityExplained, method: str, frame: pd.DataFrame
-) -> pd.DataFrame:
-    elements = elements_of("attributes", explained, frame)
+def _attribute_occurrences(explained: ModalityExplained, method: str) -> pd.DataFrame:
     return pd.DataFrame(
         [
             (row, f"{column} = {level}", value)
-            for row, (levels, attribution) in enumerate(zip(elements, explained.by_method[method]))
+            for row, (levels, attribution) in enumerate(
+                zip(explained.elements, explained.by_method[method])
+            )
             for (column, level), value in zip(levels, attribution.raw)
         ],
         columns=["row", "feature", "contribution"],

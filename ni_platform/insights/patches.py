@@ -28,7 +28,9 @@ from ni_platform.insights.rank_scores import (
     top_and_bottom,
     with_past_agreement,
 )
+from ni_platform.models.modalities.image import ImageReader
 from ni_platform.models.scorer import Scorer
+from ni_platform.narrowing import given
 
 SHOWN = 10
 """Clusters that patches are sampled from, and patches that are shown, of each direction."""
@@ -288,7 +290,8 @@ def patch_embeddings(scorer: Scorer, patches: Sequence[Image.Image]) -> np.ndarr
     Patches are resized to what the network reads; they keep their size if it reads any. Of M2FN it
     is the mean over the map without fusion.
     """
-    size = scorer.inputs.image.size
+    name, reader = given(scorer.inputs.find(ImageReader))
+    size = reader.input.size
     if size is not None:
         # The gap lets Pillow shrink by a cheap integer factor first.
         patches = [
@@ -307,8 +310,8 @@ def patch_embeddings(scorer: Scorer, patches: Sequence[Image.Image]) -> np.ndarr
                 present_B=torch.ones(len(part), dtype=torch.bool),
                 complete=True,
             )
-            inputs = Inputs(size=len(part), modalities={"image": read})
-            encoded = network.encode("image", inputs.to(scorer.device))
+            inputs = Inputs(size=len(part), modalities={name: read})
+            encoded = network.encode(name, inputs.to(scorer.device))
             encoded = encoded.mean((2, 3)) if encoded.dim() == 4 else encoded
             found.append(encoded.double().cpu().numpy())
     return np.concatenate(found)

@@ -144,9 +144,9 @@ def attribution_table(
                 if not found.raw.size:
                     continue
                 features = None
-                if name == "text":
+                if explained.words:
                     features = [word.text for word in explained.words[position]]
-                elif name != "image":
+                elif explained.names:
                     features = explained.names[position]
                 table.append(
                     {

@@ -52,7 +52,7 @@ def shuffled_agreements(
             modalities=(modality,),
             with_maps=True,
         ).modalities[modality]
-        differences = Differences(modality, found, frame, arms, config.similarity)
+        differences = Differences(found, arms, config.similarity)
         agreed.append(
             agreement(
                 arms,

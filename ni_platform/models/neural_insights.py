@@ -16,24 +16,28 @@ from torch import Tensor, nn
 
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
-from ni_platform.models.encoders.attributes import AttributesEncoderConfig
-from ni_platform.models.encoders.domain import DomainEncoderConfig
-from ni_platform.models.encoders.image import ImageEncoder, ImageEncoderConfig, image_encoder
 from ni_platform.models.encoders.mlp import MLP, MLPConfig
 from ni_platform.models.encoders.stand_in import StandIn
-from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
 from ni_platform.models.initialization import own_stream
+from ni_platform.models.modalities.attributes import AttributesEncoderConfig
+from ni_platform.models.modalities.domain import DomainEncoderConfig
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.modalities.modality import (
+    EncoderConfig,
+    HasSkeleton,
+    InputSize,
+    parts_of,
+)
+from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
-
-MODALITIES = ("image", "text", "domain", "attributes")
-"""In the order in which their embeddings are concatenated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NeuralInsightsConfig:
     """Which modalities are read, how each is encoded, and how they are fused.
 
-    A modality whose config is None is not read. MLP3 of Table 3 is
+    Embeddings are concatenated in the order of the fields. A modality whose config is None is not
+    read. MLP3 of Table 3 is
     `MLPConfig(hidden=(512, 1024, 1024))`, followed by the output layer; None leaves the output
     layer alone, which makes a single-modality network of NI Table 1.
     """
@@ -48,15 +52,23 @@ class NeuralInsightsConfig:
     """A success rate, or a distribution over ten buckets of it (or over those of ratings)."""
 
     def __post_init__(self) -> None:
-        if not self.modalities:
-            raise ConfigError(
-                f"A model reads at least one modality of {', '.join(MODALITIES)}, but none is set."
-            )
+        if not self.parts:
+            raise ConfigError("A model reads at least one modality, but all are null: set one.")
+
+    @property
+    def parts(self) -> dict[str, EncoderConfig]:
+        """The modalities that are read."""
+        return parts_of(self)
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities that are read, in the order of `MODALITIES`."""
-        return tuple(name for name in MODALITIES if getattr(self, name) is not None)
+        """Their names."""
+        return tuple(self.parts)
+
+    @property
+    def conditioned(self) -> tuple[str, ...]:
+        """Modalities whose encoder also reads the others: none."""
+        return ()
 
 
 class NeuralInsights(nn.Module):
@@ -65,10 +77,8 @@ class NeuralInsights(nn.Module):
     def __init__(
         self,
         config: NeuralInsightsConfig,
+        sizes: Mapping[str, InputSize],
         *,
-        attributes_width: int = 0,
-        vocabulary_size: int = 0,
-        text_columns: int = 1,
         skeleton: Path | None = None,
         initial_rate: float = 0.5,
         buckets: Buckets | None = None,
@@ -80,9 +90,7 @@ class NeuralInsights(nn.Module):
 
         Args:
             config: what to build.
-            attributes_width: A, width of the encoded attributes.
-            vocabulary_size: token ids of a text encoder from scratch.
-            text_columns: number of text columns.
+            sizes: what encoders must know of their inputs, by modality.
             skeleton: folder written by `save_skeleton`; no pretrained weights are looked for.
             initial_rate: success rate that output layers start from, in (0, 1).
             buckets: what the output is a distribution over, if it is one.
@@ -94,14 +102,9 @@ class NeuralInsights(nn.Module):
         self.initial_rate = initial_rate
         self.buckets = buckets
         self.encoders = nn.ModuleDict()
-        for name in config.modalities:
-            if encoded and name in encoded:
-                self.encoders[name] = StandIn(encoded[name])
-                continue
-            with own_stream(f"encoders.{name}"):
-                self.encoders[name] = _encoder(
-                    name, config, attributes_width, vocabulary_size, text_columns, skeleton
-                )
+        for name, part in config.parts.items():
+            size = sizes.get(name, InputSize())
+            self.encoders[name] = build_encoder(name, part, size, skeleton, encoded or {})
         width = sum(encoder.width for encoder in self.encoders.values())  # type: ignore[misc]
         self.regression: nn.Module = nn.Identity()
         if config.regression is not None:
@@ -144,9 +147,7 @@ class NeuralInsights(nn.Module):
 
     def save_skeleton(self, folder: Path) -> None:
         """Write what rebuilds the encoders without their pretrained sources."""
-        for encoder in self.encoders.values():
-            if isinstance(encoder, ImageEncoder | TextEncoder):
-                encoder.save_skeleton(folder)
+        save_skeletons(self.encoders, folder)
 
 
 class SingleModality(nn.Module):
@@ -182,30 +183,33 @@ def embed(name: str, encoder: nn.Module, inputs: Inputs) -> Tensor:
         embedding: Tensor = encoder(*read.tensors)
         return embedding
     rows = read.present_B.nonzero().squeeze(1)
-    encoded = encoder(*[_take(tensor, rows) for tensor in read.tensors])
+    encoded = encoder(*[take(tensor, rows) for tensor in read.tensors])
     return encoded.new_zeros(inputs.size, encoded.shape[1]).index_put((rows,), encoded)
 
 
-def _take(values: Tensor | list[Tensor], rows: Tensor) -> Tensor | list[Tensor]:
+def take(values: Tensor | list[Tensor], rows: Tensor) -> Tensor | list[Tensor]:
+    """Some rows of what an encoder reads."""
     if isinstance(values, list):
         return [values[row] for row in rows.tolist()]
     return values[rows]
 
 
-def _encoder(
+def build_encoder(
     name: str,
-    config: NeuralInsightsConfig,
-    attributes_width: int,
-    vocabulary_size: int,
-    text_columns: int,
+    part: EncoderConfig,
+    size: InputSize,
     skeleton: Path | None,
+    encoded: Mapping[str, int],
 ) -> nn.Module:
-    if name == "image" and config.image is not None:
-        return image_encoder(config.image, skeleton)
-    if name == "text" and config.text is not None:
-        return text_encoder(config.text, vocabulary_size, skeleton, text_columns)
-    if name == "domain" and config.domain is not None:
-        return MLP(config.domain.buckets, config.domain.mlp)
-    if config.attributes is None or attributes_width < 1:
-        raise ValueError("attributes_width must be at least 1 for a model that reads attributes")
-    return MLP(attributes_width, config.attributes.mlp)
+    """One modality's encoder, drawn from its own random numbers; arguments as the network's."""
+    if name in encoded:
+        return StandIn(encoded[name])
+    with own_stream(f"encoders.{name}"):
+        return part.build(size, None if skeleton is None else skeleton / name)
+
+
+def save_skeletons(encoders: nn.ModuleDict, folder: Path) -> None:
+    """Write what rebuilds encoders without their pretrained sources."""
+    for name, encoder in encoders.items():
+        if isinstance(encoder, HasSkeleton):
+            encoder.save_skeleton(folder / name)

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
-from ni_platform.models.input_schema import InputSchema
 from ni_platform.models.m2fn.network import M2FNConfig
+from ni_platform.models.modalities.modality import ColumnRole
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.outputs import Buckets
 from ni_platform.models.saved_folder import read_description
@@ -28,8 +28,12 @@ class Regressor(Protocol):
     """A trained regressor: `Scorer` around a network, or `TabularRegressor`."""
 
     @property
-    def schema(self) -> InputSchema:
-        """The columns that are read."""
+    def roles(self) -> dict[str, ColumnRole]:
+        """The columns that are read, and what they are."""
+        ...
+
+    def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
+        """Say of each categorical column whose levels the model does not know what they are."""
         ...
 
     @property

@@ -15,7 +15,8 @@ import ni_platform
 from ni_platform.errors import ConfigError, clause
 
 DESCRIPTION = "regressor.json"
-_FORMAT = 2
+_FORMAT = 3
+_READ = (2, 3)
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def _rename_unless_there(temporary: Path, folder: Path) -> None:
 
 
 def write_description(folder: Path, kind: str, **values: Any) -> None:
-    """Write `regressor.json`: what the regressor is, with the schema of its input columns."""
+    """Write `regressor.json`: what the regressor is, and the columns that it reads."""
     description = {
         "format": _FORMAT,
         "kind": kind,
@@ -75,11 +76,11 @@ def read_description(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
             f"{folder} is not a saved regressor: {DESCRIPTION} cannot be read ({error}). "
             "Name a folder that was written by saving a model."
         ) from error
-    if description.get("format") != _FORMAT or description.get("kind") not in kinds:
+    if description.get("format") not in _READ or description.get("kind") not in kinds:
         raise ConfigError(
             f"{path} has format {description.get('format')!r} and kind "
             f"{description.get('kind')!r}; this version {ni_platform.__version__} reads format "
-            f"{_FORMAT} of {', '.join(kinds)}. It was saved by version "
+            f"{' and '.join(map(str, _READ))} of {', '.join(kinds)}. It was saved by version "
             f"{description.get('package_version')}: install that or a later one."
         )
     return description

@@ -16,13 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError, DatasetError
-from ni_platform.models.encoders.text import text_tokenizer
-from ni_platform.models.encoders.tokenization import TextTokenizer
-from ni_platform.models.input_schema import InputSchema, joined_texts
-from ni_platform.models.inputs import InputEncoder
+from ni_platform.models.inputs import InputEncoder, of_older_version
 from ni_platform.models.m2fn.network import M2FN, M2FNConfig
+from ni_platform.models.modalities.modality import ColumnRole, InputSize
 from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
 from ni_platform.models.outputs import Buckets, rates
 from ni_platform.models.saved_folder import (
@@ -42,7 +39,6 @@ NETWORKS: dict[str, tuple[type[NetworkConfig], Callable[..., Network]]] = {
 """Config and class of each kind of network; a saved regressor names its kind."""
 
 _WEIGHTS = "weights.safetensors"
-_TOKENIZER = "tokenizer"
 _BACKBONES = "backbones"
 _READERS = 4
 """Threads that read batches ahead of the network."""
@@ -57,9 +53,18 @@ class Scorer:
         self.inputs = inputs
 
     @property
-    def schema(self) -> InputSchema:
-        """The columns that are read."""
-        return self.inputs.schema
+    def roles(self) -> dict[str, ColumnRole]:
+        """The columns that are read, and what they are."""
+        return self.inputs.roles
+
+    @property
+    def schema(self) -> InputEncoder:
+        """What models that were logged before there were modalities ask for a picture's column."""
+        return self.inputs
+
+    def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
+        """As `InputEncoder.unknown_levels`."""
+        return self.inputs.unknown_levels(frame)
 
     @property
     def buckets(self) -> Buckets | None:
@@ -82,15 +87,14 @@ class Scorer:
             backbones = scratch / _BACKBONES
             backbones.mkdir()
             self.model.save_skeleton(backbones)
-            if self.inputs.tokenizer is not None:
-                self.inputs.tokenizer.save(scratch / _TOKENIZER)
             weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
             safetensors.torch.save_file(weights, scratch / _WEIGHTS)
             write_description(
                 scratch,
                 self.config.kind,
                 config=asdict(self.config),
-                schema=asdict(self.schema),
+                columns=self.roles,
+                inputs=self.inputs.save(scratch),
                 initial_rate=self.model.initial_rate,
                 buckets=None if self.buckets is None else asdict(self.buckets),
             )
@@ -103,12 +107,10 @@ class Scorer:
             ConfigError: the folder is not a saved regressor, or one of a later version.
         """
         folder = Path(folder)
-        config, schema, initial_rate, buckets = _read(folder)
-        tokenizer = TextTokenizer.load(folder / _TOKENIZER) if schema.text else None
+        config, inputs, initial_rate, buckets = _read(folder)
         model = build_network(
             config,
-            schema,
-            vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+            inputs.sizes,
             initial_rate=initial_rate,
             buckets=buckets,
             skeleton=folder / _BACKBONES,
@@ -121,9 +123,7 @@ class Scorer:
                 f"The weights of {folder} do not fit its {DESCRIPTION} ({reason}). "
                 "Save or download the model again."
             ) from error
-        return cls(
-            config, model.to(chosen_device(device)), _input_encoder(config, schema, tokenizer)
-        )
+        return cls(config, model.to(chosen_device(device)), inputs)
 
     def predict(
         self,
@@ -205,34 +205,28 @@ def build_scorer(
     train_rows = np.asarray(train_rows, dtype=np.int64)
     if not len(train_rows):
         raise DatasetError("A model is fitted on training rows, but there are none.")
-    schema = InputSchema.fit(dataset, train_rows, config.modalities)
-    tokenizer = None
-    if config.text is not None:
-        texts = joined_texts(dataset.inputs(train_rows), schema.text, " ")
-        tokenizer = text_tokenizer(config.text, texts)
+    inputs = InputEncoder.fit(config.parts, dataset, train_rows)
     model = build_network(
         config,
-        schema,
-        vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+        inputs.sizes,
         initial_rate=_mean_rate(dataset.success_rate[train_rows]),
         buckets=Buckets.fit(dataset, train_rows) if config.output == "distribution" else None,
         seed=seed,
     )
-    return Scorer(config, model, _input_encoder(config, schema, tokenizer))
+    return Scorer(config, model, inputs)
 
 
 def build_network(
     config: NetworkConfig,
-    schema: InputSchema,
+    sizes: Mapping[str, InputSize],
     *,
-    vocabulary_size: int,
     initial_rate: float,
     buckets: Buckets | None,
     seed: int = 0,
     skeleton: Path | None = None,
     encoded: Mapping[str, int] | None = None,
 ) -> Network:
-    """Build the network of a config for inputs of a schema; arguments as the network's own.
+    """Build the network of a config; arguments as the network's own.
 
     What is not pretrained is drawn from `seed`, on the CPU.
     """
@@ -241,9 +235,7 @@ def build_network(
         torch.default_generator.manual_seed(seed)
         return network(
             config,
-            attributes_width=schema.attributes_width,
-            vocabulary_size=vocabulary_size,
-            text_columns=len(schema.text),
+            sizes,
             skeleton=skeleton,
             initial_rate=initial_rate,
             buckets=buckets,
@@ -265,25 +257,15 @@ def _mean_rate(rates: np.ndarray) -> float:
     return float(np.clip(rates.mean(), 1e-4, 1 - 1e-4))
 
 
-def _input_encoder(
-    config: NetworkConfig, schema: InputSchema, tokenizer: TextTokenizer | None
-) -> InputEncoder:
-    return InputEncoder(
-        schema,
-        config.image.input if config.image is not None else ImageInput(),
-        tokenizer,
-        config.domain.buckets if config.domain is not None else 0,
-        separate_texts=config.text is not None and config.text.columns == "separate",
-    )
-
-
-def _read(folder: Path) -> tuple[NetworkConfig, InputSchema, float, Buckets | None]:
+def _read(folder: Path) -> tuple[NetworkConfig, InputEncoder, float, Buckets | None]:
     description = read_description(folder, NETWORKS)
     config_class, _ = NETWORKS[description["kind"]]
     try:
         config = TypeAdapter(config_class).validate_python(description["config"])
-        schema = TypeAdapter(InputSchema).validate_python(description["schema"])
+        older = description["format"] < 3
+        values = of_older_version(description["schema"]) if older else description["inputs"]
+        inputs = InputEncoder.load(config.parts, values, folder)
         buckets = TypeAdapter(Buckets | None).validate_python(description["buckets"])
-        return config, schema, float(description["initial_rate"]), buckets
+        return config, inputs, float(description["initial_rate"]), buckets
     except (ValidationError, KeyError) as error:
         raise damaged(folder, error) from error

@@ -64,9 +64,9 @@ def log_model(
             the store fails.
     """
     folder = Path(folder)
-    schema = _input_columns(folder)
+    roles = _input_columns(folder)
     _refuse_pickles(folder)
-    example = _self_contained(_example(input_example, schema), schema)
+    example = _self_contained(_example(input_example, roles), roles)
     client, run_id = record.client, record.run_id
     with store_errors("log the model"):
         logged = client.create_logged_model(
@@ -86,7 +86,7 @@ def log_model(
                     model_uuid=model_id,
                     model_id=model_id,
                 )
-                _save(path, model, folder, example, schema, pictures)
+                _save(path, model, folder, example, roles, pictures)
                 client.log_model_artifacts(model_id, str(path))
             client.finalize_logged_model(model_id, LoggedModelStatus.READY)
         except BaseException:
@@ -103,7 +103,7 @@ def _save(
     model: Model,
     folder: Path,
     example: pd.DataFrame,
-    schema: dict,
+    roles: dict[str, str],
     pictures: str | None,
 ) -> None:
     with _quiet():
@@ -113,7 +113,7 @@ def _save(
             python_model=str(Path(__file__).with_name("scoring_model.py")),
             artifacts={SCORER_ARTIFACT: folder.absolute().as_uri()},  # of a path, `%20` is unquoted
             model_config={PICTURES: pictures} if pictures else None,
-            signature=signature(schema, example),
+            signature=signature(roles, example),
             input_example=example,
             # Named here, because MLflow would otherwise load the model in a process of its own
             # to watch what it imports.
@@ -121,7 +121,7 @@ def _save(
         )
 
 
-def signature(schema: dict, example: pd.DataFrame) -> ModelSignature:
+def signature(roles: dict[str, str], example: pd.DataFrame) -> ModelSignature:
     """Return the model's signature: every column by name, rates out.
 
     A text is `string` where the example holds some. All other columns are `Any`, because MLflow's
@@ -130,10 +130,9 @@ def signature(schema: dict, example: pd.DataFrame) -> ModelSignature:
     """
     columns = [
         ColSpec(
-            DataType.string if name in schema["text"] and _is_text(example[name]) else AnyType(),
-            name=name,
+            DataType.string if role == "text" and _is_text(example[name]) else AnyType(), name=name
         )
-        for name in _names(schema)
+        for name, role in roles.items()
     ]
     return ModelSignature(
         inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, name="success_rate")])
@@ -152,22 +151,15 @@ def requirements() -> list[str]:
     return pinned
 
 
-def _input_columns(folder: Path) -> dict:
+def _input_columns(folder: Path) -> dict[str, str]:
+    """The columns that the regressor reads, and what they are."""
     try:
-        return json.loads((folder / "regressor.json").read_text(encoding="utf-8"))["schema"]
+        return json.loads((folder / "regressor.json").read_text(encoding="utf-8"))["columns"]
     except (OSError, KeyError, ValueError) as error:
         raise TrackingError(
-            f"{folder} is no saved Scorer (regressor.json with a schema is missing: {error}). Pass"
-            " the folder that Scorer.save wrote."
+            f"{folder} is no saved Scorer (regressor.json with its columns is missing: {error})."
+            " Pass the folder that Scorer.save wrote."
         ) from error
-
-
-def _names(schema: dict) -> list[str]:
-    single = [name for name in (schema["image"], schema["domain"]) if name is not None]
-    # Models that were saved before there were vectors have no such key.
-    fitted_columns = [*schema["categorical"], *schema["numeric"], *schema.get("vector", ())]
-    fitted = [entry[0] for entry in fitted_columns]
-    return [*schema["text"], *single, *fitted]
 
 
 def _refuse_pickles(folder: Path) -> None:
@@ -180,15 +172,14 @@ def _refuse_pickles(folder: Path) -> None:
         )
 
 
-def _example(table: pd.DataFrame, schema: dict) -> pd.DataFrame:
-    names = _names(schema)
-    missing = [name for name in names if name not in table.columns]
+def _example(table: pd.DataFrame, roles: dict[str, str]) -> pd.DataFrame:
+    missing = [name for name in roles if name not in table.columns]
     if missing:
         raise TrackingError(
             f"The input example lacks {', '.join(missing)}, which the model reads. Pass rows of"
             " Dataset.inputs()."
         )
-    example = table[names].head(_EXAMPLE_ROWS).reset_index(drop=True)
+    example = table[list(roles)].head(_EXAMPLE_ROWS).reset_index(drop=True)
     # Lists are what JSON, in which the example is kept, gives back.
     return example.assign(
         **{
@@ -196,18 +187,20 @@ def _example(table: pd.DataFrame, schema: dict) -> pd.DataFrame:
                 [None if is_missing(cell) else np.asarray(cell).tolist() for cell in example[name]],
                 dtype=object,
             )
-            for name, *_ in schema.get("vector", ())
+            for name, role in roles.items()
+            if role == "vector"
         }
     )
 
 
-def _self_contained(example: pd.DataFrame, schema: dict) -> pd.DataFrame:
+def _self_contained(example: pd.DataFrame, roles: dict[str, str]) -> pd.DataFrame:
     """Put the pictures themselves into the example, so that it works on any machine."""
-    image = schema["image"]
-    if image is None:
-        return example
     return example.assign(
-        **{image: pd.Series([_picture_bytes(cell) for cell in example[image]], dtype=object)}
+        **{
+            name: pd.Series([_picture_bytes(cell) for cell in example[name]], dtype=object)
+            for name, role in roles.items()
+            if role == "image"
+        }
     )
 
 

@@ -49,13 +49,14 @@ class ScoringModel(PythonModel):
         Raises:
             MlflowException: INVALID_PARAMETER_VALUE (HTTP 400), with what is wrong and the remedy.
         """
-        image = self._scorer.schema.image
+        roles = self._scorer.roles
         try:
-            if image is not None and image in model_input.columns:
-                cells = [self._pictures.source(cell) for cell in model_input[image]]
-                model_input = model_input.assign(
-                    **{image: pd.Series(cells, index=model_input.index, dtype=object)}
-                )
+            for column in model_input.columns:
+                if roles.get(column) == "image":
+                    cells = [self._pictures.source(cell) for cell in model_input[column]]
+                    model_input = model_input.assign(
+                        **{column: pd.Series(cells, index=model_input.index, dtype=object)}
+                    )
             return self._scorer.predict(model_input)
         except NiError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error

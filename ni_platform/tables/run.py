@@ -19,7 +19,6 @@ from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerp
 from ni_platform.insights.record import has_insights
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.encoders.pretrained import locate
-from ni_platform.models.neural_insights import MODALITIES
 from ni_platform.opened import OpenedExperiment, experiment_splits, fitted_to
 from ni_platform.scoring import explain_model
 from ni_platform.tables.figures import measure, reference_row
@@ -198,11 +197,7 @@ def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentC
     def changed(stage: TrainingConfig) -> TrainingConfig:
         return replace(stage, seed=seed, epochs=max(1, round(stage.epochs * budget)))
 
-    pretraining = {
-        name: changed(stage)
-        for name in MODALITIES
-        if (stage := getattr(config.pretraining, name)) is not None
-    }
+    pretraining = {name: changed(stage) for name, stage in config.pretraining.stages.items()}
     return replace(
         config, training=changed(config.training), pretraining=Pretraining(**pretraining)
     )

@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +20,6 @@ from torch import Tensor
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import BatchSource, Loader, Request
-from ni_platform.models.encoders.tokenization import TextTokenizer
-from ni_platform.models.m2fn.network import M2FNConfig
 from ni_platform.models.saved_folder import new_folder
 from ni_platform.models.scorer import NetworkConfig, Scorer
 from ni_platform.narrowing import of_kind
@@ -31,7 +28,7 @@ from ni_platform.training.prediction import on_device
 from ni_platform.training.worker import inputs_of_stage
 from ni_platform.training.workers import precision_on
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised whenever outputs may change though no config, weight or cell does."""
 _OUTPUTS, _DESCRIPTION = "outputs.npy", "encoded.json"
 _ROWS_AT_ONCE = 64
@@ -75,16 +72,17 @@ def reasons_against(model: NetworkConfig, training: TrainingConfig) -> dict[str,
 
 
 def _reason_against(name: str, model: NetworkConfig, training: TrainingConfig) -> str | None:
-    if isinstance(model, M2FNConfig) and name in ("domain", "attributes"):
-        return "M2FN has no encoder of it"
+    part = model.parts[name]
+    if not part.encodes:
+        return f"{model.kind} has no encoder of it"
     if name not in training.frozen:
         return f"its encoder is trained (training.frozen does not name {name})"
-    if name == "image" and training.image_crop is not None:
+    if part.crops and training.image_crop is not None:
         return f"pictures are cropped at random (training.image_crop={training.image_crop})"
-    if name == "image" and isinstance(model, M2FNConfig) and any(model.low_level):
+    if name in model.conditioned:
         return (
-            "conditional batch normalization inside the image network depends on the other "
-            f"modalities and is trained (model.low_level={list(model.low_level)})"
+            "conditional batch normalization inside its network depends on the other modalities "
+            "and is trained (model.low_level)"
         )
     return None
 
@@ -129,17 +127,12 @@ def encode_once(
 
 def key(scorer: Scorer, name: str, dataset: Dataset, dtype: torch.dtype) -> str:
     """Hexadecimal SHA-256 of the encoder, what it reads and how, the dataset and the precision."""
-    inputs = inputs_of_stage(scorer.inputs, name)
     description = {
         "format": _FORMAT,
         "kind": scorer.config.kind,
         "modality": name,
         "config": asdict(getattr(scorer.config, name)),
-        "schema": asdict(inputs.schema),
-        "image": asdict(inputs.image),
-        "tokenizer": _described(inputs.tokenizer) if name == "text" else None,
-        "separate_texts": inputs.separate_texts,
-        "domain_buckets": inputs.domain_buckets,
+        "reader": scorer.inputs.readers[name].describe(),
         "dataset": dataset.fingerprint(),
         "precision": str(dtype),
     }
@@ -149,13 +142,6 @@ def key(scorer: Scorer, name: str, dataset: Dataset, dtype: torch.dtype) -> str:
         digest.update(f"{part} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _described(tokenizer: TextTokenizer | None) -> list[Any] | None:
-    if tokenizer is None:
-        return None
-    settings = [tokenizer.max_tokens, tokenizer.pad_id, tokenizer.separator]
-    return [tokenizer.tokenizer.to_str(), *settings]
 
 
 def _compute(

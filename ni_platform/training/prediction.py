@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ni_platform.data.batch import Inputs
 from ni_platform.data.loading import Loader, Request, Rows, Source, plan_batches
@@ -65,13 +65,18 @@ class Predictor:
 
 
 def on_device(inputs: Inputs, device: torch.device) -> Inputs:
-    """Move inputs to the device, images in channels-last layout."""
+    """Move inputs to the device, pictures in channels-last layout."""
     inputs = inputs.to(device, non_blocking=True)
-    read = inputs.modalities.get("image")
-    if read is None or not isinstance(read.tensors[0], torch.Tensor):
-        return inputs
-    pixels = read.tensors[0].contiguous(memory_format=torch.channels_last)
-    return inputs.with_modality("image", replace(read, tensors=(pixels,)))
+    for name, read in inputs.modalities.items():
+        tensors = tuple(_channels_last(tensor) for tensor in read.tensors)
+        inputs = inputs.with_modality(name, replace(read, tensors=tensors))
+    return inputs
+
+
+def _channels_last(values: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
+    if isinstance(values, Tensor) and values.dim() == 4:  # only pictures have four dimensions
+        return values.contiguous(memory_format=torch.channels_last)
+    return values
 
 
 def validation_metrics(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import nn
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import Rows
 from ni_platform.errors import ConfigError
-from ni_platform.models.input_schema import InputSchema
+from ni_platform.models.modalities.modality import InputSize
 from ni_platform.models.outputs import Buckets
 from ni_platform.models.scorer import NetworkConfig, Scorer, build_network, chosen_device
 from ni_platform.training.config import TrainingConfig
@@ -33,8 +32,7 @@ class SharedStage:
     model: NetworkConfig
     """That it was prepared with."""
     source: EncodedSource
-    schema: InputSchema
-    vocabulary_size: int
+    sizes: Mapping[str, InputSize]
     initial_rate: float
     buckets: Buckets
     weights: dict[str, np.ndarray]
@@ -93,12 +91,10 @@ class SharedStage:
             )
             for name in encodable(whole.config, training)
         }  # fmt: skip
-        tokenizer = whole.inputs.tokenizer
         return cls(
             model=whole.config,
             source=EncodedSource(dataset, whole.inputs, outputs),
-            schema=whole.schema,
-            vocabulary_size=tokenizer.vocabulary_size if tokenizer else 0,
+            sizes=whole.inputs.sizes,
             initial_rate=whole.model.initial_rate,
             buckets=whole.buckets or Buckets.fit(dataset, train_rows),
             weights=weights,
@@ -126,8 +122,7 @@ class SharedStage:
         self._check(model, {*used, *self.pretrained})
         module = build_network(
             model,
-            self.schema,
-            vocabulary_size=self.vocabulary_size,
+            self.sizes,
             initial_rate=self.initial_rate,
             buckets=self.buckets if model.output == "distribution" else None,
             seed=training.seed,
@@ -157,26 +152,12 @@ class SharedStage:
                 f"{model.kind}; prepare it for each kind"
             )
         for name in model.modalities:
-            mine, its = getattr(self.model, name), getattr(model, name)
-            if name not in fixed:
-                mine, its = _reading(name, mine), _reading(name, its)
+            mine, its = self.model.parts.get(name), model.parts[name]
+            if mine is not None and name not in fixed:
+                mine, its = mine.reading, its.reading
             if mine != its:
                 raise ConfigError(
                     f"model.{name} must stay what the dataset was encoded or the encoder was "
                     f"pretrained with, {mine}, but is {its}; leave it as it is, or change it in "
                     "the experiment that is prepared"
                 )
-
-
-def _reading(name: str, config: Any) -> Any:
-    """The part of a modality's config that decides the network's inputs; None if it is not read."""
-    if config is None or name == "attributes":
-        return config is not None
-    if name == "image":
-        return config.input
-    if name == "domain":
-        return config.buckets
-    return (
-        config.architecture, config.weights, config.max_tokens, config.columns,
-        config.scratch.vocabulary,
-    )  # fmt: skip

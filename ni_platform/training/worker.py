@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ from torch import nn
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import BatchSource, Rows, Source
 from ni_platform.errors import DatasetError, TrainingError
-from ni_platform.models.input_schema import InputSchema
 from ni_platform.models.inputs import InputEncoder
+from ni_platform.models.modalities.modality import parts_of
 from ni_platform.models.outputs import rates
+from ni_platform.models.regressor import RegressorConfig
 from ni_platform.models.scorer import Scorer
 from ni_platform.training.checkpoint import Checkpoint, stage_seed
 from ni_platform.training.config import TrainingConfig
@@ -211,35 +212,12 @@ def load_state(model: nn.Module, path: Path) -> None:
 
 def inputs_of_stage(inputs: InputEncoder, stage: str) -> InputEncoder:
     """Return an encoder that reads only what a stage needs: no picture for the text stage."""
-    if stage == FUSED:
-        return inputs
-    schema = inputs.schema
-    nothing = InputSchema()
-    reads = {
-        "image": replace(nothing, image=schema.image),
-        "text": replace(nothing, text=schema.text),
-        "domain": replace(nothing, domain=schema.domain),
-        "attributes": replace(
-            nothing, categorical=schema.categorical, numeric=schema.numeric, vector=schema.vector
-        ),
-    }
-    return InputEncoder(
-        reads[stage],
-        inputs.image,
-        inputs.tokenizer,
-        inputs.domain_buckets,
-        separate_texts=inputs.separate_texts,
-    )
+    return inputs if stage == FUSED else inputs.only(stage)
 
 
-def pretrained_modalities(config: Any) -> frozenset[str]:
+def pretrained_modalities(config: RegressorConfig) -> frozenset[str]:
     """Modalities of a model config whose encoders start from pretrained weights."""
-    return frozenset(
-        name
-        for name in ("image", "text")
-        if getattr(getattr(config, name, None), "weights", None) is not None
-        and getattr(config, name).architecture != "scratch"
-    )
+    return frozenset(name for name, part in parts_of(config).items() if part.pretrained)
 
 
 def _shown(source: Source, rows: Rows, purpose: str | None) -> Rows:

@@ -25,7 +25,7 @@ from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.vectors import stacked
 from ni_platform.errors import ConfigError, DatasetError
-from ni_platform.models.encoders.text import TextEncoderConfig
+from ni_platform.models.modalities.text import TextEncoderConfig
 from tests.attributes.drawn import banner, plain
 from tests.models.test_pretrained import save_bert
 

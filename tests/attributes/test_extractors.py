@@ -13,8 +13,8 @@ from ni_platform.data.attributes.dominant_colour import DominantColour
 from ni_platform.data.attributes.extractor import Unreadable
 from ni_platform.data.attributes.ocr import Ocr
 from ni_platform.errors import ConfigError, WeightsError
-from ni_platform.models.encoders.text import TextEncoderConfig
-from ni_platform.models.encoders.text_embedding import TextEmbedding
+from ni_platform.models.modalities.text import TextEncoderConfig
+from ni_platform.models.text_embedding import TextEmbedding
 from tests.attributes.drawn import banner, plain
 from tests.models.test_pretrained import save_bert
 

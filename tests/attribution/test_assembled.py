@@ -14,8 +14,10 @@ from ni_platform.attribution.features import counts
 from ni_platform.attribution.gridded_picture import GriddedPicture
 from ni_platform.attribution.kernel_shap import KernelShap
 from ni_platform.models.encoders import tiling
-from ni_platform.models.encoders.image import ImageEncoder, ImageEncoderConfig, image_encoder
+from ni_platform.models.encoders.image import ImageEncoder
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.modalities.modality import InputSize
 
 # After n blocks of Table 3's network a location reads 6, 12, 24 and 48 pixels beyond its own.
 PICTURES = [
@@ -30,7 +32,7 @@ PICTURES = [
 @pytest.fixture(scope="module")
 def encoder() -> ImageEncoder:
     """Table 3's, with batch normalization that is not the identity."""
-    found = image_encoder(ImageEncoderConfig())
+    found = ImageEncoderConfig().build(InputSize())
     generator = torch.manual_seed(0)
     for module in found.modules():
         if hasattr(module, "running_mean"):
@@ -151,14 +153,14 @@ def test_attributions_are_those_of_pictures_that_are_read_whole(
         return embeddings(self, present)
 
     monkeypatch.setattr(AssembledPicture, "embeddings", counted)
-    cells = Cells(contents, grid=5)
+    cells = Cells(contents, "image", grid=5)
     found = method.attribute(cells)
     if method.name == "feature_ablation":
         assert made == [count for count in counts(cells) if count > 5]
     assert len(made) > 5
     made.clear()
     monkeypatch.setattr("ni_platform.attribution.cells.ABLATION_READINGS", 10**9)
-    whole = method.attribute(Cells(contents, grid=5))
+    whole = method.attribute(Cells(contents, "image", grid=5))
     assert not made
     for one, other in zip(found, whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-7)

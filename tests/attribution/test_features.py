@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ni_platform.attribution.cells import Cells
-from ni_platform.attribution.columns import attribute_columns, domain_tokens
+from ni_platform.attribution.columns import Named
 from ni_platform.attribution.words import Words, words_of
 from ni_platform.data.batch import ModalityInputs
 
@@ -26,7 +26,7 @@ def test_words_and_marks():
 def test_without_words_the_shorter_text_is_read(contents, network):
     """Joined columns and separate ones; a text without any word is a missing one."""
     explained = contents[network]
-    words = Words(explained)
+    words = Words(explained, "text")
     rng = np.random.default_rng(0)
     for row, found in enumerate(words.words):
         for _ in range(4):
@@ -44,7 +44,7 @@ def test_without_words_the_shorter_text_is_read(contents, network):
 
 def test_each_different_text_is_asked_once(contents):
     """Duplicates among what is asked, and bits beyond a content's words, cost nothing."""
-    words = Words(contents["neural_insights"])
+    words = Words(contents["neural_insights"], "text")
     row = int(np.argmax([len(found) for found in words.words]))
     present = np.ones((6, len(words.words[row])), dtype=bool)
     present[3:, 0] = False
@@ -65,7 +65,7 @@ def test_each_different_text_is_asked_once(contents):
 def test_without_cells_pixels_are_the_mean_colour(contents, network):
     """A picture is painted over by hand and predicted as a whole network would."""
     explained = contents[network]
-    cells = Cells(explained, grid=3)
+    cells = Cells(explained, "image", grid=3)
     row = 0
     down, across = cells.shapes[row]
     picture = cells.pixels[row].float().clone()
@@ -88,7 +88,7 @@ def test_without_cells_pixels_are_the_mean_colour(contents, network):
 def test_cells_are_square_as_far_as_possible(contents):
     """A picture of 48 x 32 pixels with 3 cells along its height has 2 across."""
     explained = contents["neural_insights"]
-    cells = Cells(explained, grid=3)
+    cells = Cells(explained, "image", grid=3)
     assert {tuple(picture.shape[1:]): shape for picture, shape in zip(cells.pixels, cells.shapes)
             if shape != (0, 0)} == {(48, 32): (3, 2), (32, 40): (2, 3)}  # fmt: skip
 
@@ -96,7 +96,7 @@ def test_cells_are_square_as_far_as_possible(contents):
 def test_without_a_column_its_cell_is_null(contents):
     """A content without an attribute is one with a null cell."""
     explained = contents["neural_insights"]
-    columns = attribute_columns(explained)
+    columns = Named(explained, "attributes")
     assert columns.names[0] == ["day", "price"]
     for place, name in enumerate(("day", "price")):
         cells = explained.frame.copy()
@@ -111,7 +111,7 @@ def test_without_a_column_its_cell_is_null(contents):
 def test_a_domain_has_its_tokens(contents):
     """`site1` is one token; without it the domain is missing."""
     explained = contents["neural_insights"]
-    tokens = domain_tokens(explained)
+    tokens = Named(explained, "domain")
     cells = explained.frame["domain"]
     assert tokens.names == [[] if pd.isna(cell) else [cell] for cell in cells]
     cells = explained.frame.assign(domain=None)

@@ -63,7 +63,7 @@ def test_sampled_shapley_values_of_a_linear_game_are_exact_and_of_another_close(
 def test_integrated_gradients_add_up_along_their_path(contents, network, kind):
     """Completeness: what they sum to is the difference between the path's two ends."""
     explained = contents[network]
-    features = Cells(explained, grid=3) if kind is Cells else Words(explained)
+    features = Cells(explained, "image", grid=3) if kind is Cells else Words(explained, "text")
     found = IntegratedGradients(steps=200).attribute(features)
     rows = [row for row, raw in enumerate(found) if raw.size][:2]
     for row in rows:
@@ -77,7 +77,7 @@ def test_integrated_gradients_add_up_along_their_path(contents, network, kind):
 def test_grad_cam_is_activation_times_mean_gradient(contents):
     """Of the last map, whose mean over space the rest of the network reads, by hand."""
     explained = contents["neural_insights"]
-    cells = Cells(explained, grid=3)
+    cells = Cells(explained, "image", grid=3)
     found = GradCam().attribute(cells)
     network = explained.network.encoders["image"]
     pixels = cells.pixels[0].unsqueeze(0)
@@ -91,7 +91,7 @@ def test_grad_cam_is_activation_times_mean_gradient(contents):
 def test_grad_cam_of_texts_is_gradient_times_state(contents):
     """With averaged states a word's part is the embedding's gradient times its states' share."""
     explained = contents["neural_insights"]
-    words = Words(explained)
+    words = Words(explained, "text")
     found = GradCam().attribute(words)
     row = 0
     points, _ = words.points([row])
@@ -108,7 +108,7 @@ def test_grad_cam_reads_every_step_of_m2fn(contents, layer):
     """M2FN Figure 7: maps of the fusion steps."""
     explained = contents["m2fn"]
     assert layer in layers(explained.network)
-    found = GradCam(layer=layer).attribute(Cells(explained, grid=3))
+    found = GradCam(layer=layer).attribute(Cells(explained, "image", grid=3))
     assert found[0].shape == ((4, 4) if layer == "attention" else (32, 32))
     assert np.abs(found[0]).max() > 0
 
@@ -120,7 +120,7 @@ def test_grad_cam_reads_every_step_of_m2fn(contents, layer):
 def test_a_layer_that_cannot_be_read_is_one_message(contents, layer, words):
     """A mistyped layer names near ones; one without a map is refused."""
     with pytest.raises(ConfigError, match=words):
-        GradCam(layer=layer).attribute(Cells(contents["m2fn"], grid=3))
+        GradCam(layer=layer).attribute(Cells(contents["m2fn"], "image", grid=3))
 
 
 def of(*raw: float) -> Attribution:

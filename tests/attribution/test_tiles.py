@@ -23,9 +23,10 @@ from ni_platform.attribution.kernel_shap import KernelShap
 from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders import tiling
-from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
 from ni_platform.models.encoders.tiling import ReceptiveField, tiles_of
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.modalities.modality import InputSize
 from ni_platform.models.scorer import Scorer, build_scorer
 
 SIZES = [(64, 96), (83, 57), (24, 107)]
@@ -51,7 +52,7 @@ def frame(tmp_path_factory, pictured) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def untiled(scorers, frame) -> Cells:
     """Cells of pictures that are taken at once."""
-    return Cells(Contents(scorers["neural_insights"], frame), grid=3)
+    return Cells(Contents(scorers["neural_insights"], frame), "image", grid=3)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def tiled(request, scorers, frame, monkeypatch) -> Cells:
     """Cells of the same pictures in tiles of a side."""
     monkeypatch.setattr(tiling, "LARGE", 1000)
     monkeypatch.setattr(tiling, "SIDE", request.param)
-    cells = Cells(Contents(scorers["neural_insights"], frame), grid=3)
+    cells = Cells(Contents(scorers["neural_insights"], frame), "image", grid=3)
     assert [cells.tiled(row) is not None for row in range(len(cells.shapes))] == [True] * len(
         SIZES
     ) + [False]
@@ -112,11 +113,11 @@ def test_predictions_and_maps_are_those_of_the_whole_picture(untiled, tiled):
     np.testing.assert_allclose(tiled.contents.predictions, untiled.contents.predictions, rtol=1e-5)
     scored = tiled.contents.scorer.predict(tiled.contents.frame)
     np.testing.assert_allclose(scored, untiled.contents.predictions, rtol=1e-5)
-    *maps, none = feature_maps(tiled.contents, 32)
+    *maps, none = feature_maps(tiled, 32)
     assert none is None
     assert [found.shape for found in maps] == [(32, -(-h // 8), -(-w // 8)) for h, w in SIZES]
     # 64 x 96 pixels are 8 x 12 locations; of at most 6 along a side each is the mean of four.
-    pooled = feature_maps(tiled.contents, 6)[0]
+    pooled = feature_maps(tiled, 6)[0]
     expected = maps[0].float().view(32, 4, 2, 6, 2).mean((2, 4))
     torch.testing.assert_close(pooled.float(), expected, rtol=2e-3, atol=1e-3)
 
@@ -154,7 +155,7 @@ def test_a_smaller_margin_gives_another_result(tiled, monkeypatch, before, after
     """So the margin is needed: without a location, or a pixel, of it the map is another one."""
     whole = tiled.tiled(1).feature_map()
     monkeypatch.setattr(ReceptiveField, "of", lambda network: ReceptiveField(8, before, after))
-    less = Cells(tiled.contents, grid=3).tiled(1).feature_map()
+    less = Cells(tiled.contents, "image", grid=3).tiled(1).feature_map()
     assert less.shape == whole.shape
     assert (less - whole).abs().max() > 1e-3 * whole.abs().max()
 
@@ -178,26 +179,28 @@ def test_a_large_picture_of_a_network_without_tiles_is_one_message(pictured, fra
     native = scorer_with(pictured, architecture="efficientnet_lite0", input=ImageInput(size=None))
     contents = Contents(native, frame)
     with pytest.raises(ConfigError, match=r"96 x 64 pixels.*beyond 1,000.*image\.input\.size"):
-        Cells(contents, grid=3)
+        Cells(contents, "image", grid=3)
     fixed = scorer_with(pictured, architecture="efficientnet_lite0", input=ImageInput(size=64))
-    assert Cells(Contents(fixed, frame), grid=3).tiled(0) is None
+    assert Cells(Contents(fixed, frame), "image", grid=3).tiled(0) is None
 
 
 def test_m2fn_reads_pictures_of_one_size_and_is_never_tiled(scorers, pictured, monkeypatch):
     """Though its image network may be Table 3's."""
     assert M2FN.image.architecture == "table3"
     monkeypatch.setattr(tiling, "LARGE", 100)
-    cells = Cells(Contents(scorers["m2fn"], pictured.inputs(np.arange(3))), grid=3)
+    cells = Cells(Contents(scorers["m2fn"], pictured.inputs(np.arange(3))), "image", grid=3)
     assert cells.tiled(0) is None
 
 
 def test_table_3_at_a_large_fixed_size_is_tiled(pictured, frame, monkeypatch):
     """And a content without a picture has its placeholder of that size left alone."""
     scorer = scorer_with(pictured, input=ImageInput(size=64))
-    untiled = IntegratedGradients(steps=2).attribute(Cells(Contents(scorer, frame), grid=3))
+    untiled = IntegratedGradients(steps=2).attribute(
+        Cells(Contents(scorer, frame), "image", grid=3)
+    )
     monkeypatch.setattr(tiling, "LARGE", 1000)
     monkeypatch.setattr(tiling, "SIDE", 40)
-    cells = Cells(Contents(scorer, frame), grid=3)
+    cells = Cells(Contents(scorer, frame), "image", grid=3)
     assert (cells.tiled(0) is not None, cells.tiled(len(SIZES))) == (True, None)
     for found, expected in zip(IntegratedGradients(steps=2).attribute(cells), untiled):
         assert_close(found, expected)
@@ -206,7 +209,7 @@ def test_table_3_at_a_large_fixed_size_is_tiled(pictured, frame, monkeypatch):
 def test_only_an_encoder_without_gradients_takes_tiles(monkeypatch):
     """While it is trained, statistics and gradients are those of whole pictures; not if frozen."""
     monkeypatch.setattr(tiling, "LARGE", 1000)
-    encoder = image_encoder(ImageEncoderConfig(input=ImageInput(size=None)))
+    encoder = ImageEncoderConfig(input=ImageInput(size=None)).build(InputSize())
     pictures = [torch.zeros(3, 40, 40, dtype=torch.uint8)]
     tiled = []
     monkeypatch.setattr(type(encoder), "_encode_tiles", lambda self, image: tiled.append(1)

@@ -19,7 +19,7 @@ from ni_platform.data.attributes.extraction import available_workers
 from ni_platform.data.attributes.ocr import Ocr
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
-from ni_platform.models.encoders.text import TextEncoderConfig
+from ni_platform.models.modalities.text import TextEncoderConfig
 
 
 def main() -> None:

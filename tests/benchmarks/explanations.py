@@ -188,8 +188,8 @@ def main(data: str, number: int, size: int) -> None:
     model = set_values(quickstart(), [f"model.image.input.size={size}"]).model
     scorer = build_scorer(model, dataset, np.arange(min(200, len(dataset))), 0)
     frame = dataset.inputs(np.arange(len(dataset)))
-    whole = frame[frame[list(scorer.schema.text)].notna().all(axis=1)]
-    whole = whole[whole[scorer.schema.image].notna()].iloc[:number]
+    whole = frame[frame[scorer.inputs.columns("text")].notna().all(axis=1)]
+    whole = whole[whole[scorer.inputs.image].notna()].iloc[:number]
     perturbing = [FeatureAblation(), KernelShap(samples=SAMPLES)]
     gradients = [IntegratedGradients(steps=STEPS)]
     with patch("ni_platform.attribution.contents.keep_freed_memory"):
@@ -201,7 +201,7 @@ def main(data: str, number: int, size: int) -> None:
     ]
 
     def features(kind: type[Words | Cells]) -> Words | Cells:
-        return Words(contents) if kind is Words else Cells(contents, grid=8)
+        return Words(contents, "text") if kind is Words else Cells(contents, "image", grid=8)
 
     theirs: list[Theirs] = []
     for kind, method in cases:

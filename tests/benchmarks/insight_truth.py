@@ -74,8 +74,7 @@ def measured(
         modality
     ]
     differences = {
-        threshold: Differences(modality, explained, frame, arms, threshold)
-        for threshold in THRESHOLDS[modality]
+        threshold: Differences(explained, arms, threshold) for threshold in THRESHOLDS[modality]
     }
     found = []
     for method, attributions in explained.by_method.items():

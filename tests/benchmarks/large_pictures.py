@@ -30,9 +30,8 @@ from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import KernelShap
 from ni_platform.data.images import ImageInput
 from ni_platform.models.encoders import tiling
-from ni_platform.models.encoders.image import ImageEncoderConfig
-from ni_platform.models.input_schema import InputSchema
 from ni_platform.models.inputs import InputEncoder
+from ni_platform.models.modalities.image import ImageEncoderConfig, ImageReader
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_network
 
@@ -88,9 +87,9 @@ def measure(picture: Path, name: str, chosen: argparse.Namespace, sender: object
     """Send memory in MiB before the picture and at the peak, and seconds to read and explain it."""
     tiling.LARGE = chosen.large
     config = NeuralInsightsConfig(image=ImageEncoderConfig(input=ImageInput(size=None)))
-    schema = InputSchema(image="image")
-    network = build_network(config, schema, vocabulary_size=0, initial_rate=0.1, buckets=None)
-    scorer = Scorer(config, network, InputEncoder(schema, config.image.input, None, 0))
+    network = build_network(config, {}, initial_rate=0.1, buckets=None)
+    reader = ImageReader(column="image", input=config.image.input)
+    scorer = Scorer(config, network, InputEncoder({"image": reader}))
     method: Attributor = {
         "grad_cam": GradCam(),
         "integrated_gradients": IntegratedGradients(steps=chosen.steps),
@@ -99,7 +98,7 @@ def measure(picture: Path, name: str, chosen: argparse.Namespace, sender: object
     }[name]
     before = peak()
     started = time.perf_counter()
-    cells = Cells(Contents(scorer, pd.DataFrame({"image": [str(picture)]})), grid=GRID)
+    cells = Cells(Contents(scorer, pd.DataFrame({"image": [str(picture)]})), "image", grid=GRID)
     read = time.perf_counter()
     method.attribute(cells)
     sender.send((before, peak(), read - started, time.perf_counter() - read))

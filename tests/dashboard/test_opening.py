@@ -120,7 +120,8 @@ def test_models_of_an_ensemble_read_the_same(model_folder, pictured, tmp_path):
     """One that reads a column more is refused at once."""
     scorer = Scorer.load(model_folder)
     narrow = Scorer.load(model_folder)
-    narrow.inputs.schema = dataclasses.replace(scorer.schema, text=("title",))
+    text = dataclasses.replace(scorer.inputs.readers["text"], columns=("title",))
+    narrow.inputs.readers["text"] = text
     narrow.save(tmp_path / "narrow")
 
     with pytest.raises(ConfigError, match="subtitle"):

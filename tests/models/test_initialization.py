@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from ni_platform.data.images import ImageInput
-from ni_platform.models.encoders.attributes import AttributesEncoderConfig
-from ni_platform.models.encoders.domain import DomainEncoderConfig
-from ni_platform.models.encoders.image import ImageEncoderConfig
 from ni_platform.models.encoders.mlp import MLPConfig
-from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.models.initialization import own_stream
 from ni_platform.models.m2fn.image_network import ImageNetworkConfig
 from ni_platform.models.m2fn.network import M2FN, HashedDomain, M2FNConfig
+from ni_platform.models.modalities.attributes import AttributesEncoderConfig
+from ni_platform.models.modalities.domain import DomainEncoderConfig
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.modalities.modality import InputSize
+from ni_platform.models.modalities.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsights, NeuralInsightsConfig
 
 TEXT = TextEncoderConfig(
@@ -45,7 +46,12 @@ def build(config, seed=0, **options):
     """A network from a seed; 16 is the width of the text encoder, 32 that of Table 3's network."""
     torch.manual_seed(seed)
     kind = NeuralInsights if isinstance(config, NeuralInsightsConfig) else M2FN
-    return kind(config, attributes_width=3, vocabulary_size=60, **options).state_dict()
+    sizes = {
+        "attributes": InputSize(width=3),
+        "text": InputSize(vocabulary=60),
+        "domain": InputSize(width=8),
+    }
+    return kind(config, sizes, **options).state_dict()
 
 
 def different(first, second):

@@ -21,11 +21,12 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError, WeightsError
 from ni_platform.experiment_config import load_experiment
 from ni_platform.models.encoders.pretrained import load_torch_state
-from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.models.m2fn.image_network import ImageNetworkConfig, image_network
 from ni_platform.models.m2fn.network import M2FN, M2FNConfig, OneHotAttributes
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
 from ni_platform.models.m2fn.vgg import VGG
+from ni_platform.models.modalities.modality import InputSize
+from ni_platform.models.modalities.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.overrides import set_values
 
@@ -65,13 +66,15 @@ def with_picture(batch: Inputs, **changes: Any) -> Inputs:
 def network(config: M2FNConfig = SMALL) -> M2FN:
     """A seeded network, in evaluation."""
     torch.manual_seed(0)
-    return M2FN(config, attributes_width=AUX, initial_rate=0.02).eval()
+    return M2FN(config, {"attributes": InputSize(width=AUX)}, initial_rate=0.02).eval()
 
 
 def test_parameters_are_those_of_table_3():
     """Counts worked out from Table 3's shapes; VGG-19's are torchvision's, not the table's."""
     with torch.device("meta"):
-        published = M2FN(M2FNConfig(attributes=OneHotAttributes()), attributes_width=2385)
+        published = M2FN(
+            M2FNConfig(attributes=OneHotAttributes()), {"attributes": InputSize(width=2385)}
+        )
     counts = dict(published.parameter_table())
 
     conditional = 2385 * 512 + 512 + 512 * 256 + 256 + 256 * 64 + 64

@@ -15,12 +15,13 @@ from ni_platform.data.batch import Inputs, ModalityInputs
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import load_experiment
-from ni_platform.models.encoders.attributes import AttributesEncoderConfig
-from ni_platform.models.encoders.domain import DomainEncoderConfig, domain_counts
-from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
 from ni_platform.models.encoders.mlp import MLP, MLPConfig
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
-from ni_platform.models.encoders.text import (
+from ni_platform.models.modalities.attributes import AttributesEncoderConfig
+from ni_platform.models.modalities.domain import DomainEncoderConfig, domain_counts
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.modalities.modality import InputSize
+from ni_platform.models.modalities.text import (
     ScratchTransformerConfig,
     TextEncoder,
     TextEncoderConfig,
@@ -46,7 +47,8 @@ SMALL = NeuralInsightsConfig(
 def small_model(config: NeuralInsightsConfig = SMALL) -> NeuralInsights:
     """Every modality, seconds to train."""
     torch.manual_seed(0)
-    return NeuralInsights(config, attributes_width=5, vocabulary_size=50, initial_rate=0.02)
+    sizes = {"attributes": InputSize(width=5), "text": InputSize(vocabulary=50)}
+    return NeuralInsights(config, sizes, initial_rate=0.02)
 
 
 def trained(module: nn.Module) -> list[nn.Parameter]:
@@ -143,7 +145,7 @@ def test_regression_has_table_3s_size():
         attributes=AttributesEncoderConfig(),
         regression=MLPConfig(hidden=(512, 1024, 1024)),
     )
-    model = NeuralInsights(config, attributes_width=7)
+    model = NeuralInsights(config, {"attributes": InputSize(width=7)})
     layers = (32 + 512 + 512) * 512 + 512 + 512 * 1024 + 1024 + 1024 * 1024 + 1024 + 1024 + 1
     norms = 2 * (512 + 1024 + 1024)
     assert weights(model.regression) + weights(model.output) == layers + norms == 2_122_241
@@ -262,7 +264,7 @@ def test_a_model_reads_something():
 
 def test_pictures_of_different_sizes():
     """A list of pictures gives what each gives alone, in order."""
-    encoder = image_encoder(ImageEncoderConfig()).eval()
+    encoder = ImageEncoderConfig().build(InputSize()).eval()
     generator = torch.Generator().manual_seed(0)
     sizes = [(40, 30), (16, 50), (40, 30), (20, 20), (16, 50)]
     images = [torch.randint(0, 256, (3, *s), dtype=torch.uint8, generator=generator) for s in sizes]
@@ -273,7 +275,7 @@ def test_pictures_of_different_sizes():
 
 def test_pictures_of_different_sizes_cannot_train_statistics():
     """Batch statistics over pictures of several sizes are refused, with the remedy."""
-    encoder = image_encoder(ImageEncoderConfig()).train()
+    encoder = ImageEncoderConfig().build(InputSize()).train()
     images = [torch.zeros(3, 40, 30, dtype=torch.uint8), torch.zeros(3, 20, 20, dtype=torch.uint8)]
     with pytest.raises(ConfigError, match="image_crop, or freeze"):
         encoder(images)

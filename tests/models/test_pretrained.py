@@ -25,13 +25,14 @@ from transformers import (
 
 from ni_platform.errors import ConfigError, WeightsError
 from ni_platform.models.encoders.efficientnet_lite import EfficientNetLite0, from_timm_names
-from ni_platform.models.encoders.image import ImageEncoderConfig, image_encoder
 from ni_platform.models.encoders.pretrained import (
     load_backbone,
     load_efficientnet_lite0,
     locate,
 )
-from ni_platform.models.encoders.text import TextEncoderConfig, text_encoder, text_tokenizer
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.modalities.modality import InputSize
+from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.normalization import BatchNorm
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "free", "shoes", "today"]
@@ -68,8 +69,8 @@ def test_text_encoder_from_a_folder(tmp_path, pooling):
     """A saved BERT gives transformers' own states, pooled, and has no weight without gradient."""
     bert = save_bert(tmp_path)
     config = TextEncoderConfig(weights=str(tmp_path), pooling=pooling, max_tokens=16)
-    encoder = text_encoder(config, 0).eval()
-    tokens_BT, mask_BT = text_tokenizer(config, []).encode(["free shoes today", "shoes"])
+    encoder = config.build(InputSize()).eval()
+    tokens_BT, mask_BT = config.tokenizer([]).encode(["free shoes today", "shoes"])
     assert tokens_BT[:, :5].tolist() == [[2, 4, 5, 6, 3], [2, 5, 3, 0, 0]]
     states = bert(input_ids=tokens_BT, attention_mask=mask_BT).last_hidden_state
     expected = states[:, 0]
@@ -92,7 +93,7 @@ def test_text_encoder_under_a_task_head(tmp_path):
 def test_dropout_is_set(tmp_path):
     """The config's dropout replaces the backbone's own, 0.1."""
     save_bert(tmp_path)
-    encoder = text_encoder(TextEncoderConfig(weights=str(tmp_path), max_tokens=8, dropout=0.3), 0)
+    encoder = TextEncoderConfig(weights=str(tmp_path), max_tokens=8, dropout=0.3).build(InputSize())
     rates = {part.p for part in encoder.modules() if isinstance(part, torch.nn.Dropout)}
     assert rates == {0.3}
 
@@ -101,7 +102,7 @@ def test_more_tokens_than_positions(tmp_path):
     """max_tokens beyond the encoder's positions is refused with the limit."""
     save_bert(tmp_path)
     with pytest.raises(ConfigError, match="at most 20"):
-        text_encoder(TextEncoderConfig(weights=str(tmp_path), max_tokens=21), 0)
+        TextEncoderConfig(weights=str(tmp_path), max_tokens=21).build(InputSize())
 
 
 def test_image_encoder_from_a_folder(tmp_path):
@@ -114,7 +115,9 @@ def test_image_encoder_from_a_folder(tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(
         '{"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.25, 0.3]}'
     )
-    encoder = image_encoder(ImageEncoderConfig(architecture="transformers", weights=str(tmp_path)))
+    encoder = ImageEncoderConfig(architecture="transformers", weights=str(tmp_path)).build(
+        InputSize()
+    )
     image = torch.randint(0, 256, (2, 3, 40, 36), dtype=torch.uint8)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ([0.5, 0.4, 0.3], [0.2, 0.25, 0.3]))
     expected = resnet((image / 255 - mean) / std).pooler_output.flatten(1)
@@ -134,8 +137,8 @@ def test_transformer_image_encoder(tmp_path):
     )  # fmt: skip
     vit = ViTModel(config).eval()
     vit.save_pretrained(tmp_path)
-    encoder = image_encoder(
-        ImageEncoderConfig(architecture="transformers", weights=str(tmp_path))
+    encoder = (
+        ImageEncoderConfig(architecture="transformers", weights=str(tmp_path)).build(InputSize())
     ).eval()
     image = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     expected = vit(encoder.normalize(image)).last_hidden_state.mean(1)
@@ -193,9 +196,9 @@ def test_weights_of_another_architecture(tmp_path):
 def test_minilm_from_its_package():
     """The alias gives the published MiniLM, by way of the installed package."""
     config = TextEncoderConfig(weights="minilm-l6", pooling="mean", max_tokens=32)
-    encoder = text_encoder(config, 0).eval()
+    encoder = config.build(InputSize()).eval()
     texts = ["A cat sits on the mat.", "A kitten rests on a rug.", "Stock prices fell sharply."]
-    embedding = encoder(*text_tokenizer(config, []).encode(texts))
+    embedding = encoder(*config.tokenizer([]).encode(texts))
     folder = locate("minilm-l6")
     own = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
     states = AutoModel.from_pretrained(folder).eval()(**own).last_hidden_state
@@ -222,9 +225,9 @@ def test_efficientnet_equals_the_published_implementation(shape):
     assert dynamic == (shape != (224, 224))
     state = torch.load(locate("efficientnet-lite0"), weights_only=True)
     published.load_state_dict(state)
-    encoder = image_encoder(
-        ImageEncoderConfig(architecture="efficientnet_lite0", weights="efficientnet-lite0")
-    )
+    encoder = ImageEncoderConfig(
+        architecture="efficientnet_lite0", weights="efficientnet-lite0"
+    ).build(InputSize())
     image = torch.randint(
         0, 256, (2, 3, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
@@ -286,7 +289,7 @@ def test_random_transformer_is_seeded():
     states = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        states.append(text_encoder(config, 50).state_dict())
+        states.append(config.build(InputSize(vocabulary=50)).state_dict())
     name = "backbone.embeddings.word_embeddings.weight"
     assert np.array_equal(states[0][name], states[1][name])
     assert not np.array_equal(states[0][name], states[2][name])

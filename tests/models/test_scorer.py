@@ -18,8 +18,8 @@ from pydantic import TypeAdapter
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError, DatasetError
-from ni_platform.models.encoders.image import ImageEncoderConfig
-from ni_platform.models.encoders.text import TextEncoderConfig
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from tests.models.test_neural_insights import SMALL
@@ -76,7 +76,8 @@ def test_saved_regressor_predicts_the_same_bits(scorer: Scorer, dataset: Dataset
     frame = dataset.inputs()
     assert np.array_equal(loaded.predict(frame), scorer.predict(frame))
     assert loaded.config == scorer.config
-    assert loaded.inputs.schema == scorer.inputs.schema
+    for name, reader in scorer.inputs.readers.items():
+        assert loaded.inputs.readers[name].describe() == reader.describe()
 
 
 def test_saving_twice_replaces(scorer: Scorer, dataset: Dataset, tmp_path: Path):
@@ -178,9 +179,34 @@ def test_regressor_of_another_version(scorer: Scorer, tmp_path: Path):
     """An unknown format or kind is an error that names the version it was saved by."""
     scorer.save(tmp_path / "model")
     path = tmp_path / "model" / "regressor.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 99'))
+    path.write_text(path.read_text().replace('"format": 3', '"format": 99'))
     with pytest.raises(ConfigError, match=r"format 99.*saved by version"):
         Scorer.load(tmp_path / "model")
+
+
+def test_a_regressor_of_format_2(scorer: Scorer, dataset: Dataset, tmp_path: Path):
+    """One flat schema told which columns were read; its predictions are the same."""
+    scorer.save(tmp_path / "model")
+    path = tmp_path / "model" / "regressor.json"
+    description = json.loads(path.read_text())
+    del description["columns"]
+    attributes = description.pop("inputs")["attributes"]
+    description |= {
+        "format": 2,
+        "schema": {
+            "image": "image",
+            "text": ["title", "description"],
+            "domain": "location",
+            "categorical": attributes["categorical"],
+            "numeric": attributes["numeric"],
+            "vector": [],
+        },
+    }
+    path.write_text(json.dumps(description))
+    loaded = Scorer.load(tmp_path / "model", "cpu")
+    assert loaded.roles == scorer.roles
+    frame = dataset.inputs()
+    assert np.array_equal(loaded.predict(frame), scorer.predict(frame))
 
 
 def test_damaged_weights(scorer: Scorer, tmp_path: Path):

@@ -68,9 +68,28 @@ def test_modalities_that_are_not_read_do_not_matter(data):
     config = TabularConfig(estimator="xgboost", text=None, domain=None)
     model = TabularRegressor.fit(config, dataset, np.arange(600))
     frame = dataset.inputs(np.arange(2)).assign(day="mon", price=20.0)
-    assert model.schema.columns == ("day", "price")
+    assert model.roles == {"day": "categorical", "price": "numeric"}
     assert np.ptp(model.predict(frame)) == 0
     assert np.ptp(model.predict(frame.assign(day=["mon", "sun"]))) > 0
+
+
+def test_a_regressor_of_format_2(data, tmp_path):
+    """Its features were told by a flat schema, in which the domain is a category."""
+    dataset, _ = data
+    model = TabularRegressor.fit(TabularConfig(), dataset, np.arange(600))
+    model.save(tmp_path / "model")
+    path = tmp_path / "model" / "regressor.json"
+    description = json.loads(path.read_text())
+    del description["columns"]
+    features = description["features"]
+    text = features.pop("text")
+    del features["domain"]
+    features["schema"] = {"image": None, "text": text, "domain": None, **features.pop("attributes")}
+    path.write_text(json.dumps(description | {"format": 2, "schema": features["schema"]}))
+    loaded = TabularRegressor.load(tmp_path / "model")
+    frame = dataset.inputs()
+    assert set(loaded.roles) == set(model.roles)
+    assert np.array_equal(loaded.predict(frame), model.predict(frame))
 
 
 def test_linear_regression_is_weighted_least_squares(data):

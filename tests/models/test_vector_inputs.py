@@ -12,13 +12,12 @@ from scipy.special import expit, logit
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
-from ni_platform.data.images import ImageInput
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import DatasetError
 from ni_platform.experiment_config import load_experiment
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
-from ni_platform.models.input_schema import InputSchema
 from ni_platform.models.inputs import InputEncoder
+from ni_platform.models.modalities.attributes import AttributesEncoderConfig, AttributesReader
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.opened import fitted_to
 from tests.models.conftest import make_dataset
@@ -39,7 +38,7 @@ def with_vectors(tmp_path: Path) -> Dataset:
 
 def test_vectors_by_hand():
     """A vector follows the other attributes, standardised by one scale; a null one is zeros."""
-    schema = InputSchema(
+    reader = AttributesReader(
         categorical=(("day", ("mon", "tue")),),
         numeric=(("price", 10.0, 2.0),),
         vector=(("title", 2, 1.0, 0.5), ("ocr", 1, 0.0, 1.0)),
@@ -50,8 +49,8 @@ def test_vectors_by_hand():
         title=pd.Series([[1.5, 0.0], None, [1.0, 1.0]], dtype=object),
         ocr=pd.Series([None, None, [3.0]], dtype=object),
     )
-    inputs = InputEncoder(schema, ImageInput(), None, 0).encode(frame)
-    assert schema.attributes_width == 6
+    inputs = InputEncoder({"attributes": reader}).encode(frame)
+    assert reader.size.width == 6
     assert inputs.modalities["attributes"].tensors[0].tolist() == [
         [0, 1, 2.0, 1.0, -2.0, 0],
         [0, 0, 0, 0, 0, 0],
@@ -62,22 +61,23 @@ def test_vectors_by_hand():
 
 def test_a_vector_of_another_length_is_refused():
     """The message names the column and both lengths."""
-    schema = InputSchema(vector=(("title", 2, 0.0, 1.0),))
+    reader = AttributesReader(vector=(("title", 2, 0.0, 1.0),))
     frame = pd.DataFrame({"title": pd.Series([[1.0, 2.0, 3.0]], dtype=object)})
     with pytest.raises(DatasetError, match=r"'title' must have 2 numbers, but row 0 has 3"):
-        InputEncoder(schema, ImageInput(), None, 0).encode(frame)
+        InputEncoder({"attributes": reader}).encode(frame)
 
 
 def test_the_scale_is_that_of_training_rows(with_vectors: Dataset):
     """Mean and spread of all numbers of the given rows; the length also without any of them."""
     rows = np.array([0, 1, 3, 6])
-    schema = InputSchema.fit(with_vectors, rows, ("attributes",))
-    ((name, width, mean, std),) = schema.vector
+    parts = {"attributes": AttributesEncoderConfig()}
+    reader = InputEncoder.fit(parts, with_vectors, rows).readers["attributes"]
+    ((name, width, mean, std),) = reader.vector
     numbers = np.concatenate([with_vectors.contents["embedding"][row] for row in (0, 1, 6)])
     assert (name, width) == ("embedding", 5)
     assert mean == pytest.approx(numbers.astype(float).mean())
     assert std == pytest.approx(numbers.astype(float).std())
-    nothing = InputSchema.fit(with_vectors, [3, 7], ("attributes",))
+    nothing = InputEncoder.fit(parts, with_vectors, [3, 7]).readers["attributes"]
     assert nothing.vector == (("embedding", 5, 0.0, 1.0),)
 
 
@@ -92,7 +92,7 @@ def test_a_regressor_reads_saves_and_loads_vectors(with_vectors: Dataset, tmp_pa
     rates = scorer.predict(frame)
     scorer.save(tmp_path / "model")
     loaded = Scorer.load(tmp_path / "model", "cpu")
-    assert loaded.inputs.schema == scorer.inputs.schema
+    assert loaded.inputs.readers["attributes"] == scorer.inputs.readers["attributes"]
     assert np.array_equal(loaded.predict(frame), rates)
     as_lists = frame.assign(
         embedding=pd.Series(

@@ -18,7 +18,7 @@ from mlflow.models import Model
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import TrackingError
-from ni_platform.models.encoders.attributes import AttributesEncoderConfig
+from ni_platform.models.modalities.attributes import AttributesEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.registry.logged_model import log_model

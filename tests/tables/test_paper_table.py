@@ -11,6 +11,7 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.experiment_config import list_experiments, list_tables, load_experiment
 from ni_platform.models.m2fn.network import M2FN
+from ni_platform.models.modalities.modality import InputSize
 from ni_platform.tables.paper_table import PaperTable, load_table
 from ni_platform.tables.report import full_label
 
@@ -66,7 +67,7 @@ def test_sizes_of_table_5(dataset):
         model = rows(table)[label].model
         with torch.device("meta"):
             # One text column of BERT's width stands for AVA's tags.
-            built = M2FN(replace_text(model), attributes_width=768)
+            built = M2FN(replace_text(model), {"attributes": InputSize(width=768)})
         size = sum(p.numel() for p in built.parameters())
         assert size / 1e6 == pytest.approx(millions, rel=0.04), label
 

@@ -23,11 +23,11 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.data.manifest import Columns, Manifest, Target
-from ni_platform.models.encoders.attributes import AttributesEncoderConfig
-from ni_platform.models.encoders.domain import DomainEncoderConfig
-from ni_platform.models.encoders.image import ImageEncoderConfig
 from ni_platform.models.encoders.mlp import MLPConfig
-from ni_platform.models.encoders.text import ScratchTransformerConfig, TextEncoderConfig
+from ni_platform.models.modalities.attributes import AttributesEncoderConfig
+from ni_platform.models.modalities.domain import DomainEncoderConfig
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.modalities.text import ScratchTransformerConfig, TextEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.registry.logged_model import log_model

@@ -248,7 +248,7 @@ def test_reasons_are_told():
     cropped = reasons_against(NI, replace(frozen, image_crop=20))
     assert cropped["image"] == "pictures are cropped at random (training.image_crop=20)"
     fused = reasons_against(M2FN, frozen)
-    assert "conditional batch normalization inside the image network" in fused["image"]
+    assert "conditional batch normalization inside its network" in fused["image"]
     assert set(reasons_against(replace(M2FN, low_level=NO_FUSION), frozen)) == {"attributes"}
 
 

@@ -26,8 +26,8 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError, DatasetError, TrainingError
-from ni_platform.models.encoders.image import ImageEncoderConfig
 from ni_platform.models.losses import LossConfig
+from ni_platform.models.modalities.image import ImageEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.ray_cluster import start_ray

@@ -18,9 +18,9 @@ from ni_platform.errors import BusyError, ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.experiment_config import ExperimentConfig, Pretraining
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
-from ni_platform.models.encoders.attributes import AttributesEncoderConfig
-from ni_platform.models.encoders.domain import DomainEncoderConfig
 from ni_platform.models.encoders.mlp import MLPConfig
+from ni_platform.models.modalities.attributes import AttributesEncoderConfig
+from ni_platform.models.modalities.domain import DomainEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.tracking.run_queries import (
     find_runs,

@@ -54,7 +54,7 @@ def command(
     from ni_platform.cli.progress import ExtractionProgress
     from ni_platform.data.attributes.dominant_colour import DominantColour
     from ni_platform.data.attributes.ocr import Ocr
-    from ni_platform.models.encoders.text import TextEncoderConfig
+    from ni_platform.models.modalities.text import TextEncoderConfig
     from ni_platform.tracking.state import state_folder
 
     config = AttributesConfig(

@@ -18,9 +18,10 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.images import ImageInput
-from ni_platform.models.input_schema import InputSchema, joined_texts, levels_of
-from ni_platform.models.inputs import InputEncoder
+from ni_platform.models.inputs import check_columns
+from ni_platform.models.modalities.attributes import AttributesReader, levels_of
+from ni_platform.models.modalities.modality import ColumnRole
+from ni_platform.models.modalities.text import joined_texts
 from ni_platform.narrowing import of_kind
 
 if TYPE_CHECKING:
@@ -34,8 +35,12 @@ _WORD = re.compile(r"[^\W_]+")
 class TableFeatures:
     """What is read and how it is scaled; `fit` makes it from training rows."""
 
-    schema: InputSchema
-    """Attributes and domain, all read as attributes; and the text columns."""
+    text: tuple[str, ...] = ()
+    """Text columns."""
+    attributes: AttributesReader
+    """Attributes, and the domain as one more category."""
+    domain: str | None = None
+    """Its column."""
     words: tuple[str, ...] = ()
     """Words that are features of their own: those of at least two training texts."""
     text_mean: tuple[float, ...] = ()
@@ -44,14 +49,24 @@ class TableFeatures:
     @classmethod
     def fit(cls, dataset: Dataset, rows: np.ndarray, modalities: Collection[str]) -> Self:
         """Levels, scales and words of dataset rows; a modality without columns is left out."""
-        schema = _schema(dataset, rows, modalities)
-        if not schema.text:
-            return cls(schema=schema)
-        texts = list(joined_texts(dataset.inputs(rows), schema.text, " "))
+        columns = dataset.manifest.columns
+        frame = dataset.inputs(rows)
+        attributes = AttributesReader()
+        if "attributes" in modalities:
+            attributes = AttributesReader.fit(None, columns, dataset, frame)
+        domain = columns.domain if "domain" in modalities else None
+        if domain is not None:
+            category = (domain, levels_of(frame[domain]))
+            attributes = replace(attributes, categorical=(*attributes.categorical, category))
+        if not columns.text or "text" not in modalities:
+            return cls(attributes=attributes, domain=domain)
+        texts = list(joined_texts(frame, columns.text, " "))
         measures = _text_measures(texts)
         spread = measures.std(axis=0)
         return cls(
-            schema=schema,
+            text=columns.text,
+            attributes=attributes,
+            domain=domain,
             words=_vocabulary(texts),
             text_mean=tuple(measures.mean(axis=0).tolist()),
             text_std=tuple(np.where(spread > 0, spread, 1.0).tolist()),
@@ -63,20 +78,26 @@ class TableFeatures:
         Raises:
             DatasetError: a column is missing, or a numeric cell is not a number.
         """
-        attributes = replace(self.schema, text=())
-        encoder = InputEncoder(attributes, ImageInput(), None, 0)
+        check_columns(self.roles, frame)
         blocks: list[sp.csr_matrix | np.ndarray] = []
-        if attributes.columns:
-            (encoded,) = encoder.encode(frame).modalities["attributes"].tensors
+        if self.attributes.roles:
+            (encoded,) = self.attributes.read(frame).tensors
             blocks.append(of_kind(encoded, Tensor).numpy())
-        if self.schema.text:
-            texts = list(joined_texts(frame, self.schema.text, " "))
+        if self.text:
+            texts = list(joined_texts(frame, self.text, " "))
             blocks.append((_text_measures(texts) - self.text_mean) / self.text_std)
             if self.words:
                 blocks.append(_counter(vocabulary=self.words).transform(texts))
         if not blocks:  # neither text nor attributes: the mean rate is all there is to learn
             blocks.append(np.zeros((len(frame), 1)))
         return sp.hstack([sp.csr_matrix(block) for block in blocks], format="csr")
+
+    @property
+    def roles(self) -> dict[str, ColumnRole]:
+        """The columns that are read, and what they are."""
+        found: dict[str, ColumnRole] = dict.fromkeys(self.text, "text")
+        found |= self.attributes.roles
+        return found if self.domain is None else found | {self.domain: "domain"}
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads back."""
@@ -85,21 +106,14 @@ class TableFeatures:
     @classmethod
     def from_dict(cls, values: Any) -> Self:
         """Rebuild from `to_dict`; raises pydantic's ValidationError for anything else."""
+        if "schema" in values:  # saved in format 2, where the domain is one of the categories
+            older = values["schema"]
+            attributes = {
+                role: older.get(role, ()) for role in ("categorical", "numeric", "vector")
+            }
+            words = {name: value for name, value in values.items() if name != "schema"}
+            values = {"text": older["text"], "attributes": attributes, **words}
         return TypeAdapter(cls).validate_python(values)
-
-
-def _schema(dataset: Dataset, rows: np.ndarray, modalities: Collection[str]) -> InputSchema:
-    columns = dataset.manifest.columns
-    declared = {
-        "text": columns.text,
-        "attributes": columns.categorical + columns.numeric + columns.vector,
-    }
-    read = [name for name, has in declared.items() if has and name in modalities]
-    schema = InputSchema.fit(dataset, rows, read)
-    if columns.domain is None or "domain" not in modalities:
-        return schema
-    domain = (columns.domain, levels_of(dataset.inputs(rows)[columns.domain]))
-    return replace(schema, categorical=(*schema.categorical, domain))
 
 
 def _counter(**options: Any) -> CountVectorizer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,11 @@ from ni_platform.models.baselines.estimators import (
     save_estimator,
 )
 from ni_platform.models.baselines.features import TableFeatures
-from ni_platform.models.input_schema import InputSchema
+from ni_platform.models.inputs import InputEncoder
+from ni_platform.models.modalities.attributes import AttributesReader
+from ni_platform.models.modalities.domain import DomainReader
+from ni_platform.models.modalities.modality import ColumnRole, ModalityConfig, Reader, parts_of
+from ni_platform.models.modalities.text import TextReader
 from ni_platform.models.saved_folder import (
     damaged,
     new_folder,
@@ -36,13 +40,24 @@ from ni_platform.seeds import check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Handcrafted:
+class Handcrafted(ModalityConfig):
     """Texts enter as lengths, marks and words."""
+
+    reader: ClassVar[type[Reader]] = TextReader
 
 
 @dataclass(frozen=True, kw_only=True)
-class OneHot:
+class OneHotDomain(ModalityConfig):
+    """A column per domain."""
+
+    reader: ClassVar[type[Reader]] = DomainReader
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneHot(ModalityConfig):
     """A column per level; numbers standardised."""
+
+    reader: ClassVar[type[Reader]] = AttributesReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +67,7 @@ class TabularConfig:
     kind: Literal["tabular"] = "tabular"
     estimator: EstimatorName = "glm"
     text: Handcrafted | None = field(default_factory=Handcrafted)
-    domain: OneHot | None = field(default_factory=OneHot)
+    domain: OneHotDomain | None = field(default_factory=OneHotDomain)
     attributes: OneHot | None = field(default_factory=OneHot)
     output: Literal["rate"] = "rate"
     seed: int = 0
@@ -62,9 +77,14 @@ class TabularConfig:
         check_seed("model.seed", self.seed)
 
     @property
+    def parts(self) -> dict[str, ModalityConfig]:
+        """The modalities that are read."""
+        return parts_of(self)
+
+    @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities that are read."""
-        return tuple(n for n in ("text", "domain", "attributes") if getattr(self, n) is not None)
+        """Their names."""
+        return tuple(self.parts)
 
 
 class TabularRegressor:
@@ -104,9 +124,18 @@ class TabularRegressor:
         return cls(config, features, fit_estimator(config.estimator, table, config.seed))
 
     @property
-    def schema(self) -> InputSchema:
-        """The columns that are read."""
-        return self.features.schema
+    def roles(self) -> dict[str, ColumnRole]:
+        """The columns that are read, and what they are."""
+        return self.features.roles
+
+    @property
+    def schema(self) -> InputEncoder:
+        """As `Scorer.schema`: no pictures are read."""
+        return InputEncoder({})
+
+    def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
+        """Say of each categorical column whose levels the model does not know what they are."""
+        return self.features.attributes.unknown_levels(frame)
 
     def predict(
         self,
@@ -139,7 +168,7 @@ class TabularRegressor:
                 scratch,
                 self.config.kind,
                 config=asdict(self.config),
-                schema=asdict(self.schema),
+                columns=self.roles,
                 features=self.features.to_dict(),
             )
 

@@ -1,57 +1,26 @@
-"""Image encoders: NI Table 3's network, EfficientNet-Lite0, any transformers vision backbone."""
+"""An image network with the pixels that it expects; pictures of any sizes, also large ones."""
 
 from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ni_platform.data.images import ImageInput
 from ni_platform.errors import ConfigError
-from ni_platform.models.encoders.efficientnet_lite import EfficientNetLite0
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
-from ni_platform.models.encoders.pretrained import (
-    load_backbone,
-    load_efficientnet_lite0,
-    pixel_normalization,
-    restore_backbone,
-)
 from ni_platform.models.encoders.tiling import can_tile, is_large, location_sum, tiles_of
 from ni_platform.models.normalization import convert_batch_norm, has_batch_norm
-from ni_platform.narrowing import given, of_kind
+from ni_platform.narrowing import of_kind
 
 _PIXELS_AT_ONCE = 4_000_000
 """Largest part of a list of pictures that is encoded together, beyond a first picture."""
 
 _EMPTY_SIDE = 64
 """Side of the pictures that stand for a batch without any."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageEncoderConfig:
-    """Which network encodes pictures, where its weights come from, and how they are read."""
-
-    architecture: Literal["table3", "efficientnet_lite0", "transformers"] = "table3"
-    weights: str | None = None
-    """Hub id, folder, `package:NAME/PATH` or alias (see `encoders.pretrained`); None: random."""
-    input: ImageInput = field(default_factory=ImageInput)
-
-    def __post_init__(self) -> None:
-        if self.architecture == "transformers" and self.weights is None:
-            raise ConfigError(
-                "An image encoder of architecture 'transformers' needs weights: a hub id such as "
-                "'microsoft/resnet-18' or a folder."
-            )
-        if self.architecture == "table3" and self.weights is not None:
-            raise ConfigError(
-                f"Table 3's image network has no pretrained weights, but weights is "
-                f"{self.weights!r}. Set weights to None, or architecture to 'transformers'."
-            )
 
 
 class ImageEncoder(nn.Module):
@@ -143,9 +112,9 @@ class ImageEncoder(nn.Module):
         return embedding_BW[torch.tensor(order, device=embedding_BW.device).argsort()]
 
     def save_skeleton(self, folder: Path) -> None:
-        """Write what `image_encoder` needs to rebuild the network without its source."""
+        """As `HasSkeleton.save_skeleton`; only transformers' networks need it."""
         if isinstance(self.network, TransformersImageNetwork):
-            self.network.config.save_pretrained(folder / "image")
+            self.network.config.save_pretrained(folder)
 
 
 class TransformersImageNetwork(nn.Module):
@@ -175,25 +144,3 @@ class TransformersImageNetwork(nn.Module):
         hidden = self.last_map(self.backbone(pixel_values=x_B3HW, **extra).last_hidden_state)
         mean: Tensor = hidden.mean((2, 3)) if hidden.dim() == 4 else hidden.mean(1)
         return mean
-
-
-def image_encoder(config: ImageEncoderConfig, skeleton: Path | None = None) -> ImageEncoder:
-    """Build the encoder: with its pretrained weights, or empty from a saved `skeleton` folder.
-
-    Raises:
-        WeightsError: the weights cannot be reached; the message names the ways to get them.
-    """
-    if config.architecture == "table3":
-        return ImageEncoder(PreactivationResNet(), (127.5,) * 3, (127.5,) * 3)
-    if config.architecture == "efficientnet_lite0":
-        network = EfficientNetLite0()
-        if config.weights is not None and skeleton is None:
-            load_efficientnet_lite0(network, config.weights)
-        return ImageEncoder(network, (127.0,) * 3, (128.0,) * 3)
-    if skeleton is not None:
-        # The buffers of the pixel statistics are among the saved weights.
-        backbone = restore_backbone(skeleton / "image")
-        return ImageEncoder(TransformersImageNetwork(backbone), (0.0,) * 3, (1.0,) * 3)
-    weights = given(config.weights)
-    mean, std = pixel_normalization(weights)
-    return ImageEncoder(TransformersImageNetwork(load_backbone(weights)), mean, std)

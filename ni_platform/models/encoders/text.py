@@ -1,67 +1,12 @@
-"""Text encoders: any transformers text encoder, or a small one trained from scratch."""
+"""A transformers text network, whose states are pooled to one embedding per text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-
-from ni_platform.errors import ConfigError
-from ni_platform.models.encoders.pretrained import (
-    load_backbone,
-    load_tokenizer,
-    restore_backbone,
-)
-from ni_platform.models.encoders.tokenization import TextTokenizer
-from ni_platform.narrowing import given
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScratchTransformerConfig:
-    """Size of the small transformer that needs no pretrained weights."""
-
-    vocabulary: int = 8000
-    layers: int = 2
-    width: int = 128
-    heads: int = 4
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ConfigError(
-                f"width must be a multiple of heads, but is {self.width} with {self.heads} heads."
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextEncoderConfig:
-    """Which network encodes texts, where its weights come from, and how texts are read."""
-
-    architecture: Literal["transformers", "scratch"] = "transformers"
-    weights: str | None = "bert-base-uncased"
-    """Hub id, folder, `package:NAME/PATH` or alias (see `encoders.pretrained`)."""
-    pooling: Literal["cls", "mean"] = "cls"
-    """`cls`: the first token's state, as BERT; `mean`: of all tokens, as sentence encoders."""
-    max_tokens: int = 128
-    columns: Literal["joined", "separate"] = "joined"
-    """Several text columns are one text, or each has its own embedding (M2FN Table 1)."""
-    dropout: float | None = None
-    """Dropout of the backbone; None keeps its own."""
-    scratch: ScratchTransformerConfig = field(default_factory=ScratchTransformerConfig)
-
-    def __post_init__(self) -> None:
-        if self.architecture == "transformers" and self.weights is None:
-            raise ConfigError(
-                "A text encoder of architecture 'transformers' needs weights: a hub id such as "
-                "'bert-base-uncased' or a folder. Without any, use architecture 'scratch'."
-            )
-        if self.max_tokens < 3:
-            raise ConfigError(f"max_tokens must be at least 3, but is {self.max_tokens}.")
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be in [0, 1), but is {self.dropout}.")
 
 
 class TextEncoder(nn.Module):
@@ -125,61 +70,5 @@ class TextEncoder(nn.Module):
         return (hidden_BTW * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
 
     def save_skeleton(self, folder: Path) -> None:
-        """Write what `text_encoder` needs to rebuild the network without its source."""
-        self.backbone.config.save_pretrained(folder / "text")
-
-
-def text_encoder(
-    config: TextEncoderConfig,
-    vocabulary_size: int,
-    skeleton: Path | None = None,
-    columns: int = 1,
-) -> TextEncoder:
-    """Build the encoder: with its pretrained weights, or empty from a saved `skeleton` folder.
-
-    `columns` is the number of text columns, which counts where they are embedded one by one.
-
-    Raises:
-        WeightsError: the weights cannot be reached; the message names the ways to get them.
-    """
-    if skeleton is not None:
-        backbone = restore_backbone(skeleton / "text")
-    elif config.architecture == "scratch":
-        backbone = _small_transformer(config, vocabulary_size)
-    else:
-        backbone = load_backbone(given(config.weights), dropout=config.dropout)
-    longest = getattr(backbone.config, "max_position_embeddings", None)
-    if longest is not None and config.max_tokens > longest:
-        raise ConfigError(
-            f"max_tokens must be at most {longest} for {config.weights or 'this encoder'}, "
-            f"but is {config.max_tokens}."
-        )
-    return TextEncoder(backbone, config.pooling, columns if config.columns == "separate" else 1)
-
-
-def text_tokenizer(config: TextEncoderConfig, texts: Iterable[str]) -> TextTokenizer:
-    """The pretrained encoder's tokenizer, or a vocabulary learned from the training `texts`."""
-    if config.architecture == "scratch":
-        return TextTokenizer.train(texts, config.scratch.vocabulary, config.max_tokens)
-    tokenizer = load_tokenizer(given(config.weights))
-    return TextTokenizer.from_transformers(tokenizer, config.max_tokens)
-
-
-def _small_transformer(config: TextEncoderConfig, vocabulary_size: int) -> Any:
-    from transformers import BertConfig, BertModel  # takes seconds
-
-    size = config.scratch
-    dropout = 0.1 if config.dropout is None else config.dropout
-    return BertModel(
-        BertConfig(
-            vocab_size=vocabulary_size,
-            hidden_size=size.width,
-            num_hidden_layers=size.layers,
-            num_attention_heads=size.heads,
-            intermediate_size=4 * size.width,
-            max_position_embeddings=config.max_tokens,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-        ),
-        add_pooling_layer=False,
-    )
+        """As `HasSkeleton.save_skeleton`."""
+        self.backbone.config.save_pretrained(folder)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ from ni_platform.models.encoders.pretrained import (
     timm_network,
 )
 from ni_platform.models.m2fn.vgg import VGG
+from ni_platform.models.modalities.image import ImageReader
+from ni_platform.models.modalities.modality import EncoderConfig, InputSize, Reader
 from ni_platform.models.normalization import convert_batch_norm
 
 BLOCKS = 5
@@ -46,13 +49,16 @@ Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNetworkConfig:
+class ImageNetworkConfig(EncoderConfig):
     """Which image network, where its weights come from, and how pictures are read.
 
     `table3` is the small residual network of NI Table 3, for pictures of 64 pixels or so. The
     inceptions need the package timm (`pip install "ni-platform[inception]"`); the architecture of
     the Inception-v2 paper's best network is the one that timm calls inception_v3.
     """
+
+    reader: ClassVar[type[Reader]] = ImageReader
+    crops: ClassVar[bool] = True
 
     architecture: Literal[
         "vgg16", "vgg19", "vgg16_bn", "vgg19_bn", "resnet18", "resnet50", "resnet101",
@@ -76,6 +82,20 @@ class ImageNetworkConfig:
             raise ConfigError(
                 "NI Table 3's network has no pretrained weights: set weights to null."
             )
+
+    @property
+    def pretrained(self) -> bool:
+        """As `ModalityConfig.pretrained`."""
+        return self.weights is not None
+
+    @property
+    def reading(self) -> ImageInput:
+        """As `EncoderConfig.reading`."""
+        return self.input
+
+    def build(self, size: InputSize, skeleton: Path | None = None) -> ImageNetwork:
+        """As `EncoderConfig.build`."""
+        return image_network(self, pretrained=skeleton is None)
 
     @property
     def stride(self) -> int:

@@ -6,39 +6,80 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
-from ni_platform.models.encoders.stand_in import StandIn
-from ni_platform.models.encoders.text import TextEncoder, TextEncoderConfig, text_encoder
 from ni_platform.models.initialization import own_stream
 from ni_platform.models.m2fn.image_network import (
     BLOCKS,
     Change,
     ImageNetwork,
     ImageNetworkConfig,
-    image_network,
 )
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
-from ni_platform.models.neural_insights import embed
+from ni_platform.models.modalities.attributes import AttributesReader
+from ni_platform.models.modalities.domain import DomainReader
+from ni_platform.models.modalities.modality import (
+    EncoderConfig,
+    InputSize,
+    Reader,
+    parts_of,
+)
+from ni_platform.models.modalities.text import TextEncoderConfig
+from ni_platform.models.neural_insights import build_encoder, embed, save_skeletons
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
 from ni_platform.narrowing import given, of_kind
 
 
+class AsItIs(nn.Module):
+    """Takes a modality's vector as its embedding."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x_BX: Tensor) -> Tensor:
+        """[B, X] in, the same out."""
+        return x_BX
+
+
+class _Vector(EncoderConfig):
+    """A modality that enters the auxiliary vector without an encoder."""
+
+    encodes: ClassVar[bool] = False
+
+    def build(self, size: InputSize, skeleton: Path | None = None) -> AsItIs:
+        """As `EncoderConfig.build`."""
+        return AsItIs(size.width)
+
+
 @dataclass(frozen=True, kw_only=True)
-class OneHotAttributes:
+class OneHotAttributes(_Vector):
     """Attributes enter as they are encoded: one-hot categorical, standardised numeric."""
 
+    reader: ClassVar[type[Reader]] = AttributesReader
+
+    @property
+    def reading(self) -> None:
+        """As `EncoderConfig.reading`."""
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
-class HashedDomain:
+class HashedDomain(_Vector):
     """The domain enters as counts of its hashed tokens."""
 
+    reader: ClassVar[type[Reader]] = DomainReader
     buckets: int = 64
+
+    @property
+    def reading(self) -> int:
+        """As `EncoderConfig.reading`."""
+        return self.buckets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +143,24 @@ class M2FNConfig:
 
     @property
     def auxiliary(self) -> tuple[str, ...]:
-        """Modalities that make up the auxiliary vector, in its order."""
-        return tuple(n for n in ("text", "domain", "attributes") if getattr(self, n) is not None)
+        """Modalities that make up the auxiliary vector, in its order: all but the picture."""
+        return tuple(name for name, part in parts_of(self).items() if part is not self.image)
+
+    @property
+    def parts(self) -> dict[str, EncoderConfig]:
+        """The modalities that are read."""
+        found = parts_of(self)
+        return {n: part for n, part in found.items() if n in self.auxiliary or not self.image.blank}
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities that are read."""
-        return self.auxiliary if self.image.blank else ("image", *self.auxiliary)
+        """Their names."""
+        return tuple(self.parts)
+
+    @property
+    def conditioned(self) -> tuple[str, ...]:
+        """Modalities whose encoder also reads the others: a picture in conditional batch norm."""
+        return tuple(n for n in self.modalities if n not in self.auxiliary and any(self.low_level))
 
 
 class M2FN(nn.Module):
@@ -117,10 +169,8 @@ class M2FN(nn.Module):
     def __init__(
         self,
         config: M2FNConfig,
+        sizes: Mapping[str, InputSize],
         *,
-        attributes_width: int = 0,
-        vocabulary_size: int = 0,
-        text_columns: int = 1,
         skeleton: Path | None = None,
         initial_rate: float = 0.5,
         buckets: Buckets | None = None,
@@ -134,20 +184,12 @@ class M2FN(nn.Module):
         self.config = config
         self.initial_rate = initial_rate
         self.buckets = buckets
-        encoded = encoded or {}
-        image = _image_network(config.image, skeleton, encoded)
-        self.encoders = nn.ModuleDict({"image": image})
-        aux = 0
-        if config.text is not None:
-            encoder = _text_encoder(config.text, vocabulary_size, skeleton, text_columns, encoded)
-            self.encoders["text"] = encoder
-            aux += encoder.width
-        if config.domain is not None:
-            self.encoders["domain"] = nn.Identity()
-            aux += config.domain.buckets
-        if config.attributes is not None:
-            self.encoders["attributes"] = nn.Identity()
-            aux += attributes_width
+        self.encoders = nn.ModuleDict()
+        for name, part in parts_of(config).items():
+            size = sizes.get(name, InputSize())
+            self.encoders[name] = build_encoder(name, part, size, skeleton, encoded or {})
+        image: Any = self.encoders["image"]
+        aux: int = sum(self.encoders[name].width for name in config.auxiliary)  # type: ignore[misc]
         self.aux_width = aux
         side = given(config.image.input.size) // config.image.stride
         locations = side**2
@@ -248,9 +290,8 @@ class M2FN(nn.Module):
         return self
 
     def save_skeleton(self, folder: Path) -> None:
-        """Write what rebuilds the text encoder without its pretrained source."""
-        if "text" in self.encoders:
-            of_kind(self.encoders["text"], TextEncoder).save_skeleton(folder)
+        """Write what rebuilds the encoders without their pretrained sources."""
+        save_skeletons(self.encoders, folder)
 
     def parameter_table(self) -> list[tuple[str, int]]:
         """Layer and number of trained parameters, as the rows of Table 3."""
@@ -267,28 +308,6 @@ class M2FN(nn.Module):
             rows.append(("high-level fusion, aux", self.high_level.aux))
         rows += [("fully connected layers", self.head), ("output", self.output)]
         return [(name, _count(module)) for name, module in rows if module is not None]
-
-
-def _image_network(
-    config: ImageNetworkConfig, skeleton: Path | None, encoded: Mapping[str, int]
-) -> ImageNetwork | StandIn:
-    if "image" in encoded:
-        return StandIn(encoded["image"])
-    with own_stream("encoders.image"):
-        return image_network(config, pretrained=skeleton is None)
-
-
-def _text_encoder(
-    config: TextEncoderConfig,
-    vocabulary_size: int,
-    skeleton: Path | None,
-    text_columns: int,
-    encoded: Mapping[str, int],
-) -> TextEncoder | StandIn:
-    if "text" in encoded:
-        return StandIn(encoded["text"])
-    with own_stream("encoders.text"):
-        return text_encoder(config, vocabulary_size, skeleton, text_columns)
 
 
 def _head(width: int, config: M2FNConfig) -> nn.Sequential:

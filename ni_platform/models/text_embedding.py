@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
 
 import torch
 
@@ -15,13 +14,10 @@ from ni_platform.data.attributes.extractor import Unreadable, Value
 from ni_platform.data.storage import sha256
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders.pretrained import locate
-from ni_platform.models.encoders.text import (
-    TextEncoder,
-    TextEncoderConfig,
-    text_encoder,
-    text_tokenizer,
-)
+from ni_platform.models.encoders.text import TextEncoder
 from ni_platform.models.encoders.tokenization import TextTokenizer
+from ni_platform.models.modalities.modality import InputSize
+from ni_platform.models.modalities.text import TextEncoderConfig
 
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors", "pytorch_model*.bin")
 
@@ -71,9 +67,8 @@ class TextEmbedding:
 
     @cached_property
     def _tokenizer(self) -> TextTokenizer:
-        return text_tokenizer(self.config, ())
+        return self.config.tokenizer(())
 
     @cached_property
     def _encoder(self) -> TextEncoder:
-        encoder: Any = text_encoder(self.config, self._tokenizer.vocabulary_size)
-        return encoder.eval().to(self.device)
+        return self.config.build(InputSize()).eval().to(self.device)

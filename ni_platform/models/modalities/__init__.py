@@ -1,0 +1,1 @@
+"""One file per modality: its columns, how rows become tensors, and what encodes them."""
