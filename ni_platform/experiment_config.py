@@ -38,6 +38,7 @@ class Pretraining:
     image: TrainingConfig | None = None
     text: TrainingConfig | None = None
     domain: TrainingConfig | None = None
+    embedding: TrainingConfig | None = None
     attributes: TrainingConfig | None = None
 
     @property

@@ -21,6 +21,7 @@ from ni_platform.models.encoders.stand_in import StandIn
 from ni_platform.models.initialization import own_stream
 from ni_platform.models.modalities.attributes import AttributesEncoderConfig
 from ni_platform.models.modalities.domain import DomainEncoderConfig
+from ni_platform.models.modalities.embedding import EmbeddingEncoderConfig
 from ni_platform.models.modalities.image import ImageEncoderConfig
 from ni_platform.models.modalities.modality import (
     EncoderConfig,
@@ -46,6 +47,7 @@ class NeuralInsightsConfig:
     image: ImageEncoderConfig | None = None
     text: TextEncoderConfig | None = None
     domain: DomainEncoderConfig | None = None
+    embedding: EmbeddingEncoderConfig | None = None
     attributes: AttributesEncoderConfig | None = None
     regression: MLPConfig | None = None
     output: Literal["rate", "distribution"] = "rate"
