@@ -1,4 +1,4 @@
-"""A fifth modality: embeddings that a user brings, from a column to trained, saved and explained."""
+"""A fifth modality: embeddings that a user brings, trained, saved and explained."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psycopg2
 import pytest
 from PIL import Image
 
@@ -100,12 +101,17 @@ def database() -> Iterator[dict[str, str]]:
     # Not in pytest's folders: PostgreSQL runs as another user where the tests run as root.
     server = pgserver.get_server(tempfile.mkdtemp(prefix="postgres-"), cleanup_mode="delete")
     quoted = DATABASE_PASSWORD.replace("'", "''")
-    server.psql(f"CREATE ROLE mlflow LOGIN PASSWORD '{quoted}';")
-    server.psql("CREATE DATABASE mlflow OWNER mlflow;")
+    host = re.search(r"host=([^&]+)", server.get_uri())[1]
+    # Not by the package's own `psql`, which quotes no blank in the environment's folder.
+    administrator = psycopg2.connect(host=host, user="postgres", dbname="postgres")
+    administrator.autocommit = True
+    execute = administrator.cursor().execute
+    execute(f"CREATE ROLE mlflow LOGIN PASSWORD '{quoted}'")
+    execute("CREATE DATABASE mlflow OWNER mlflow")
     rules = server.pgdata / "pg_hba.conf"
     rules.write_text("local mlflow mlflow scram-sha-256\nlocal all postgres trust\n")
-    server.psql("SELECT pg_reload_conf()")
-    host = re.search(r"host=([^&]+)", server.get_uri())[1]
+    execute("SELECT pg_reload_conf()")
+    administrator.close()
     yield {
         "PGHOST": host,
         "PGUSER": "mlflow",
