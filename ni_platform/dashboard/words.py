@@ -7,7 +7,13 @@ from typing import Any
 
 from ni_platform.dashboard.past import PastContents
 
-_SAID = {"image": "Picture", "text": "Text", "domain": "Domain", "attributes": "Attributes"}
+_SAID = {
+    "image": "Picture",
+    "text": "Text",
+    "domain": "Domain",
+    "embedding": "Embeddings",
+    "attributes": "Attributes",
+}
 _STRIP = (600, 64)
 """Width and height of a strip."""
 
