@@ -31,7 +31,7 @@ from ni_platform.registry.logged_model import log_model
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import Store
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted
 from ni_platform.training.stages import run_stages, trained_scorer
@@ -66,6 +66,7 @@ class Workers:
 
 
 def train(
+    store: Store,
     experiment: OpenedExperiment,
     *,
     workers: Workers | None = None,
@@ -82,6 +83,7 @@ def train(
     Runs on the Ray cluster that `RAY_ADDRESS` names, else on a local one.
 
     Args:
+        store: Where the run is recorded.
         experiment: What to train, on what.
         workers: Processes that train a stage together; if None one, or what the resumed run had.
         storage: Folder for checkpoints, shared by the cluster's machines; `.ni/training` if None.
@@ -97,10 +99,10 @@ def train(
         ChecksFailedError: A data check failed.
 
     """
-    connect()
-    workers = workers or _workers_of(resume)
+    workers = workers or _workers_of(store, resume)
     config, dataset = experiment.config, experiment.dataset
     with RunRecord.start(
+        store,
         config.name.partition(".")[0],
         run_name=name or config.name,
         parameters=to_dict(config),
@@ -154,11 +156,11 @@ class _Fitted:
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def _workers_of(run_id: str | None) -> Workers:
+def _workers_of(store: Store, run_id: str | None) -> Workers:
     """Return the workers that a run was started with: only as many can go on with it."""
     if run_id is None:
         return Workers()
-    tags = read_run(run_id).tags
+    tags = read_run(store, run_id).tags
     cpus_each = tags.get("ni.cpus_per_worker")
     return Workers(
         count=int(tags.get("ni.workers", 1)), cpus_each=int(cpus_each) if cpus_each else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
 
 from ni_platform.data.splits import SplitConfig
 from ni_platform.errors import ConfigError
@@ -14,7 +14,7 @@ from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.regressor import RegressorConfig
 from ni_platform.models.scorer import NetworkConfig
-from ni_platform.overrides import from_dict, set_values, to_dict
+from ni_platform.overrides import from_dict, to_dict
 from ni_platform.training.config import TrainingConfig
 from ni_platform.user_code import (
     Definition,
@@ -23,6 +23,9 @@ from ni_platform.user_code import (
     require_known,
     shown,
 )
+
+if TYPE_CHECKING:
+    from ni_platform.tracking.store import Store
 
 EXPERIMENTS = "experiments"
 TABLES = "_tables"
@@ -183,25 +186,14 @@ def checked_config(config: object, defined: Definition) -> ExperimentConfig:
     return config
 
 
-def resolve(
-    experiment: str | None,
-    data: str | None,
-    *,
-    from_run: str | None = None,
-    overrides: Iterable[str] = (),
-) -> tuple[ExperimentConfig, str]:
-    """Return the config and dataset of an experiment, or those that a run was made with."""
-    if from_run is not None:
-        # MLflow takes seconds to import; a mistyped experiment is told at once.
-        from ni_platform.tracking.run_queries import read_json_artifact, read_run
+def of_run(store: Store, run_id: str) -> tuple[ExperimentConfig, str | None]:
+    """Return the config and dataset that a run was made with; None if it does not tell the data.
 
-        values = read_json_artifact(from_run, "config.json")
-        config = from_dict(ExperimentConfig, values)
-        data = data or read_run(from_run).tags.get("ni.dataset")
-    elif experiment is not None:
-        config = load_experiment(experiment)
-    else:
-        raise ConfigError("name an experiment or a run")
-    if data is None:
-        raise ConfigError("a dataset is needed; name its folder with --data DIR")
-    return set_values(config, overrides), data
+    Raises:
+        TrackingError: There is no such run, or it has no config.
+    """
+    # MLflow takes seconds to import; a mistyped experiment is told at once.
+    from ni_platform.tracking.run_queries import read_json_artifact, read_run
+
+    config = from_dict(ExperimentConfig, read_json_artifact(store, run_id, "config.json"))
+    return config, read_run(store, run_id).tags.get("ni.dataset")

@@ -33,6 +33,7 @@ from ni_platform.models.scorer import Scorer
 from ni_platform.registry.model_source import resolve_model, run_of_model
 from ni_platform.registry.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import Store
 
 EXPLAINED_RUN = "ni.explained_run"
 """Tag of a run of insights on another dataset than the model's own: the run that made the model."""
@@ -45,10 +46,13 @@ class OnScored(Protocol):
         """Take note."""
 
 
-def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) -> FinishedRun:
+def evaluate_model(
+    store: Store, uri: str, data: str, *, on_scored: OnScored | None = None
+) -> FinishedRun:
     """Evaluate a model on the contents of `data` that it did not learn from, as a run of its own.
 
     Args:
+        store: Where runs and models are.
         uri: A run id, `models:/NAME@champion` or another model URI.
         data: Dataset folder; the one that the model was trained on, or any other.
         on_scored: Told about progress.
@@ -57,12 +61,12 @@ def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) ->
         DatasetError: The model learned from every content.
 
     """
-    scorer = load_regressor(resolve_model(uri))
+    scorer = load_regressor(resolve_model(store, uri))
     dataset = Dataset.open(data)
-    trained = run_of_model(uri)
-    membership = _unseen(dataset, None if trained is None else RunEvaluation.load(trained))
+    trained = run_of_model(store, uri)
+    membership = _unseen(dataset, None if trained is None else RunEvaluation.load(store, trained))
     config = EvaluationConfig()
-    with _own_run("evaluations", uri, dataset, {"ni.evaluated_run": trained}) as record:
+    with _own_run(store, "evaluations", uri, dataset, {"ni.evaluated_run": trained}) as record:
         rows = membership["row"].to_numpy()
         table = outcome_table(dataset, membership.drop(columns="row"), rows)
         predictions, deviations = _score(scorer, dataset, rows, on_scored)
@@ -75,6 +79,7 @@ def evaluate_model(uri: str, data: str, *, on_scored: OnScored | None = None) ->
 
 
 def predict(
+    store: Store | None,
     uri: str,
     data: str,
     output: str,
@@ -84,14 +89,15 @@ def predict(
 ) -> int:
     """Write `content_id` and `prediction` for each content of `data`; return how many.
 
-    The file appears in one step, complete. `say` is told of levels that the model does not know.
+    The file appears in one step, complete. `store` as `resolve_model` takes it. `say` is told of
+    levels that the model does not know.
 
     Raises:
         ConfigError: `output` ends neither in .parquet nor in .csv.
 
     """
     target = _target(output, (".parquet", ".csv"))
-    scorer = load_regressor(resolve_model(uri))
+    scorer = load_regressor(resolve_model(store, uri))
     dataset = Dataset.open(data)
     for note in scorer.unknown_levels(dataset.inputs()):
         say(note)
@@ -106,6 +112,7 @@ def predict(
 
 
 def explain(
+    store: Store | None,
     uri: str,
     data: str,
     output: str,
@@ -117,14 +124,14 @@ def explain(
     """Write attributions of the first `contents` contents of `data`; return how many rows.
 
     The columns are those of `ni_platform.insights.record.attribution_table`. The file appears in
-    one step, complete.
+    one step, complete. `store` as `resolve_model` takes it.
 
     Raises:
         ConfigError: `output` does not end in .parquet, or the model is no network.
 
     """
     target = _target(output, (".parquet",))
-    scorer = network_of(uri)
+    scorer = network_of(store, uri)
     dataset = Dataset.open(data)
     rows = np.arange(min(len(dataset), contents or len(dataset)))
     progress = (lambda done: None) if on_scored is None else partial(on_scored, total=len(rows))
@@ -152,6 +159,7 @@ def _write_whole(table: pd.DataFrame, target: Path) -> None:
 
 
 def explain_model(
+    store: Store,
     uri: str,
     data: str,
     config: InsightsConfig,
@@ -164,6 +172,7 @@ def explain_model(
     otherwise into a run of its own. Only contents that the model did not learn from are judged.
 
     Args:
+        store: Where runs and models are.
         uri: A run id, `models:/NAME@champion` or another model URI.
         data: Dataset folder.
         config: How.
@@ -177,10 +186,10 @@ def explain_model(
         BusyError: A living process trains the run, or explains it.
 
     """
-    scorer = network_of(uri)
+    scorer = network_of(store, uri)
     dataset = Dataset.open(data)
-    trained_id = run_of_model(uri)
-    trained = None if trained_id is None else RunEvaluation.load(trained_id)
+    trained_id = run_of_model(store, uri)
+    trained = None if trained_id is None else RunEvaluation.load(store, trained_id)
     same = trained is not None and (
         trained.run.tags.get("ni.dataset_fingerprint") == dataset.fingerprint()
     )
@@ -192,21 +201,22 @@ def explain_model(
                 "part": dataset.content_id.astype(str).map(by_id).to_numpy(),
             }
         )
-        record = RunRecord.existing(trained_id)
+        record = RunRecord.existing(store, trained_id)
         with record.alone():
             return trained_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
     unseen = _unseen(dataset, trained)
     parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": "train"})
     parts.loc[unseen["row"], "part"] = "in_domain"
-    with _own_run("insights", uri, dataset, {EXPLAINED_RUN: trained_id}) as record:
+    with _own_run(store, "insights", uri, dataset, {EXPLAINED_RUN: trained_id}) as record:
         return record.run_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
 
 
 def _own_run(
-    experiment: str, uri: str, dataset: Dataset, model_run: dict[str, str | None]
+    store: Store, experiment: str, uri: str, dataset: Dataset, model_run: dict[str, str | None]
 ) -> RunRecord:
     """Start a run of what is done with a model on a dataset."""
     return RunRecord.start(
+        store,
         experiment,
         run_name=f"{experiment} {dataset.manifest.name}",
         parameters={"model": uri},
@@ -218,7 +228,7 @@ def _own_run(
     )
 
 
-def network_of(uri: str) -> Scorer:
+def network_of(store: Store | None, uri: str) -> Scorer:
     """Load a model that is a network, which can be explained.
 
     Raises:
@@ -226,7 +236,7 @@ def network_of(uri: str) -> Scorer:
         TrackingError: There is no such model.
 
     """
-    model = load_regressor(resolve_model(uri))
+    model = load_regressor(resolve_model(store, uri))
     if not isinstance(model, Scorer):
         raise ConfigError(
             f"{uri} is a model of kind tabular, and only networks can be explained; name a run of "

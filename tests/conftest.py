@@ -97,7 +97,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without runs; making one takes seconds, copying it none."""
     import mlflow
 
-    from ni_platform.tracking.store import connect
+    from ni_platform.tracking.store import open_store
 
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -106,7 +106,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with FileLock(root / "database.lock"), pytest.MonkeyPatch.context() as patch:
         if not (folder / "made").exists():
             patch.setenv("NI_HOME", str(folder))
-            connect()
+            open_store()
             mlflow.set_tracking_uri(None)
             mlflow.set_registry_uri(None)
             (folder / "made").touch()

@@ -29,6 +29,7 @@ from ni_platform.scoring import evaluate_model
 from ni_platform.tables.paper_table import Column, PaperTable, Row
 from ni_platform.tables.run import run_table
 from ni_platform.tracking.run_queries import list_runs, read_table_artifact
+from ni_platform.tracking.store import open_store
 from ni_platform.tuning.config import SweepConfig
 from ni_platform.tuning.sweep import run_sweep
 
@@ -85,8 +86,8 @@ def test_a_part_that_is_left_out_is_said_before_training(data, least, name, rows
     config = replace(CONFIG, min_impressions=least, train_on_validation=name == "test")
     words = rf"{name} part .* min_impressions={least} .* all {rows} .* more than {most} impressions"
     with pytest.raises(DatasetError, match=words):
-        train(open_experiment(config, data.root))
-    assert list_runs().empty
+        train(open_store(), open_experiment(config, data.root))
+    assert list_runs(open_store()).empty
 
 
 def test_validation_may_be_missing_where_it_is_trained_on(data):
@@ -119,7 +120,7 @@ def test_a_part_that_was_never_shown(data, tmp_path):
         data, tmp_path / "never", shown=np.where(test, 0, 900), clicked=np.where(test, 0, 5)
     )
     with pytest.raises(DatasetError, match=r"none of its 60 contents .* has an impression"):
-        train(open_experiment(CONFIG, never.root), allow_failed_checks=True)
+        train(open_store(), open_experiment(CONFIG, never.root), allow_failed_checks=True)
 
 
 @pytest.mark.parametrize("gone", ["in_domain", "out_of_domain"])
@@ -151,11 +152,11 @@ def test_checks_and_evaluation_see_what_training_sees(data, tmp_path):
     shown[[0, 130]] = 0  # of the train and of the test part
     clicked = np.minimum(data.contents["clicked"], shown)
     faulty = changed(data, tmp_path / "faulty", shown=shown, clicked=clicked)
-    run = train(open_experiment(replace(CONFIG, min_impressions=1), faulty.root))
-    parts = read_table_artifact(run.run_id, "splits.parquet")["part"]
+    run = train(open_store(), open_experiment(replace(CONFIG, min_impressions=1), faulty.root))
+    parts = read_table_artifact(open_store(), run.run_id, "splits.parquet")["part"]
     assert np.flatnonzero(parts == "left_out").tolist() == [0, 130]
-    again = evaluate_model(run.run_id, faulty.root)
-    judged = read_table_artifact(again.run_id, "predictions/test.parquet")
+    again = evaluate_model(open_store(), run.run_id, faulty.root)
+    judged = read_table_artifact(open_store(), again.run_id, "predictions/test.parquet")
     assert len(judged) == 59
     assert "c130" not in set(judged["content_id"])
 
@@ -168,8 +169,8 @@ def test_a_table_is_stopped_before_its_first_row(data):
     columns = (Column(title="rmse", metric="test/rmse"),)
     table = PaperTable(name="tests.empty", title="t", columns=columns, rows=rows)
     with pytest.raises(DatasetError, match="min_impressions=450"):
-        run_table(table, data.root, replicates=0)
-    assert list_runs().empty
+        run_table(open_store(), table, data.root, replicates=0)
+    assert list_runs(open_store()).empty
 
 
 def test_a_sweep_without_validation_stops_before_anything_starts(data, tmp_path):
@@ -183,6 +184,6 @@ def test_a_sweep_without_validation_stops_before_anything_starts(data, tmp_path)
         trials=2, objective="rmse",
     )  # fmt: skip
     with pytest.raises(DatasetError, match=r"validation part .* min_impressions=501"):
-        run_sweep(config, storage=str(tmp_path / "sweeps"))
+        run_sweep(open_store(), config, storage=str(tmp_path / "sweeps"))
     assert ray.is_initialized() == was_there
-    assert list_runs().empty
+    assert list_runs(open_store()).empty

@@ -55,7 +55,7 @@ def predicted(model, segments, tmp_path, suffix):
     ).to_pandas()
     dataset = imported(frame, tmp_path / f"new{suffix}")
     notes: list[str] = []
-    predict(str(model), dataset.root, str(tmp_path / "p.parquet"), say=notes.append)
+    predict(None, str(model), dataset.root, str(tmp_path / "p.parquet"), say=notes.append)
     return pd.read_parquet(tmp_path / "p.parquet")["prediction"].tolist(), notes
 
 

@@ -19,6 +19,7 @@ from ni_platform.experiment_config import list_experiments, load_experiment
 from ni_platform.tables.paper_table import load_table
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import open_store
 from ni_platform.user_code import list_functions
 
 HEAD = """
@@ -130,10 +131,10 @@ def test_sigterm_in_a_users_code_stays_the_end_of_the_run(project, empty_databas
         "import os, signal, time\n"
         "def one():\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(60)\n",
     )
-    with pytest.raises(SystemExit) as ended, RunRecord.start("planted") as run:
+    with pytest.raises(SystemExit) as ended, RunRecord.start(open_store(), "planted") as run:
         load_experiment("own_file.one")
     assert ended.value.code == 143
-    assert read_run(run.run_id).status == "KILLED"
+    assert read_run(open_store(), run.run_id).status == "KILLED"
 
 
 EXPERIMENTS = {

@@ -39,8 +39,9 @@ def command(
     Metrics of runs on different data cannot be compared; the column `data` tells them apart.
     """
     from ni_platform.tracking.run_queries import list_runs
+    from ni_platform.tracking.store import open_store
 
-    found = list_runs(experiment, limit=None if runs else limit)
+    found = list_runs(open_store(), experiment, limit=None if runs else limit)
     if runs:
         found = found[found["run_id"].isin(runs)]
     labels = {name: name for name in metrics} or COMPARED

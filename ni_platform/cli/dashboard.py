@@ -30,9 +30,10 @@ def command(
     from ni_platform.cli.progress import ScoringProgress
     from ni_platform.dashboard.opening import open_studio
     from ni_platform.dashboard.server import serve
+    from ni_platform.tracking.store import open_store
 
     with ScoringProgress() as progress:
-        studio = open_studio(model, data, ensemble=ensemble, on_scored=progress)
+        studio = open_studio(open_store(), model, data, ensemble=ensemble, on_scored=progress)
     if studio.insights is None:
         console.print(
             f"no insights are recorded; [bold]ni insights {model} --data {data}[/bold] makes them"

@@ -35,8 +35,10 @@ def command(folder: str, tests: int) -> None:
     from ni_platform.insights.record import StoredInsights
     from ni_platform.opened import open_experiment
     from ni_platform.registry.promotion import promote
+    from ni_platform.tracking.store import open_store
 
     began = time.monotonic()
+    store = open_store()
     _step(1, "Marketing contents with known effects", f"ni data synthesize {folder}")
     if not (Path(folder) / "dataset.yaml").exists():
         with DrawingProgress() as drawing:
@@ -51,18 +53,18 @@ def command(folder: str, tests: int) -> None:
     _step(3, "Training in stages", f"ni train neural_insights.demo --data {folder}")
     with TrainingProgress() as progress:
         demo = open_experiment(load_experiment("neural_insights.demo"), folder)
-        run = train(demo, on_event=progress)
+        run = train(store, demo, on_event=progress)
     print_run(run)
 
     _step(
         4, "What it has learned, and does that hold?", f"ni insights {run.run_id} --data {folder}"
     )
-    insights = StoredInsights.load(run.run_id)
+    insights = StoredInsights.load(store, run.run_id)
     if insights is not None:
         print_insights(insights)
 
     _step(5, "Promotion", f"ni promote {run.run_id} --model {MODEL}")
-    report = promote(run.run_id, MODEL)
+    report = promote(store, run.run_id, MODEL)
     print_promotion(report)
 
     test = run.metrics["test"]

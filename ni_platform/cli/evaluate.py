@@ -19,9 +19,10 @@ def command(model: str, data: str, as_json: bool) -> None:
     from ni_platform.cli.progress import ScoringProgress
     from ni_platform.cli.train import print_run
     from ni_platform.scoring import evaluate_model
+    from ni_platform.tracking.store import open_store
 
     with ScoringProgress() as progress:
-        run = evaluate_model(model, data, on_scored=progress)
+        run = evaluate_model(open_store(), model, data, on_scored=progress)
     print_run(run)
     if as_json:
         print_json(run.to_json())

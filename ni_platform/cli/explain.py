@@ -27,10 +27,17 @@ def command(model: str, data: str, methods: str | None, output: str, contents: i
     not from none, and GradCAM and PCA have units of their own.
     """
     from ni_platform.cli.progress import ScoringProgress
+    from ni_platform.registry.model_source import store_of_model
     from ni_platform.scoring import explain
 
     with ScoringProgress() as progress:
         rows = explain(
-            model, data, output, attribution_config(methods), contents, on_scored=progress
+            store_of_model(model),
+            model,
+            data,
+            output,
+            attribution_config(methods),
+            contents,
+            on_scored=progress,
         )
     console.print(f"{rows:,} attributions in [bold]{output}[/bold]")

@@ -42,10 +42,11 @@ def command(model: str, data: str, methods: str | None, contents: int, as_json: 
     from ni_platform.cli.progress import EventLog
     from ni_platform.insights.config import InsightsConfig
     from ni_platform.scoring import explain_model
+    from ni_platform.tracking.store import open_store
 
     config = InsightsConfig(attribution=attribution_config(methods), contents=contents)
     with EventLog() as log:
-        run_id, insights = explain_model(model, data, config, on_event=log)
+        run_id, insights = explain_model(open_store(), model, data, config, on_event=log)
     print_insights(insights)
     console.print(f"Run:   {run_id}\nNext:  ni ui, artifact insights/report.html", highlight=False)
     if as_json:

@@ -17,8 +17,9 @@ def command(model: str, data: str, output: str) -> None:
     MODEL is a run id, models:/NAME@champion or another model URI.
     """
     from ni_platform.cli.progress import ScoringProgress
+    from ni_platform.registry.model_source import store_of_model
     from ni_platform.scoring import predict
 
     with ScoringProgress() as progress:
-        rows = predict(model, data, output, on_scored=progress, say=say)
+        rows = predict(store_of_model(model), model, data, output, on_scored=progress, say=say)
     console.print(f"{rows} predictions in [bold]{output}[/bold]")

@@ -17,8 +17,9 @@ from ni_platform.cli.output import console, json_option, note, print_json, table
 def command(run_id: str, model: str, force: str | None, as_json: bool) -> None:
     """Register RUN_ID's model as NAME and make it champion if every gate passes."""
     from ni_platform.registry.promotion import promote
+    from ni_platform.tracking.store import open_store
 
-    report = promote(run_id, model, force=force, on_wait=note)
+    report = promote(open_store(), run_id, model, force=force, on_wait=note)
     print_promotion(report)
     if as_json:
         print_json(report.to_json())

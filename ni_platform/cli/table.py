@@ -69,9 +69,11 @@ def command(
     from ni_platform.experiment import Workers
     from ni_platform.tables.report import as_text, long_table
     from ni_platform.tables.run import run_table
+    from ni_platform.tracking.store import open_store
 
     with TrainingProgress() as progress:
         measured = run_table(
+            open_store(),
             definition,
             data,
             seeds=seed_numbers,

@@ -53,8 +53,8 @@ def command(
     Runs on this machine, or on the Ray cluster that $RAY_ADDRESS names. Each worker gets a GPU
     where there are any.
     """
-    from ni_platform.experiment_config import resolve
-    from ni_platform.overrides import to_dict
+    from ni_platform.experiment_config import load_experiment, of_run
+    from ni_platform.overrides import set_values, to_dict
 
     if (experiment is None) == (from_run is None and resume is None):
         raise click.UsageError("name an EXPERIMENT, or a run by --from-run or --resume")
@@ -62,7 +62,18 @@ def command(
         raise click.UsageError("--resume goes on as the run was started; no --set, no --workers")
     if cpus_per_worker is not None and workers is None:
         raise click.UsageError("--cpus-per-worker needs --workers")
-    config, data = resolve(experiment, data, from_run=from_run or resume, overrides=overrides)
+    store = None
+    if run_id := from_run or resume:
+        from ni_platform.tracking.store import open_store
+
+        store = open_store()
+        config, trained_on = of_run(store, run_id)
+        data = data or trained_on
+    else:
+        config = load_experiment(str(experiment))
+    if data is None:
+        raise click.UsageError("a dataset is needed; name its folder with --data DIR")
+    config = set_values(config, overrides)
     if print_config:
         print_json(to_dict(config))
         return
@@ -77,10 +88,12 @@ def command(
     from ni_platform.cli.progress import TrainingProgress
     from ni_platform.experiment import Workers, train
     from ni_platform.opened import open_experiment
+    from ni_platform.tracking.store import open_store
 
     together = None if workers is None else Workers(count=workers, cpus_each=cpus_per_worker)
     with TrainingProgress() as progress:
         run = train(
+            store or open_store(),
             open_experiment(config, data),
             workers=together,
             resume=resume,

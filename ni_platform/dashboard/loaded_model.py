@@ -16,6 +16,7 @@ from ni_platform.models.modalities.image import ImageReader
 from ni_platform.models.outputs import rates
 from ni_platform.models.scorer import Scorer
 from ni_platform.scoring import network_of
+from ni_platform.tracking.store import Store
 
 _PICTURES = 16
 """Encoded pictures that are kept: those of the contents that one is working on."""
@@ -35,9 +36,9 @@ class LoadedModel:
         scorer.model.eval()
 
     @classmethod
-    def load(cls, uri: str) -> LoadedModel:
+    def load(cls, store: Store, uri: str) -> LoadedModel:
         """Load a model by run id, model URI or folder; raises what `network_of` does."""
-        return cls(network_of(uri), uri)
+        return cls(network_of(store, uri), uri)
 
     def copy_of_scorer(self) -> Scorer:
         """A scorer of its own for explanations, whose hooks must not see other predictions."""

@@ -20,12 +20,14 @@ from ni_platform.registry.model_source import run_of_model
 from ni_platform.registry.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.scoring import EXPLAINED_RUN
 from ni_platform.tracking.run_queries import find_runs
+from ni_platform.tracking.store import Store
 
 PAST = 5000
 """Most past contents that are scored at the start."""
 
 
 def open_studio(
+    store: Store,
     uri: str,
     data: str,
     *,
@@ -35,6 +37,7 @@ def open_studio(
     """Load a model and its insights, and score past contents.
 
     Args:
+        store: where runs and models are.
         uri: model, as `resolve_model` takes it.
         data: dataset folder.
         ensemble: further models of the same kind, for intervals of predicted changes.
@@ -45,11 +48,11 @@ def open_studio(
         DatasetError: a dataset that cannot be read, or that lacks a column the model reads.
         TrackingError: there is no such model.
     """
-    model = LoadedModel.load(uri)
+    model = LoadedModel.load(store, uri)
     dataset = Dataset.open(data)
-    run = run_of_model(uri)
-    insights = None if run is None else _insights(run, dataset)
-    parts = None if run is None else _parts(run, dataset)
+    run = run_of_model(store, uri)
+    insights = None if run is None else _insights(store, run, dataset)
+    parts = None if run is None else _parts(store, run, dataset)
     rows = _sample(np.arange(len(dataset)) if parts is None else np.flatnonzero(parts != LEFT_OUT))
     frame = dataset.inputs(rows)
     past = PastContents(
@@ -59,18 +62,18 @@ def open_studio(
         domains=domain_labels(dataset)[rows],
         learned=None if parts is None else np.isin(parts[rows], LEARNED),
     )
-    others = [_like(model, LoadedModel.load(other)) for other in ensemble]
+    others = [_like(model, LoadedModel.load(store, other)) for other in ensemble]
     patches = None
     if insights is not None and insights.patches is not None:
         patches = Patches(insights.patches, dataset, in_points=in_points(insights, "image"))
     return Studio(model, dataset, past, insights=insights, patches=patches, ensemble=others)
 
 
-def _insights(run: str, dataset: Dataset) -> StoredInsights | None:
+def _insights(store: Store, run: str, dataset: Dataset) -> StoredInsights | None:
     """The run's insights on this dataset, else on the one that it was trained on."""
-    here = find_runs({EXPLAINED_RUN: run, "ni.dataset_fingerprint": dataset.fingerprint()})
+    here = find_runs(store, {EXPLAINED_RUN: run, "ni.dataset_fingerprint": dataset.fingerprint()})
     for run_id in [*(found.run_id for found in here if found.status == "FINISHED"), run]:
-        insights = StoredInsights.load(run_id)
+        insights = StoredInsights.load(store, run_id)
         if insights is not None:
             return insights
     return None
@@ -94,10 +97,10 @@ def _like(model: LoadedModel, other: LoadedModel) -> LoadedModel:
     return other
 
 
-def _parts(run: str, dataset: Dataset) -> np.ndarray | None:
+def _parts(store: Store, run: str, dataset: Dataset) -> np.ndarray | None:
     """The part of each content in the run's split; None where another dataset makes it unknown."""
     try:
-        evaluation = RunEvaluation.load(run)
+        evaluation = RunEvaluation.load(store, run)
     except TrackingError:  # a run without a split of its own, such as a sweep's trial
         return None
     if evaluation.run.tags.get("ni.dataset_fingerprint") != dataset.fingerprint():

@@ -23,6 +23,7 @@ from ni_platform.narrowing import given
 from ni_platform.overrides import from_dict, to_dict
 from ni_platform.tracking.run_queries import has_artifact, read_json_artifact, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import Store
 
 FOLDER = "insights"
 _ATTRIBUTIONS = f"{FOLDER}/attributions.parquet"
@@ -51,33 +52,33 @@ class StoredInsights:
     tests, agreed, of, agreed_tests; None where no pictures were explained."""
 
     @classmethod
-    def load(cls, run_id: str) -> StoredInsights | None:
+    def load(cls, store: Store, run_id: str) -> StoredInsights | None:
         """Read a run's insights; None if it has none.
 
         Raises:
             TrackingError: there is no such run, or the store does not answer.
         """
-        if not has_artifact(run_id, _CONFIG):
+        if not has_artifact(store, run_id, _CONFIG):
             return None
-        summary = read_json_artifact(run_id, _SUMMARY)
+        summary = read_json_artifact(store, run_id, _SUMMARY)
         return cls(
-            config=_config(run_id),
+            config=_config(store, run_id),
             modalities={name: _modality(values) for name, values in summary.items()},
-            scores=read_table_artifact(run_id, _SCORES),
-            patches=read_table_artifact(run_id, _PATCHES)
-            if has_artifact(run_id, _PATCHES)
+            scores=read_table_artifact(store, run_id, _SCORES),
+            patches=read_table_artifact(store, run_id, _PATCHES)
+            if has_artifact(store, run_id, _PATCHES)
             else None,
         )
 
 
-def recorded_pairs(run_id: str) -> pd.DataFrame:
+def recorded_pairs(store: Store, run_id: str) -> pd.DataFrame:
     """The compared pairs behind a run's insight correlations; see `Insights.pairs`."""
-    return read_table_artifact(run_id, _PAIRS)
+    return read_table_artifact(store, run_id, _PAIRS)
 
 
-def has_insights(run_id: str, config: InsightsConfig) -> bool:
+def has_insights(store: Store, run_id: str, config: InsightsConfig) -> bool:
     """Whether a run holds insights that were made just so."""
-    return has_artifact(run_id, _CONFIG) and _config(run_id) == config
+    return has_artifact(store, run_id, _CONFIG) and _config(store, run_id) == config
 
 
 def explain_and_record(
@@ -217,8 +218,8 @@ def _figures(name: str, agreed: Agreement) -> dict[str, float]:
     }
 
 
-def _config(run_id: str) -> InsightsConfig:
-    return from_dict(InsightsConfig, read_json_artifact(run_id, _CONFIG))
+def _config(store: Store, run_id: str) -> InsightsConfig:
+    return from_dict(InsightsConfig, read_json_artifact(store, run_id, _CONFIG))
 
 
 def _modality(values: dict[str, Any]) -> ModalityInsights:

@@ -19,6 +19,7 @@ from ni_platform.registry.model_source import resolve_model
 from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.registry.versions import Version
 from ni_platform.tracking.run_queries import RunSummary, read_json_artifact
+from ni_platform.tracking.store import Store
 
 Figure = float | int | str | None
 
@@ -44,12 +45,12 @@ class Gate:
         return plain
 
 
-def data_checks_passed(run: RunSummary) -> Gate:
+def data_checks_passed(store: Store, run: RunSummary) -> Gate:
     """The run's data checks evaluated something and all passed."""
     name = "data_checks_passed"
     word = run.tags.get("ni.checks")
     try:
-        summary = read_json_artifact(run.run_id, CHECKS)
+        summary = read_json_artifact(store, run.run_id, CHECKS)
     except (TrackingError, ValueError) as error:
         return Gate(
             name=name, passed=False, explanation=f"There is no record of data checks: {error}"
@@ -105,7 +106,7 @@ def evaluated_on_unseen_test(evaluation: RunEvaluation) -> Gate:
     return Gate(name=name, passed=True, explanation=explanation, figures=figures)
 
 
-def better_than_champion(challenger: RunEvaluation, champion: Version | None) -> Gate:
+def better_than_champion(store: Store, challenger: RunEvaluation, champion: Version | None) -> Gate:
     """On test contents that neither learned from, the challenger orders pairs better.
 
     Judged by pairwise accuracy within A/B tests (over all pairs where there are no A/B tests); it
@@ -123,8 +124,8 @@ def better_than_champion(challenger: RunEvaluation, champion: Version | None) ->
             raise TrackingError(
                 "it was registered without a run, so what it learned from is unknown"
             )
-        reigning = RunEvaluation.load(champion.run_id)
-        return _compare(name, label, challenger, reigning, champion)
+        reigning = RunEvaluation.load(store, champion.run_id)
+        return _compare(store, name, label, challenger, reigning, champion)
     except NiError as error:
         return Gate(
             name=name,
@@ -135,6 +136,7 @@ def better_than_champion(challenger: RunEvaluation, champion: Version | None) ->
 
 
 def _compare(
+    store: Store,
     name: str,
     label: str,
     challenger: RunEvaluation,
@@ -163,7 +165,7 @@ def _compare(
         if fair["ab_test"].dropna().duplicated().any()
         else "pairwise_accuracy"
     )
-    theirs = _champion_predictions(challenger, reigning, champion, fair)
+    theirs = _champion_predictions(store, challenger, reigning, champion, fair)
     ours = fair["prediction"].to_numpy(dtype=float)
     observed = Observed(
         clicks=fair["clicks"].to_numpy(dtype=float),
@@ -203,6 +205,7 @@ def _spoilt(test: pd.DataFrame, known: np.ndarray) -> np.ndarray:
 
 
 def _champion_predictions(
+    store: Store,
     challenger: RunEvaluation,
     reigning: RunEvaluation,
     champion: Version,
@@ -214,11 +217,13 @@ def _champion_predictions(
     rates = np.array(fair[by].map(recorded), dtype=float)
     unknown = ~np.isfinite(rates)
     if unknown.any():
-        rates[unknown] = _score(challenger, champion, fair.loc[unknown, "content_id"])
+        rates[unknown] = _score(store, challenger, champion, fair.loc[unknown, "content_id"])
     return rates
 
 
-def _score(challenger: RunEvaluation, champion: Version, content_ids: pd.Series) -> np.ndarray:
+def _score(
+    store: Store, challenger: RunEvaluation, champion: Version, content_ids: pd.Series
+) -> np.ndarray:
     place = challenger.run.tags.get("ni.dataset")
     if place is None:
         raise TrackingError(
@@ -238,5 +243,5 @@ def _score(challenger: RunEvaluation, champion: Version, content_ids: pd.Series)
             " has changed since the challenger was trained. Restore it, or train again."
         )
     rows = pd.Index(dataset.content_id.astype(str)).get_indexer(pd.Index(content_ids.astype(str)))
-    scorer = load_regressor(resolve_model(champion.uri))
+    scorer = load_regressor(resolve_model(store, champion.uri))
     return np.asarray(scorer.predict(dataset.inputs(rows)), dtype=float)

@@ -26,7 +26,6 @@ from ni_platform.errors import NiError, TrackingError
 from ni_platform.registry.model_source import SCORER_ARTIFACT
 from ni_platform.registry.served_pictures import PICTURES
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store_errors import store_errors
 
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt"}
 _PINNED = (
@@ -67,8 +66,8 @@ def log_model(
     roles = _input_columns(folder)
     _refuse_pickles(folder)
     example = _self_contained(_example(input_example, roles), roles)
-    client, run_id = record.client, record.run_id
-    with store_errors("log the model"):
+    client, run_id = record.store.client, record.run_id
+    with record.store.errors("log the model"):
         logged = client.create_logged_model(
             record.experiment_id,
             name="model",

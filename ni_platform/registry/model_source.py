@@ -12,14 +12,13 @@ from urllib.request import url2pathname
 
 import mlflow
 import yaml
-from mlflow import MlflowClient
 from mlflow.models import Model
 
 from ni_platform.errors import TrackingError
+from ni_platform.narrowing import given
 from ni_platform.tracking.run_queries import get_run, logged_model_uri
 from ni_platform.tracking.state import state_folder
-from ni_platform.tracking.store import connect
-from ni_platform.tracking.store_errors import store_errors
+from ni_platform.tracking.store import Store, open_store
 
 SCORER_ARTIFACT = "scorer"
 """Name of the folder, inside a logged model, that `load_regressor` reads."""
@@ -27,13 +26,13 @@ SCORER_ARTIFACT = "scorer"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def model_uri_of(run_id: str) -> str:
+def model_uri_of(store: Store, run_id: str) -> str:
     """Return the `models:/m-...` URI of the model that the run logged.
 
     Raises:
         TrackingError: There is no such run, or it logged no model.
     """
-    run = get_run(connect(), run_id)
+    run = get_run(store, run_id)
     uri = logged_model_uri(run)
     if uri is None:
         raise TrackingError(
@@ -43,7 +42,7 @@ def model_uri_of(run_id: str) -> str:
     return uri
 
 
-def run_of_model(uri: str) -> str | None:
+def run_of_model(store: Store, uri: str) -> str | None:
     """Return the id of the run that logged the model; None for a folder that does not say.
 
     Raises:
@@ -52,16 +51,25 @@ def run_of_model(uri: str) -> str | None:
     local = Path(uri)
     if local.is_dir():
         return _read_model(local).run_id if (local / "MLmodel").is_file() else None
-    client = connect()
-    model_id = _model_id(client, uri)
-    with store_errors(f"find the run of {uri}"):
-        return client.get_logged_model(model_id).source_run_id
+    model_id = _model_id(store, uri)
+    with store.errors(f"find the run of {uri}"):
+        return store.client.get_logged_model(model_id).source_run_id
 
 
-def resolve_model(uri: str) -> Path:
+def store_of_model(uri: str) -> Store | None:
+    """Open the store that a model is in; None for a local folder, which is read without one.
+
+    Raises:
+        TrackingError: The store does not answer.
+    """
+    return None if Path(uri).is_dir() else open_store()
+
+
+def resolve_model(store: Store | None, uri: str) -> Path:
     """Return the local folder of a Scorer, ready for `load_regressor`.
 
     Args:
+        store: Where the model is; None only where `uri` is a local folder.
         uri: A run id, `models:/NAME@champion`, `models:/NAME/VERSION`, `models:/m-...`,
             `runs:/RUN_ID/model`, or a local folder (an MLflow model or a saved Scorer). A model
             on a server is downloaded once and kept in the state folder.
@@ -72,17 +80,17 @@ def resolve_model(uri: str) -> Path:
     local = Path(uri)
     if local.is_dir():
         return _scorer_folder(local, uri)
-    client = connect()
-    model_id = _model_id(client, uri)
+    store = given(store)
+    model_id = _model_id(store, uri)
     kept = state_folder() / "models" / model_id
     if kept.is_dir():
         return _scorer_folder(kept, uri)
-    with store_errors(f"read the model {uri}"):
-        location = client.get_logged_model(model_id).artifact_location
+    with store.errors(f"read the model {uri}"):
+        location = store.client.get_logged_model(model_id).artifact_location
         if location.startswith(("file://", "/")):
             # A local store: the files are where they are. MLflow would unquote the path twice.
             return _scorer_folder(_present(_path_of(location), uri), uri)
-        _download(model_id, kept)
+        _download(store, model_id, kept)
     return _scorer_folder(kept, uri)
 
 
@@ -99,13 +107,13 @@ def _present(folder: Path, uri: str) -> Path:
     return folder
 
 
-def _download(model_id: str, kept: Path) -> None:
+def _download(store: Store, model_id: str, kept: Path) -> None:
     """Download a model into the folder `kept`, which is complete or not there at all."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=kept.parent, prefix=f".{model_id}-"))
     try:
         mlflow.artifacts.download_artifacts(
-            artifact_uri=f"models:/{model_id}", dst_path=str(scratch)
+            artifact_uri=f"models:/{model_id}", dst_path=str(scratch), tracking_uri=store.uri
         )
         os.chmod(scratch, 0o755)  # noqa: S103  mkdtemp's 0700 would lock out a team
         try:
@@ -117,11 +125,11 @@ def _download(model_id: str, kept: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _model_id(client: MlflowClient, uri: str) -> str:
+def _model_id(store: Store, uri: str) -> str:
     if _RUN_ID.fullmatch(uri):
-        uri = model_uri_of(uri)
+        uri = model_uri_of(store, uri)
     elif uri.startswith("runs:/"):
-        uri = model_uri_of(uri.removeprefix("runs:/").split("/")[0])
+        uri = model_uri_of(store, uri.removeprefix("runs:/").split("/")[0])
     if not uri.startswith("models:/"):
         raise TrackingError(
             f"'{uri}' names no model: it is no folder here, no run id (32 hexadecimal digits), and"
@@ -134,11 +142,11 @@ def _model_id(client: MlflowClient, uri: str) -> str:
         raise TrackingError(
             f"'{uri}' names no version. Write {uri}@champion or {uri}/1 (`ni ui` shows them)."
         )
-    with store_errors(f"find the model {uri}"):
+    with store.errors(f"find the model {uri}"):
         if "@" in name:
-            version = client.get_model_version_by_alias(*name.rsplit("@", 1))
+            version = store.client.get_model_version_by_alias(*name.rsplit("@", 1))
         else:
-            version = client.get_model_version(*name.rsplit("/", 1))
+            version = store.client.get_model_version(*name.rsplit("/", 1))
     source = version.source or ""
     if not source.startswith("models:/m-"):
         raise TrackingError(

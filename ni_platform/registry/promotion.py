@@ -14,8 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mlflow import MlflowClient
-
 from ni_platform.errors import PromotionRefusedError, TrackingError, clause
 from ni_platform.registry import versions
 from ni_platform.registry.gates import (
@@ -27,8 +25,7 @@ from ni_platform.registry.gates import (
 from ni_platform.registry.model_source import model_uri_of
 from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_queries import RunSummary, read_run
-from ni_platform.tracking.store import connect, utc_now
-from ni_platform.tracking.store_errors import store_errors
+from ni_platform.tracking.store import Store, utc_now
 
 _RACES = 5
 
@@ -96,6 +93,7 @@ class RollbackReport:
 
 
 def promote(
+    store: Store,
     run_id: str,
     model_name: str,
     *,
@@ -115,25 +113,24 @@ def promote(
     """
     if force is not None and not force.strip():
         raise TrackingError("A forced promotion needs a reason in words: --force 'REASON'.")
-    client = connect()
-    run = read_run(run_id)
+    run = read_run(store, run_id)
     if run.status != "FINISHED":
         raise TrackingError(
             f"Run {run_id} ({run.run_name}) is {run.status}; only a FINISHED run can be promoted."
             " Resume it or train again."
         )
-    model_uri = model_uri_of(run_id)
-    with versions.locked(client, model_name, on_wait):
-        version = versions.ensure_version(client, model_name, run_id, model_uri)
+    model_uri = model_uri_of(store, run_id)
+    with versions.locked(store, model_name, on_wait):
+        version = versions.ensure_version(store, model_name, run_id, model_uri)
         for _ in range(_RACES):
-            champion = versions.champion(client, model_name)
-            gates = _judge(run, champion)
+            champion = versions.champion(store, model_name)
+            gates = _judge(store, run, champion)
             report = _report(run, version, champion, gates, force)
             if report.already_champion:
                 return report
             # Another machine, which the lock does not hold, may have promoted meanwhile.
-            if _same(champion, versions.champion(client, model_name)):
-                _write(client, report)
+            if _same(champion, versions.champion(store, model_name)):
+                _write(store, report)
                 return report
     raise TrackingError(
         f"The champion of {model_name} changed {_RACES} times while run {run_id} was compared with"
@@ -142,7 +139,7 @@ def promote(
 
 
 def rollback(
-    model_name: str, *, on_wait: Callable[[str], None] = lambda text: None
+    store: Store, model_name: str, *, on_wait: Callable[[str], None] = lambda text: None
 ) -> RollbackReport:
     """Make the previous champion the champion again; repeated calls go further back.
 
@@ -152,17 +149,16 @@ def rollback(
         BusyError: It has not ended for ten minutes.
         TrackingError: The model has no champion, or none before the present one.
     """
-    client = connect()
-    with versions.locked(client, model_name, on_wait):
-        present = versions.champion(client, model_name)
+    with versions.locked(store, model_name, on_wait):
+        present = versions.champion(store, model_name)
         if present is None:
             raise TrackingError(
                 f"There is no champion of '{model_name}' to roll back. `ni promote RUN_ID --model"
                 f" {model_name}` makes one; `ni ui` lists the registered models."
             )
-        with store_errors(f"roll {model_name} back"):
-            existing = {version.version for version in versions.list_versions(client, model_name)}
-            past = versions.history(client, model_name)
+        with store.errors(f"roll {model_name} back"):
+            existing = {version.version for version in versions.list_versions(store, model_name)}
+            past = versions.history(store, model_name)
             while past and (past[-1] == present.version or past[-1] not in existing):
                 past.pop()
             if not past:
@@ -171,11 +167,11 @@ def rollback(
                     " none to go back to. Promote another run in its place."
                 )
             target = past[-1]
-            client.set_registered_model_alias(model_name, versions.CHAMPION, target)
-            versions.write_history(client, model_name, past)
+            store.client.set_registered_model_alias(model_name, versions.CHAMPION, target)
+            versions.write_history(store, model_name, past)
         now = utc_now()
         versions.tag_version(
-            client,
+            store,
             model_name,
             present.version,
             {
@@ -186,7 +182,7 @@ def rollback(
             },
         )
         versions.tag_version(
-            client,
+            store,
             model_name,
             target,
             {
@@ -200,10 +196,10 @@ def rollback(
     return RollbackReport(model_name=model_name, version=target, replaced=present.version)
 
 
-def _judge(run: RunSummary, champion: versions.Version | None) -> tuple[Gate, ...]:
-    checks = data_checks_passed(run)
+def _judge(store: Store, run: RunSummary, champion: versions.Version | None) -> tuple[Gate, ...]:
+    checks = data_checks_passed(store, run)
     try:
-        evaluation = RunEvaluation.load(run.run_id)
+        evaluation = RunEvaluation.load(store, run.run_id)
     except TrackingError as error:
         why = f"the run's evaluation cannot be read: {error}"
         return (
@@ -218,7 +214,7 @@ def _judge(run: RunSummary, champion: versions.Version | None) -> tuple[Gate, ..
     return (
         checks,
         evaluated_on_unseen_test(evaluation),
-        better_than_champion(evaluation, champion),
+        better_than_champion(store, evaluation, champion),
     )
 
 
@@ -243,7 +239,7 @@ def _report(
     )
 
 
-def _write(client: MlflowClient, report: PromotionReport) -> None:
+def _write(store: Store, report: PromotionReport) -> None:
     """Write the reasons first and move the aliases last: an alias never lacks its reasons."""
     name, version = report.model_name, report.version
     now = utc_now()
@@ -269,14 +265,14 @@ def _write(client: MlflowClient, report: PromotionReport) -> None:
             "ni.replaced_at": None,
             "ni.replaced_person": None,
         }
-    versions.tag_version(client, name, version, tags)
-    versions.make_challenger(client, name, version)
+    versions.tag_version(store, name, version, tags)
+    versions.make_challenger(store, name, version)
     if not report.promoted:
         return
-    versions.make_champion(client, name, version)
+    versions.make_champion(store, name, version)
     if report.previous_champion is not None:
         versions.tag_version(
-            client,
+            store,
             name,
             report.previous_champion,
             {"ni.replaced_by": version, "ni.replaced_at": now, "ni.replaced_person": _person()},

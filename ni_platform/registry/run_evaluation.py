@@ -9,6 +9,7 @@ import pandas as pd
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.run_queries import RunSummary, read_run, read_table_artifact
+from ni_platform.tracking.store import Store
 
 PREDICTIONS = "predictions/test.parquet"
 SPLITS = "splits.parquet"
@@ -40,16 +41,16 @@ class RunEvaluation:
     """One row per content: content_key, content_id, part."""
 
     @classmethod
-    def load(cls, run_id: str) -> RunEvaluation:
+    def load(cls, store: Store, run_id: str) -> RunEvaluation:
         """Read the artifacts of a run.
 
         Raises:
             TrackingError: An artifact or one of its columns is missing.
         """
         return cls(
-            run=read_run(run_id),
-            test=_read_table(run_id, PREDICTIONS, _PREDICTION_COLUMNS),
-            splits=_read_table(run_id, SPLITS, _SPLIT_COLUMNS),
+            run=read_run(store, run_id),
+            test=_read_table(store, run_id, PREDICTIONS, _PREDICTION_COLUMNS),
+            splits=_read_table(store, run_id, SPLITS, _SPLIT_COLUMNS),
         )
 
     def learned_from(self, other: RunEvaluation) -> np.ndarray:
@@ -73,8 +74,8 @@ class RunEvaluation:
         return prints[0] is not None and prints[0] == prints[1]
 
 
-def _read_table(run_id: str, path: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    table = read_table_artifact(run_id, path)
+def _read_table(store: Store, run_id: str, path: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    table = read_table_artifact(store, run_id, path)
     missing = [name for name in columns if name not in table.columns]
     if missing:
         raise TrackingError(

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from ni_platform.claims import claimed
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.state import state_folder
-from ni_platform.tracking.store_errors import store_errors
+from ni_platform.tracking.store import Store
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -45,7 +44,7 @@ class Version:
 
 @contextmanager
 def locked(
-    client: MlflowClient, model_name: str, on_wait: Callable[[str], None] = lambda text: None
+    store: Store, model_name: str, on_wait: Callable[[str], None] = lambda text: None
 ) -> Iterator[None]:
     """Let one promotion or rollback of `model_name` at a time change the registry.
 
@@ -60,28 +59,28 @@ def locked(
         raise TrackingError(
             f"'{model_name}' cannot name a model: use letters, digits, '-', '_', '.' or spaces."
         )
-    key = hashlib.sha256(f"{client.tracking_uri} {model_name}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{store.uri} {model_name}".encode()).hexdigest()[:16]
     path = state_folder() / "locks" / f"model-{key}.lock"
     with ExitStack() as stack:
-        with store_errors("lock the model registry"):
+        with store.errors("lock the model registry"):
             model = f"The registered model {model_name}"
             stack.enter_context(claimed(path, model, seconds=_LOCK_SECONDS, on_wait=on_wait))
         yield
 
 
-def ensure_version(client: MlflowClient, model_name: str, run_id: str, model_uri: str) -> Version:
+def ensure_version(store: Store, model_name: str, run_id: str, model_uri: str) -> Version:
     """Return the version that holds the model of `run_id`, registered on first use."""
-    with store_errors(f"register {model_uri} as {model_name}"):
+    with store.errors(f"register {model_uri} as {model_name}"):
         try:
-            client.create_registered_model(model_name)
+            store.client.create_registered_model(model_name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        for known in list_versions(client, model_name):
+        for known in list_versions(store, model_name):
             if known.source == model_uri:
                 return known
         return _version(
-            client.create_model_version(
+            store.client.create_model_version(
                 model_name,
                 source=model_uri,
                 run_id=run_id,
@@ -91,79 +90,79 @@ def ensure_version(client: MlflowClient, model_name: str, run_id: str, model_uri
         )
 
 
-def list_versions(client: MlflowClient, model_name: str) -> list[Version]:
+def list_versions(store: Store, model_name: str) -> list[Version]:
     """Return all versions of the model."""
     found: list[Version] = []
     token = None
     while True:
-        page = client.search_model_versions(f"name = '{model_name}'", page_token=token)
+        page = store.client.search_model_versions(f"name = '{model_name}'", page_token=token)
         found.extend(_version(entity) for entity in page)
         token = page.token
         if not token:
             return found
 
 
-def champion(client: MlflowClient, model_name: str) -> Version | None:
+def champion(store: Store, model_name: str) -> Version | None:
     """Return the version that the alias `champion` names, if there is one."""
-    with store_errors(f"read the champion of {model_name}"):
+    with store.errors(f"read the champion of {model_name}"):
         try:
-            aliases = client.get_registered_model(model_name).aliases
+            aliases = store.client.get_registered_model(model_name).aliases
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return None
             raise
         if CHAMPION not in aliases:
             return None
-        return _version(client.get_model_version(model_name, aliases[CHAMPION]))
+        return _version(store.client.get_model_version(model_name, aliases[CHAMPION]))
 
 
-def make_challenger(client: MlflowClient, model_name: str, version: str) -> None:
+def make_challenger(store: Store, model_name: str, version: str) -> None:
     """Point the alias `challenger` at `version`."""
-    with store_errors(f"set the challenger of {model_name}"):
-        client.set_registered_model_alias(model_name, CHALLENGER, version)
+    with store.errors(f"set the challenger of {model_name}"):
+        store.client.set_registered_model_alias(model_name, CHALLENGER, version)
 
 
-def make_champion(client: MlflowClient, model_name: str, version: str) -> None:
+def make_champion(store: Store, model_name: str, version: str) -> None:
     """Point the alias `champion` at `version` and put it on top of the history of champions.
 
     The alias moves first: if this is cut off between the two, the history lacks one entry, which
     the next call adds, and never names a champion that was none.
     """
-    with store_errors(f"set the champion of {model_name}"):
-        before = champion(client, model_name)
-        past = history(client, model_name)
+    with store.errors(f"set the champion of {model_name}"):
+        before = champion(store, model_name)
+        past = history(store, model_name)
         if before is not None and past[-1:] != [before.version]:
             past.append(before.version)
-        client.set_registered_model_alias(model_name, CHAMPION, version)
+        store.client.set_registered_model_alias(model_name, CHAMPION, version)
         if past[-1:] != [version]:
             past.append(version)
-        write_history(client, model_name, past)
-        if str(client.get_registered_model(model_name).aliases.get(CHALLENGER)) == version:
-            client.delete_registered_model_alias(model_name, CHALLENGER)
+        write_history(store, model_name, past)
+        if str(store.client.get_registered_model(model_name).aliases.get(CHALLENGER)) == version:
+            store.client.delete_registered_model_alias(model_name, CHALLENGER)
 
 
-def history(client: MlflowClient, model_name: str) -> list[str]:
+def history(store: Store, model_name: str) -> list[str]:
     """Return the versions that were champion, oldest first, the present one last."""
-    tags = client.get_registered_model(model_name).tags
+    tags = store.client.get_registered_model(model_name).tags
     return list(json.loads(tags.get(_HISTORY, "[]")))
 
 
-def write_history(client: MlflowClient, model_name: str, past: list[str]) -> None:
+def write_history(store: Store, model_name: str, past: list[str]) -> None:
     """Replace the history of champions."""
-    client.set_registered_model_tag(model_name, _HISTORY, json.dumps(past[-1000:]))
+    store.client.set_registered_model_tag(model_name, _HISTORY, json.dumps(past[-1000:]))
 
 
 def tag_version(
-    client: MlflowClient, model_name: str, version: str, tags: Mapping[str, str | None]
+    store: Store, model_name: str, version: str, tags: Mapping[str, str | None]
 ) -> None:
     """Set tags of a version; None deletes what an earlier promotion wrote."""
-    with store_errors(f"tag version {version} of {model_name}"):
-        present = client.get_model_version(model_name, version).tags
+    with store.errors(f"tag version {version} of {model_name}"):
+        present = store.client.get_model_version(model_name, version).tags
         for name, value in tags.items():
             if value is not None:
-                client.set_model_version_tag(model_name, version, name, value)
+                store.client.set_model_version_tag(model_name, version, name, value)
             elif name in present:
-                client.delete_model_version_tag(model_name, version, name)
+                store.client.delete_model_version_tag(model_name, version, name)
 
 
 def _version(entity: ModelVersion) -> Version:

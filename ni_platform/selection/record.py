@@ -27,6 +27,7 @@ from ni_platform.selection.selection import (
     select_attributes,
 )
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import Store
 
 SUMMARY_FILE = "selection.json"
 ATTRIBUTES_FILE = "selection.csv"
@@ -51,7 +52,9 @@ class RecordedSelection:
         return _summary(self.selection, self.run_id, self.files) | {"backup": self.backup}
 
 
-def select(data: str | Path, config: SelectionConfig, *, apply: bool = False) -> RecordedSelection:
+def select(
+    store: Store, data: str | Path, config: SelectionConfig, *, apply: bool = False
+) -> RecordedSelection:
     """Select the attributes of the dataset in `data`; with `apply` declare only the kept ones.
 
     Writes `selection.json`, `selection.csv`, `selection_levels.csv` and `plots/selection/*.png`
@@ -69,6 +72,7 @@ def select(data: str | Path, config: SelectionConfig, *, apply: bool = False) ->
     with tempfile.TemporaryDirectory() as scratch:
         files = _render(selection, Path(scratch))
         with RunRecord.start(
+            store,
             "data",
             run_name=f"select {dataset.manifest.name}",
             parameters=to_dict(config),

@@ -26,23 +26,28 @@ from ni_platform.tables.paper_table import (
     full_label,
 )
 from ni_platform.tracking.run_queries import read_table_artifact
+from ni_platform.tracking.store import Store
 
 
 def measure(
-    table: PaperTable, rows: Sequence[Row], runs: Mapping[str, Sequence[str]], replicates: int
+    store: Store,
+    table: PaperTable,
+    rows: Sequence[Row],
+    runs: Mapping[str, Sequence[str]],
+    replicates: int,
 ) -> tuple[tuple[MeasuredRow, ...], dict[str, pd.DataFrame]]:
     """Return each row's figures, and by label the predictions of its first run.
 
     `runs` holds the runs of each row by its label; `replicates` stand behind each interval.
     """
     predictions = {
-        label: [read_table_artifact(run, "predictions/test.parquet") for run in ids]
+        label: [read_table_artifact(store, run, "predictions/test.parquet") for run in ids]
         for label, ids in runs.items()
     }
     pairs = {
         full_label(row): [
             table[table["method"] == row.method]
-            for table in map(recorded_pairs, runs[full_label(row)])
+            for table in (recorded_pairs(store, run) for run in runs[full_label(row)])
         ]
         for row in rows
         if row.method is not None

@@ -28,12 +28,13 @@ from ni_platform.tracking.run_claim import interrupted_run
 from ni_platform.tracking.run_queries import find_runs
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import Store
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.worker import pretrained_modalities
 
 
 def run_table(
+    store: Store,
     table: PaperTable,
     data: str,
     *,
@@ -53,6 +54,7 @@ def run_table(
     the same call is made again. One that a living process works on is left alone.
 
     Args:
+        store: Where the runs are, found and recorded.
         table: What to measure.
         data: Dataset folder.
         seeds: Of the training; the split stays the same.
@@ -73,7 +75,6 @@ def run_table(
 
     """
     _check_options(seeds, budget)
-    connect()
     dataset = Dataset.open(data)
     chosen = _chosen(table, rows)
     _require_references(table, chosen)
@@ -83,26 +84,29 @@ def run_table(
     with (
         claimed(state_folder() / "locks" / f"table-{identity[:32]}.lock", f"Table {table.name}"),
         RunRecord.start(
+            store,
             table.name.partition(".")[0],
             run_name=table.name,
             parameters={"table": table.name, "seeds": list(seeds), "budget": budget},
             tags=_tags(table, identity, dataset),
-            resume=interrupted_run({"ni.table_fingerprint": identity}),
+            resume=interrupted_run(store, {"ni.table_fingerprint": identity}),
         ) as record,
     ):
         runs: dict[str, list[str]] = {}
         for number, ((label, seed), experiment) in enumerate(experiments.items(), start=1):
             on_event(f"training {number} of {len(experiments)}: {label}, seed {seed}")
-            run_id = _finished(experiment)
+            run_id = _finished(store, experiment)
             if run_id is not None:
                 on_event(f"reusing run {run_id}")
             else:
                 run_id = train(
+                    store,
                     experiment,
                     workers=workers,
                     name=f"{label}, seed {seed}",
                     parent=record.run_id,
                     resume=interrupted_run(
+                        store,
                         _same_training(experiment),
                         on_live=lambda text: on_event(f"{text} The row is trained anew."),
                     ),
@@ -110,9 +114,9 @@ def run_table(
                     on_event=on_event,
                 ).run_id
             runs.setdefault(label, []).append(run_id)
-            _explain(run_id, experiment, on_event)
+            _explain(store, run_id, experiment, on_event)
         on_event("measuring")
-        found, predictions = measure(table, chosen, runs, replicates)
+        found, predictions = measure(store, table, chosen, runs, replicates)
         measured = MeasuredTable(
             table=table,
             dataset=dataset.manifest.name,
@@ -149,12 +153,12 @@ def _opened(
     return opened
 
 
-def _explain(run_id: str, experiment: OpenedExperiment, on_event: OnEvent) -> None:
+def _explain(store: Store, run_id: str, experiment: OpenedExperiment, on_event: OnEvent) -> None:
     """Explain a run that was reused and explained otherwise, or not at all."""
     insights = experiment.config.insights
-    if insights is not None and not has_insights(run_id, insights):
+    if insights is not None and not has_insights(store, run_id, insights):
         on_event(f"explaining run {run_id}")
-        explain_model(run_id, experiment.dataset.root, insights, on_event=on_event)
+        explain_model(store, run_id, experiment.dataset.root, insights, on_event=on_event)
 
 
 def _chosen(table: PaperTable, wanted: Sequence[str]) -> list[Row]:
@@ -247,7 +251,7 @@ def _same_training(experiment: OpenedExperiment) -> dict[str, str]:
     }
 
 
-def _finished(experiment: OpenedExperiment) -> str | None:
-    found = find_runs(_same_training(experiment))
+def _finished(store: Store, experiment: OpenedExperiment) -> str | None:
+    found = find_runs(store, _same_training(experiment))
     runs = [run for run in found if run.status == "FINISHED" and run.model_uri]
     return runs[0].run_id if runs else None

@@ -18,16 +18,14 @@ from sqlalchemy.exc import ArgumentError
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.state import state_folder
 
-_chosen_here: str | None = None
-"""The default that this process chose; MLflow exports it as if the user had set it."""
+SERVERS = ("http", "https")
+"""Schemes of a tracking server; others name a database."""
 
 
 def tracking_uri() -> str:
-    """Return the tracking URI that `connect` uses: `MLFLOW_TRACKING_URI`, else the state folder."""
+    """Return `MLFLOW_TRACKING_URI`, else the database in the state folder."""
     named = os.environ.get("MLFLOW_TRACKING_URI")
-    if named and named != _chosen_here:
-        return named
-    return _sqlite_uri(state_folder() / "mlflow.db")
+    return named or _sqlite_uri(state_folder() / "mlflow.db")
 
 
 def ui_command() -> str:
@@ -50,14 +48,12 @@ def ui_command() -> str:
 def server_url() -> str | None:
     """Return the address of the tracking server that is used; None for a database or folder."""
     uri = tracking_uri()
-    return without_secrets(uri) if urlsplit(uri).scheme in ("http", "https") else None
+    return without_secrets(uri) if scheme_of(uri) in SERVERS else None
 
 
-def keep_default(uri: str) -> None:
-    """Remember that `uri` is the default, where the user named none: MLflow will export it."""
-    global _chosen_here
-    if os.environ.get("MLFLOW_TRACKING_URI") in (None, "", _chosen_here):
-        _chosen_here = uri
+def scheme_of(uri: str) -> str:
+    """Return the kind of store that a URI names, without its driver's name."""
+    return urlsplit(uri).scheme.split("+")[0]
 
 
 def without_secrets(uri: str) -> str:
@@ -91,8 +87,8 @@ def sqlite_path(uri: str) -> Path:
 
 def artifact_root(uri: str) -> str | None:
     """Return where a local store keeps artifacts; None where a server decides."""
-    scheme = urlsplit(uri).scheme.split("+")[0]
-    if scheme in ("http", "https", "databricks", "databricks-uc"):
+    scheme = scheme_of(uri)
+    if scheme in (*SERVERS, "databricks", "databricks-uc"):
         return None
     folder = sqlite_path(uri).parent if scheme == "sqlite" else state_folder()
     return (folder / "artifacts").as_uri()

@@ -17,14 +17,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from mlflow import MlflowClient
-
 from ni_platform.claims import Holder, claimed, holder, process_lives
 from ni_platform.errors import BusyError, TrackingError
 from ni_platform.tracking.run_queries import find_runs, get_run
 from ni_platform.tracking.state import state_folder
-from ni_platform.tracking.store import connect
-from ni_platform.tracking.store_errors import store_errors
+from ni_platform.tracking.store import Store
 
 HELD_BY = "ni.held_by"
 """Tag: host, pid and since of the process, and when it was last seen (Unix seconds); "" if none."""
@@ -35,7 +32,7 @@ SECONDS_TO_EXPIRE = 60.0
 _log = logging.getLogger(__name__)
 
 
-def run_holder(client: MlflowClient, run_id: str) -> Holder | None:
+def run_holder(store: Store, run_id: str) -> Holder | None:
     """Return the living process that works on a run; None if nobody does.
 
     Where the last sign of life of another machine's process is younger than a minute, waits for the
@@ -47,24 +44,24 @@ def run_holder(client: MlflowClient, run_id: str) -> Holder | None:
     found = holder(_lock_of(run_id))
     if found is not None:
         return found
-    first = seen = _seen(client, run_id)
+    first = seen = _seen(store, run_id)
     while seen is not None and time.time() - seen[1] < SECONDS_TO_EXPIRE:
         if seen[0].is_here:
             return seen[0] if process_lives(seen[0].pid) else None
         if seen != first:
             return seen[0]
         time.sleep(0.5)
-        seen = _seen(client, run_id)
+        seen = _seen(store, run_id)
     return None
 
 
-def require_unheld(client: MlflowClient, run_id: str) -> None:
+def require_unheld(store: Store, run_id: str) -> None:
     """Refuse to go on with a run that a living process works on.
 
     Raises:
         BusyError: One does; it is named.
     """
-    found = run_holder(client, run_id)
+    found = run_holder(store, run_id)
     if found is not None:
         raise BusyError(
             f"Run {run_id} is held by {found}, which works on it: wait until it has ended, or end"
@@ -73,7 +70,7 @@ def require_unheld(client: MlflowClient, run_id: str) -> None:
 
 
 def interrupted_run(
-    tags: Mapping[str, str], on_live: Callable[[str], None] | None = None
+    store: Store, tags: Mapping[str, str], on_live: Callable[[str], None] | None = None
 ) -> str | None:
     """Return the newest run with these tags that did not come to its end and that nobody works on.
 
@@ -83,12 +80,11 @@ def interrupted_run(
     Raises:
         BusyError: A living process works on one, and there is no `on_live`.
     """
-    client = connect()
-    for run in find_runs(tags):
+    for run in find_runs(store, tags):
         if run.status == "FINISHED":
             continue
         try:
-            require_unheld(client, run.run_id)
+            require_unheld(store, run.run_id)
         except BusyError as error:
             if on_live is None:
                 raise
@@ -99,7 +95,7 @@ def interrupted_run(
 
 
 @contextmanager
-def held(client: MlflowClient, run_id: str) -> Iterator[None]:
+def held(store: Store, run_id: str) -> Iterator[None]:
     """Be the one process that works on a run, for the time of use.
 
     Raises:
@@ -110,10 +106,10 @@ def held(client: MlflowClient, run_id: str) -> Iterator[None]:
         with suppress(OSError):
             stack.enter_context(claimed(_lock_of(run_id), f"Run {run_id}"))
         me = Holder.this_process()
-        with store_errors(f"claim run {run_id}"):
-            _sign(client, run_id, me)
+        with store.errors(f"claim run {run_id}"):
+            _sign(store, run_id, me)
         ended = threading.Event()
-        thread = threading.Thread(target=_go_on, args=(client, run_id, me, ended), daemon=True)
+        thread = threading.Thread(target=_go_on, args=(store, run_id, me, ended), daemon=True)
         thread.start()
         try:
             yield
@@ -121,31 +117,31 @@ def held(client: MlflowClient, run_id: str) -> Iterator[None]:
             ended.set()
             thread.join(timeout=5)
             # A store that is gone is told by who writes results; there the sign expires by itself.
-            with suppress(TrackingError), store_errors(f"let go of run {run_id}"):
-                connect()
-                client.set_tag(run_id, HELD_BY, "")
+            with suppress(TrackingError), store.errors(f"let go of run {run_id}"):
+                store.require_answer()
+                store.client.set_tag(run_id, HELD_BY, "")
 
 
 def _lock_of(run_id: str) -> Path:
     return state_folder() / "locks" / f"run-{run_id}.lock"
 
 
-def _sign(client: MlflowClient, run_id: str, me: Holder) -> None:
-    client.set_tag(run_id, HELD_BY, json.dumps(asdict(me) | {"seen": time.time()}))
+def _sign(store: Store, run_id: str, me: Holder) -> None:
+    store.client.set_tag(run_id, HELD_BY, json.dumps(asdict(me) | {"seen": time.time()}))
 
 
-def _seen(client: MlflowClient, run_id: str) -> tuple[Holder, float] | None:
-    tag = get_run(client, run_id).data.tags.get(HELD_BY)
+def _seen(store: Store, run_id: str) -> tuple[Holder, float] | None:
+    tag = get_run(store, run_id).data.tags.get(HELD_BY)
     if not tag:
         return None
     content = json.loads(tag)
     return Holder(host=content["host"], pid=content["pid"], since=content["since"]), content["seen"]
 
 
-def _go_on(client: MlflowClient, run_id: str, me: Holder, ended: threading.Event) -> None:
+def _go_on(store: Store, run_id: str, me: Holder, ended: threading.Event) -> None:
     while not ended.wait(SECONDS_BETWEEN_SIGNS):
         try:
-            with store_errors(f"sign run {run_id}"):
-                _sign(client, run_id, me)
+            with store.errors(f"sign run {run_id}"):
+                _sign(store, run_id, me)
         except TrackingError as error:
             _log.debug("%s", error)  # who writes results tells of a store that does not answer

@@ -14,15 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.address import without_secrets
-from ni_platform.tracking.store import connect, equals
-from ni_platform.tracking.store_errors import store_errors
+from ni_platform.tracking.store import Store, equals
 
 _PAGE = 1000
 _COLUMNS = (
@@ -58,32 +56,31 @@ class RunSummary:
     artifact_uri: str
 
 
-def read_run(run_id: str) -> RunSummary:
+def read_run(store: Store, run_id: str) -> RunSummary:
     """Return what is known about `run_id`.
 
     Raises:
         TrackingError: There is no such run.
     """
-    client = connect()
-    return _summary(get_run(client, run_id), _experiment_names(client))
+    return _summary(get_run(store, run_id), _experiment_names(store))
 
 
-def find_runs(tags: Mapping[str, str]) -> list[RunSummary]:
+def find_runs(store: Store, tags: Mapping[str, str]) -> list[RunSummary]:
     """Return the runs that have all these tags, newest first."""
-    client = connect()
-    names = _experiment_names(client)
-    with store_errors("look for runs"):
-        return [_summary(run, names) for run in _tagged(client, list(names), tags)]
+    names = _experiment_names(store)
+    with store.errors("look for runs"):
+        return [_summary(run, names) for run in _tagged(store, list(names), tags)]
 
 
 def leaderboard(
-    parent_run_id: str, metric: str, *, lower_is_better: bool, limit: int
+    store: Store, parent_run_id: str, metric: str, *, lower_is_better: bool, limit: int
 ) -> list[RunSummary]:
     """Return the best finished child runs of a run, the best first.
 
     They are ordered by the last value of `metric`; those without it, or with nan, are left out.
 
     Args:
+        store: Where the runs are.
         parent_run_id: The run of a sweep.
         metric: Such as `validation/rmse`.
         lower_is_better: Whether the smallest value is the best.
@@ -92,22 +89,22 @@ def leaderboard(
     Raises:
         TrackingError: There is no run `parent_run_id`.
     """
-    client = connect()
-    parent = get_run(client, parent_run_id)
-    with store_errors("list the best trials"):
-        found = client.search_runs(
+    parent = get_run(store, parent_run_id)
+    with store.errors("list the best trials"):
+        found = store.client.search_runs(
             [parent.info.experiment_id],
             f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent_run_id}' AND attributes.status = 'FINISHED'",
             max_results=limit,
             order_by=[f"metrics.`{metric}` {'ASC' if lower_is_better else 'DESC'}"],
         )
-    names = _experiment_names(client)
+    names = _experiment_names(store)
     summaries = [_summary(run, names) for run in found]
     # MLflow puts them last, so nothing better is lost.
     return [one for one in summaries if not math.isnan(one.metrics.get(metric, math.nan))]
 
 
 def list_runs(
+    store: Store,
     experiment: str | None = None,
     *,
     limit: int | None = None,
@@ -121,6 +118,7 @@ def list_runs(
     its own name (`test/rmse`).
 
     Args:
+        store: Where the runs are.
         experiment: Only runs of this experiment definition (`neural_insights.text_small`) or of
             all definitions in its file (`neural_insights`, which is MLflow's experiment).
         limit: How many runs at most.
@@ -130,8 +128,7 @@ def list_runs(
     Raises:
         TrackingError: There is no run of such an experiment.
     """
-    client = connect()
-    names = _experiment_names(client)
+    names = _experiment_names(store)
     levels = "tags.`ni.level` != 'trial'" if stages else "tags.`ni.level` = 'run'"
     searched = list(names)
     wanted: dict[str, str] = {}
@@ -140,9 +137,9 @@ def list_runs(
         if not searched:
             searched = list(names)
             wanted = {"ni.experiment": experiment}
-    with store_errors("list runs"):
+    with store.errors("list runs"):
         page = _PAGE if limit is None else min(_PAGE, max(1, limit))
-        runs = list(islice(_tagged(client, searched, wanted, levels, page=page), limit))
+        runs = list(islice(_tagged(store, searched, wanted, levels, page=page), limit))
     if experiment is not None and not runs:
         raise TrackingError(
             f"There is no run of the experiment '{experiment}'. `ni experiments` lists the"
@@ -156,21 +153,20 @@ def list_runs(
     return pd.concat([rows, metrics[sorted(metrics.columns)]], axis=1)
 
 
-def read_artifact(run_id: str, path: str) -> bytes:
+def read_artifact(store: Store, run_id: str, path: str) -> bytes:
     """Return what the run's artifact `path` holds; nothing of it stays on this machine.
 
     Raises:
         TrackingError: The run has no such artifact.
     """
-    client = connect()
-    run = get_run(client, run_id)
+    run = get_run(store, run_id)
     try:
-        with tempfile.TemporaryDirectory() as scratch, store_errors(f"read {path} of run {run_id}"):
-            return Path(client.download_artifacts(run_id, path, scratch)).read_bytes()
+        with tempfile.TemporaryDirectory() as scratch, store.errors(f"read {path} of run {run_id}"):
+            return Path(store.client.download_artifacts(run_id, path, scratch)).read_bytes()
     except TrackingError as error:
         folder = path.rpartition("/")[0]
-        with store_errors(f"list the artifacts of run {run_id}"):
-            present = [item.path for item in client.list_artifacts(run_id, folder or None)]
+        with store.errors(f"list the artifacts of run {run_id}"):
+            present = [item.path for item in store.client.list_artifacts(run_id, folder or None)]
         if path in present:
             raise
         raise TrackingError(
@@ -180,39 +176,38 @@ def read_artifact(run_id: str, path: str) -> bytes:
         ) from error
 
 
-def read_json_artifact(run_id: str, path: str) -> Any:
+def read_json_artifact(store: Store, run_id: str, path: str) -> Any:
     """As `read_artifact`, of a JSON file."""
-    return json.loads(read_artifact(run_id, path))
+    return json.loads(read_artifact(store, run_id, path))
 
 
-def read_table_artifact(run_id: str, path: str) -> pd.DataFrame:
+def read_table_artifact(store: Store, run_id: str, path: str) -> pd.DataFrame:
     """As `read_artifact`, of a Parquet table."""
-    return pd.read_parquet(io.BytesIO(read_artifact(run_id, path)))
+    return pd.read_parquet(io.BytesIO(read_artifact(store, run_id, path)))
 
 
-def has_artifact(run_id: str, path: str) -> bool:
+def has_artifact(store: Store, run_id: str, path: str) -> bool:
     """Whether a run has the artifact `path`.
 
     Raises:
         TrackingError: There is no such run, or the store does not answer.
     """
-    client = connect()
-    get_run(client, run_id)
-    with store_errors(f"list the artifacts of run {run_id}"):
-        listed = client.list_artifacts(run_id, path.rpartition("/")[0] or None)
+    get_run(store, run_id)
+    with store.errors(f"list the artifacts of run {run_id}"):
+        listed = store.client.list_artifacts(run_id, path.rpartition("/")[0] or None)
     return any(file.path == path for file in listed)
 
 
-def get_run(client: MlflowClient, run_id: str) -> Run:
+def get_run(store: Store, run_id: str) -> Run:
     """Return MLflow's run, or raise a TrackingError that says there is none."""
     try:
-        return client.get_run(run_id)
+        return store.client.get_run(run_id)
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            with store_errors(f"read run {run_id}"):
+            with store.errors(f"read run {run_id}"):
                 raise
         raise TrackingError(
-            f"There is no run '{run_id}' in {without_secrets(client.tracking_uri)}. `ni compare`"
+            f"There is no run '{run_id}' in {without_secrets(store.uri)}. `ni compare`"
             " lists the runs."
         ) from error
 
@@ -227,7 +222,7 @@ def logged_model_uri(run: Run) -> str | None:
 
 
 def _tagged(
-    client: MlflowClient,
+    store: Store,
     experiments: Sequence[str],
     tags: Mapping[str, str],
     *conditions: str,
@@ -238,7 +233,7 @@ def _tagged(
     condition = " AND ".join((*equal, *conditions))
     token: str | None = None
     while True:
-        found = client.search_runs(
+        found = store.client.search_runs(
             list(experiments),
             condition,
             max_results=page,
@@ -284,12 +279,12 @@ def _row(summary: RunSummary, parameters: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _experiment_names(client: MlflowClient) -> dict[str, str]:
+def _experiment_names(store: Store) -> dict[str, str]:
     names: dict[str, str] = {}
     token = None
-    with store_errors("list the experiments"):
+    with store.errors("list the experiments"):
         while True:
-            page = client.search_experiments(max_results=_PAGE, page_token=token)
+            page = store.client.search_experiments(max_results=_PAGE, page_token=token)
             names |= {experiment.experiment_id: experiment.name for experiment in page}
             token = page.token
             if not token:

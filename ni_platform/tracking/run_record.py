@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
@@ -36,8 +35,7 @@ from ni_platform.tracking.limits import (
 )
 from ni_platform.tracking.run_claim import held, require_unheld
 from ni_platform.tracking.run_queries import get_run
-from ni_platform.tracking.store import connect, equals, experiment_id
-from ni_platform.tracking.store_errors import store_errors
+from ni_platform.tracking.store import Store, equals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,8 +63,8 @@ class RunRecord:
     (`run_claim.py`). Thread-safe: MLflow's client is.
     """
 
-    def __init__(self, client: MlflowClient, run: Run) -> None:
-        self.client = client
+    def __init__(self, store: Store, run: Run) -> None:
+        self.store = store
         self._children: list[RunRecord] = []
         self._open = True
         self._held = ExitStack()
@@ -77,6 +75,7 @@ class RunRecord:
     @classmethod
     def start(
         cls,
+        store: Store,
         experiment_name: str,
         run_name: str | None = None,
         parameters: Mapping[str, Any] | None = None,
@@ -94,23 +93,23 @@ class RunRecord:
                 run was deleted or started with other parameters.
             BusyError: A living process works on the resumed run.
         """
-        client = connect()
+        store.require_answer()
         if resume is not None:
-            record = cls(client, _writable(client, resume))
-            require_unheld(client, resume)
+            record = cls(store, _writable(store, resume))
+            require_unheld(store, resume)
             record.log_parameters(parameters or {})
             record._reopen()
         else:
             own_tags = {"ni.level": "run"}
             if parent is not None:
                 own_tags[MLFLOW_PARENT_RUN_ID] = parent
-            experiment = experiment_id(client, experiment_name)
-            record = cls._create(client, experiment, run_name, own_tags, parameters or {})
+            experiment = store.experiment_id(experiment_name)
+            record = cls._create(store, experiment, run_name, own_tags, parameters or {})
         record.set_tags({"ni.status": "running", **(tags or {})})
         return record
 
     @classmethod
-    def existing(cls, run_id: str) -> RunRecord:
+    def existing(cls, store: Store, run_id: str) -> RunRecord:
         """Return the record of a run, to add to it: how it stands, or ended, is not changed.
 
         Not to be entered as a context manager, which would end the run.
@@ -119,8 +118,8 @@ class RunRecord:
             TrackingError: There is no such run, or it was deleted.
 
         """
-        client = connect()
-        return cls(client, _writable(client, run_id))
+        store.require_answer()
+        return cls(store, _writable(store, run_id))
 
     def alone(self) -> AbstractContextManager[None]:
         """Let no other process work on this run, for the time of use; it is not ended.
@@ -128,22 +127,22 @@ class RunRecord:
         Raises:
             BusyError: A living process works on it.
         """
-        require_unheld(self.client, self.run_id)
-        return held(self.client, self.run_id)
+        require_unheld(self.store, self.run_id)
+        return held(self.store, self.run_id)
 
     @classmethod
     def _create(
         cls,
-        client: MlflowClient,
+        store: Store,
         experiment: str,
         run_name: str | None,
         tags: dict[str, str],
         parameters: Mapping[str, Any],
     ) -> RunRecord:
         check_run_name(run_name)
-        with store_errors("start a run"):
-            run = client.create_run(experiment, tags=resolve_tags(tags), run_name=run_name)
-        record = cls(client, run)
+        with store.errors("start a run"):
+            run = store.client.create_run(experiment, tags=resolve_tags(tags), run_name=run_name)
+        record = cls(store, run)
         try:
             record.log_parameters(parameters)
         except TrackingError as error:
@@ -152,27 +151,27 @@ class RunRecord:
         return record
 
     def _reopen(self) -> None:
-        with store_errors(f"resume run {self.run_id}"):
-            self.client.update_run(self.run_id, status="RUNNING")
-            if "ni.error" in self.client.get_run(self.run_id).data.tags:
-                self.client.delete_tag(self.run_id, "ni.error")
+        with self.store.errors(f"resume run {self.run_id}"):
+            self.store.client.update_run(self.run_id, status="RUNNING")
+            if "ni.error" in self.store.client.get_run(self.run_id).data.tags:
+                self.store.client.delete_tag(self.run_id, "ni.error")
 
     def child(self, name: str, parameters: Mapping[str, Any] | None = None) -> RunRecord:
         """Start the child run of a stage or trial; a resumed run goes on with its own child."""
-        with store_errors(f"start the stage '{name}'"):
-            known = self.client.search_runs(
+        with self.store.errors(f"start the stage '{name}'"):
+            known = self.store.client.search_runs(
                 [self.experiment_id],
                 f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.run_id}'"
                 f" AND {equals('attributes.run_name', name)}",
             )
         known = [run for run in known if run.info.run_name == name]
         if known:
-            record = RunRecord(self.client, known[0])
+            record = RunRecord(self.store, known[0])
             record.log_parameters(parameters or {})
             record._reopen()
         else:
             record = self._create(
-                self.client,
+                self.store,
                 self.experiment_id,
                 name,
                 {"ni.level": "stage", MLFLOW_PARENT_RUN_ID: self.run_id},
@@ -197,8 +196,8 @@ class RunRecord:
             check_name(name)
         if not flat:
             return
-        with store_errors(f"log parameters of run {self.run_id}"):
-            known = self.client.get_run(self.run_id).data.params
+        with self.store.errors(f"log parameters of run {self.run_id}"):
+            known = self.store.client.get_run(self.run_id).data.params
             changed = sorted(name for name in flat if known.get(name, flat[name]) != flat[name])
             if changed:
                 name = changed[0]
@@ -209,22 +208,22 @@ class RunRecord:
                 )
             params = [Param(name, value) for name, value in flat.items() if name not in known]
             for chunk in chunks(params, MAX_PARAMS_TAGS_PER_BATCH):
-                self.client.log_batch(self.run_id, params=chunk)
+                self.store.client.log_batch(self.run_id, params=chunk)
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set tags; None is left out, a long value is cut at MLflow's 8,000 characters."""
         entities = [RunTag(name, text) for name, text in tag_texts(tags).items()]
-        with store_errors(f"set tags of run {self.run_id}"):
+        with self.store.errors(f"set tags of run {self.run_id}"):
             for chunk in chunks(entities, MAX_PARAMS_TAGS_PER_BATCH):
-                self.client.log_batch(self.run_id, tags=chunk)
+                self.store.client.log_batch(self.run_id, tags=chunk)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log metrics of one step."""
         now = int(time.time() * 1000)
         entities = [Metric(name, float(value), now, step) for name, value in metrics.items()]
-        with store_errors(f"log metrics of run {self.run_id}"):
+        with self.store.errors(f"log metrics of run {self.run_id}"):
             for chunk in chunks(entities, MAX_METRICS_PER_BATCH):
-                self.client.log_batch(self.run_id, metrics=chunk)
+                self.store.client.log_batch(self.run_id, metrics=chunk)
 
     def log_estimates(self, part: str, estimates: Mapping[str, _Estimate]) -> None:
         """Log `PART/METRIC`, `PART/METRIC_low` and `PART/METRIC_high`.
@@ -240,13 +239,13 @@ class RunRecord:
 
     def log_artifact(self, path: str | Path, folder: str | None = None) -> None:
         """Store one local file in the run, inside `folder`."""
-        with store_errors(f"store {Path(path).name} in run {self.run_id}"):
-            self.client.log_artifact(self.run_id, str(path), folder)
+        with self.store.errors(f"store {Path(path).name} in run {self.run_id}"):
+            self.store.client.log_artifact(self.run_id, str(path), folder)
 
     def log_artifacts(self, path: str | Path, folder: str | None = None) -> None:
         """Store the files of a local folder in the run, inside `folder`."""
-        with store_errors(f"store {Path(path).name} in run {self.run_id}"):
-            self.client.log_artifacts(self.run_id, str(path), folder)
+        with self.store.errors(f"store {Path(path).name} in run {self.run_id}"):
+            self.store.client.log_artifacts(self.run_id, str(path), folder)
 
     def log_table(self, table: pd.DataFrame, path: str) -> None:
         """Store a table as the artifact `path`, which ends in .parquet or .csv."""
@@ -277,7 +276,7 @@ class RunRecord:
     def _artifact_file(self, path: str) -> Iterator[Path]:
         """Give a place to write the artifact to, and store it once it is whole."""
         folder, _, name = path.rpartition("/")
-        with store_errors(f"write {path}"), tempfile.TemporaryDirectory() as scratch:
+        with self.store.errors(f"write {path}"), tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / name
             yield file
             self.log_artifact(file, folder or None)
@@ -285,7 +284,7 @@ class RunRecord:
     # How it ends
 
     def __enter__(self) -> RunRecord:
-        self._held.enter_context(held(self.client, self.run_id))
+        self._held.enter_context(held(self.store, self.run_id))
         self._previous_handler = unwind_on_sigterm()
         return self
 
@@ -327,14 +326,14 @@ class RunRecord:
         for child in self._children:
             child._close(status, word, reason)
         self.set_tags({"ni.status": word, "ni.error": reason})
-        with store_errors(f"end run {self.run_id}"):
-            self.client.set_terminated(self.run_id, status)
+        with self.store.errors(f"end run {self.run_id}"):
+            self.store.client.set_terminated(self.run_id, status)
         self._open = False
 
 
-def _writable(client: MlflowClient, run_id: str) -> Run:
+def _writable(store: Store, run_id: str) -> Run:
     """Return MLflow's run, if it was not deleted: such a one takes nothing."""
-    run = get_run(client, run_id)
+    run = get_run(store, run_id)
     if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
         raise TrackingError(
             f"Run {run_id} ({run.info.run_name}) was deleted in MLflow, which writes nothing into"

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from mlflow.exceptions import MlflowException
 
 from ni_platform.errors import NiError, TrackingError
-from ni_platform.tracking.address import tracking_uri, without_secrets
+from ni_platform.tracking.address import without_secrets
 
 _STORE_LIBRARIES = {"mlflow", "sqlalchemy", "sqlite3", "requests", "urllib3", "boto3", "botocore"}
 
 
 @contextmanager
-def store_errors(doing: str) -> Iterator[None]:
+def store_errors(uri: str, doing: str) -> Iterator[None]:
     """Turn a failure of the store while `doing` something into one clear `TrackingError`."""
     try:
         yield
@@ -26,16 +26,15 @@ def store_errors(doing: str) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and _library_of(error) not in _STORE_LIBRARIES:
             raise
-        raise TrackingError(explanation(doing, error)) from error
+        raise TrackingError(explanation(uri, doing, error)) from error
 
 
 def _library_of(error: Exception) -> str:
     return type(error).__module__.split(".")[0]
 
 
-def explanation(doing: str, error: Exception) -> str:
+def explanation(uri: str, doing: str, error: Exception) -> str:
     """Return why the store could not do something, with the remedy."""
-    uri = tracking_uri()
     if is_disk_full(error):
         return (
             f"Could not {doing}: the disk is full. The tracking store is {without_secrets(uri)};"

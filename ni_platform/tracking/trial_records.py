@@ -17,14 +17,12 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Literal
 
-from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from mlflow.utils.validation import MAX_ENTITIES_PER_BATCH, MAX_PARAMS_TAGS_PER_BATCH
 
-from ni_platform.tracking.address import server_url
 from ni_platform.tracking.limits import (
     check_name,
     chunks,
@@ -33,8 +31,7 @@ from ni_platform.tracking.limits import (
     tag_texts,
 )
 from ni_platform.tracking.run_queries import get_run
-from ni_platform.tracking.store import connect, count_rows
-from ni_platform.tracking.store_errors import store_errors
+from ni_platform.tracking.store import Store, variables_kept
 
 NUMBER_TAG = "ni.trial"
 """The tag that holds a trial's number."""
@@ -112,8 +109,8 @@ class _Child:
 class TrialRecords:
     """The child runs of one sweep; one thread of one process writes them."""
 
-    def __init__(self, client: MlflowClient, parent: Run, threads: int) -> None:
-        self._client, self._threads = client, threads
+    def __init__(self, store: Store, parent: Run) -> None:
+        self._store, self._client = store, store.client
         self._experiment_id: str = parent.info.experiment_id
         self._condition = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.info.run_id}'"
         self._common_tags: dict[str, str] = resolve_tags(
@@ -127,15 +124,13 @@ class TrialRecords:
         self._next_count = _FIRST_COUNT
 
     @classmethod
-    def of(cls, parent_run_id: str) -> TrialRecords:
+    def of(cls, store: Store, parent_run_id: str) -> TrialRecords:
         """Open the trials of the sweep whose MLflow run is `parent_run_id`.
 
         Raises:
             TrackingError: The store does not answer, or there is no such run.
         """
-        client = connect()
-        parent = get_run(client, parent_run_id)
-        return cls(client, parent, threads=1 if server_url() is None else _THREADS)
+        return cls(store, get_run(store, parent_run_id))
 
     def write(self, updates: Sequence[TrialUpdate]) -> None:
         """Bring MLflow up to these updates, at most one a trial.
@@ -151,13 +146,14 @@ class TrialRecords:
         if not self._asked:
             self.run_ids()
         broken = threading.Event()
-        with _sent_once(), ThreadPoolExecutor(self._threads) as pool:
+        threads = _THREADS if self._store.is_server else 1
+        with _sent_once(), ThreadPoolExecutor(threads) as pool:
             waiting = [pool.submit(self._write_unless, broken, update) for update in updates]
         for each in waiting:
             each.result()
         if len(self._children) >= self._next_count:
             self._next_count = 2 * len(self._children)
-            count_rows()
+            self._store.count_rows()
 
     def run_ids(self) -> dict[int, str]:
         """Return the run id of each trial that stands in MLflow, by the trial's number.
@@ -168,7 +164,7 @@ class TrialRecords:
         Raises:
             TrackingError: The store does not answer.
         """
-        with _sent_once(), store_errors("list the trials"):
+        with _sent_once(), self._store.errors("list the trials"):
             self._children = self._one_each(self._search(self._condition))
         self._doubtful.clear()
         self._asked = True
@@ -190,7 +186,7 @@ class TrialRecords:
         """
         if number not in self._children:
             return 0
-        with _sent_once(), store_errors(f"read trial {number}"):
+        with _sent_once(), self._store.errors(f"read trial {number}"):
             points = self._client.get_metric_history(self._children[number].run_id, metric)
         return max((point.step for point in points), default=0)
 
@@ -243,7 +239,7 @@ class TrialRecords:
         if broken.is_set():
             return
         try:
-            with store_errors(f"write trial {trial.number}"):
+            with self._store.errors(f"write trial {trial.number}"):
                 child = self._child(trial)
                 if child.active:
                     self._complete(child, trial)
@@ -312,15 +308,9 @@ def _sent_once() -> Iterator[None]:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
+    with variables_kept(*settings):
+        os.environ.update(settings)
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _milliseconds(seconds: float) -> int:

@@ -19,7 +19,7 @@ from ni_platform.opened import OpenedExperiment, open_experiment
 from ni_platform.overrides import to_dict
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import Store
 from ni_platform.training.events import Event
 from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.best_models import record_models
@@ -62,6 +62,7 @@ class FinishedSweep:
 
 
 def run_sweep(
+    store: Store,
     config: SweepConfig,
     *,
     storage: str | None = None,
@@ -75,6 +76,7 @@ def run_sweep(
     the same name goes on with what its folder holds.
 
     Args:
+        store: Where the sweep is recorded.
         config: What to sweep; modalities that the dataset does not have are left out.
         storage: Folder of sweeps, shared by the cluster's machines, or `s3://`; `.ni/sweeps` if
             None.
@@ -97,12 +99,12 @@ def run_sweep(
     check_search(config)
     folder = SweepFolder.named(config.name, storage)
     _require_shared_folder(config, folder)
-    connect()
     with driving(folder), leased(folder, on_event):
-        return _drive(config, opened, folder, allow_failed_checks, on_event)
+        return _drive(store, config, opened, folder, allow_failed_checks, on_event)
 
 
 def _drive(
+    store: Store,
     config: SweepConfig,
     opened: OpenedExperiment,
     folder: SweepFolder,
@@ -113,9 +115,10 @@ def _drive(
     resumed = _resumed_run(folder, config)
     tags = opened.tags()
     if resumed is not None:
-        _require_same_data(config.name, resumed, tags)
+        _require_same_data(store, config.name, resumed, tags)
         folder.create(config, resumed)  # there may be more trials than before
     record = RunRecord.start(
+        store,
         config.experiment.name.partition(".")[0],
         run_name=config.name,
         parameters=_parameters(config),
@@ -138,7 +141,7 @@ def _drive(
             if written:
                 on_event(f"recording the models of the best {config.keep} trials")
                 best = ranked(trials, config.lower_is_better)
-                record_models(config, folder, record.run_id, best, opened, on_event)
+                record_models(store, config, folder, record.run_id, best, opened, on_event)
     except TrackingError:
         if written:
             raise
@@ -184,9 +187,9 @@ def _resumed_run(folder: SweepFolder, config: SweepConfig) -> str | None:
     return run_id
 
 
-def _require_same_data(name: str, run_id: str, tags: Mapping[str, str]) -> None:
+def _require_same_data(store: Store, name: str, run_id: str, tags: Mapping[str, str]) -> None:
     """Trials can only be compared on the same contents."""
-    before = read_run(run_id).tags
+    before = read_run(store, run_id).tags
     for tag in ("ni.dataset_fingerprint", "ni.splits_fingerprint"):
         if before.get(tag) != tags[tag]:
             raise ConfigError(
@@ -210,7 +213,7 @@ def _run_trials(
     on_event: OnEvent,
 ) -> bool:
     """Run the trials that are left; whether all of them stand in MLflow."""
-    keeper = start_keeper(config, folder, record.run_id)
+    keeper = start_keeper(config, folder, record.run_id, record.store.uri)
     progress: SweepProgress = ask_keeper(keeper.progress.remote())
     left = config.trials - progress.ended
     try:
@@ -284,7 +287,7 @@ def _log_progress(record: RunRecord, progress: SweepProgress) -> None:
     if progress.best is not None and progress.best.value is not None:
         figures["best/objective"] = progress.best.value
     try:
-        connect()  # tells within seconds that a server is gone; what follows tries for minutes
+        record.store.require_answer()
         record.log_metrics(figures, step=progress.ended)
     except TrackingError:
         return

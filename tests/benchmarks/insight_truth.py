@@ -33,6 +33,7 @@ from ni_platform.insights.truth import region_scores, word_scores
 from ni_platform.models.scorer import Scorer
 from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.scoring import network_of
+from ni_platform.tracking.store import open_store
 
 CONFIG = AttributionConfig(samples=64, steps=8, grid=8)
 THRESHOLDS = {"text": (0.9,), "image": (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)}
@@ -42,7 +43,7 @@ TRUTH = {"text": "word_effect_correlation", "image": "element_effect_correlation
 
 def held_out_rows(dataset: Dataset, run: str, number: int) -> np.ndarray:
     """The first contents of the test part, whole A/B tests as they stand together."""
-    parts = RunEvaluation.load(run).splits.set_index("content_id")["part"]
+    parts = RunEvaluation.load(open_store(), run).splits.set_index("content_id")["part"]
     part = dataset.content_id.astype(str).map(parts)
     return np.flatnonzero(part.isin(HELD_OUT))[:number]
 
@@ -101,7 +102,7 @@ def main(root: str, runs: list[str], number: int, size: int) -> None:
         tables = []
         for run in runs:
             then = time.perf_counter()
-            scorer, rows = network_of(run), held_out_rows(dataset, run, number)
+            scorer, rows = network_of(open_store(), run), held_out_rows(dataset, run, number)
             table = measured(scorer, dataset, rows, modality, size)
             seconds = time.perf_counter() - then
             print(f"\n{modality}, run {run}, {len(rows)} contents, {seconds:.0f} s")

@@ -95,6 +95,7 @@ def ours(trials: int, folder: Path) -> None:
     from ni_platform.experiment_config import load_experiment
     from ni_platform.ray_cluster import start_ray
     from ni_platform.tracking.run_record import RunRecord
+    from ni_platform.tracking.store import open_store
     from ni_platform.tuning.config import SweepConfig, SweepFolder
     from ni_platform.tuning.engine.keeper_actor import start_keeper
     from ni_platform.tuning.engine.lanes import Lanes
@@ -114,10 +115,11 @@ def ours(trials: int, folder: Path) -> None:
     sys.path.insert(0, str(folder))
     start_ray(LANES)
     clock, edges = Clock("ours"), marks(trials)
-    with RunRecord.start("bench", run_name="bench") as record:
+    store = open_store()
+    with RunRecord.start(store, "bench", run_name="bench") as record:
         sweep = SweepFolder.named("bench", folder)
         sweep.create(config, record.run_id)
-        keeper = start_keeper(config, sweep, record.run_id)
+        keeper = start_keeper(config, sweep, record.run_id, store.uri)
         pid = ray.get(keeper.pid.remote())
         lanes = Lanes(config, sweep, keeper, lambda config: Toy(), LANES, folder / "scratch")
         lanes.start()

@@ -52,6 +52,7 @@ def drive(folder: Path, trials: int) -> None:
     from ni_platform.experiment_config import load_experiment
     from ni_platform.ray_cluster import start_ray
     from ni_platform.tracking.run_record import RunRecord
+    from ni_platform.tracking.store import open_store
     from ni_platform.tuning.config import SweepConfig, SweepFolder
     from ni_platform.tuning.engine.keeper_actor import start_keeper
     from ni_platform.tuning.engine.lanes import Lanes
@@ -67,7 +68,7 @@ def drive(folder: Path, trials: int) -> None:
             name="kills", space="bench.space", data="none", trials=trials, objective="rmse",
             experiment=load_experiment("neural_insights.quickstart"), scheduler="none", keep=0,
         )  # fmt: skip
-        run_id = RunRecord.start("kills", run_name="kills").run_id
+        run_id = RunRecord.start(open_store(), "kills", run_name="kills").run_id
         sweep.create(config, run_id)
     start_ray(LANES)
     with driving(sweep):

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 
 from ni_platform.tracking.run_queries import leaderboard, list_runs
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import open_store
 from ni_platform.tracking.trial_records import (
     TrialMetric,
     TrialRecords,
@@ -36,9 +36,9 @@ def main() -> None:
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["NI_HOME"] = scratch
-        client = connect()
-        parent = RunRecord.start("sweeps", "sweep", tags={"ni.level": "sweep"}).run_id
-        with RunRecord.start("sweeps", "single"):
+        client = open_store().client
+        parent = RunRecord.start(open_store(), "sweeps", "sweep", tags={"ni.level": "sweep"}).run_id
+        with RunRecord.start(open_store(), "sweeps", "single"):
             pass
         experiment = client.get_run(parent).info.experiment_id
         write(parent, chosen.trials, chosen.batch)
@@ -47,7 +47,7 @@ def main() -> None:
 
 def write(parent: str, count: int, batch: int) -> None:
     """Write all trials and print what one costs, by how many are there."""
-    records = TrialRecords.of(parent)
+    records = TrialRecords.of(open_store(), parent)
     source = trials(0)
     marks = sorted({100, 1000, 5000, 10_000, count} & set(range(count + 1)))
     done, wall, processor = 0, 0.0, 0.0
@@ -88,11 +88,11 @@ def read(client: MlflowClient, experiment: str, parent: str) -> None:
             client.search_runs([experiment], finished, max_results=20, order_by=best)
         ),
         "leaderboard, 20": lambda: len(
-            leaderboard(parent, "validation/m0", lower_is_better=True, limit=20)
+            leaderboard(open_store(), parent, "validation/m0", lower_is_better=True, limit=20)
         ),
-        "list_runs, 20": lambda: len(list_runs(limit=20)),
-        "TrialRecords.of": lambda: bool(TrialRecords.of(parent)),
-        "run_ids": lambda: len(TrialRecords.of(parent).run_ids()),
+        "list_runs, 20": lambda: len(list_runs(open_store(), limit=20)),
+        "TrialRecords.of": lambda: bool(TrialRecords.of(open_store(), parent)),
+        "run_ids": lambda: len(TrialRecords.of(open_store(), parent).run_ids()),
     }.items():
         seconds(name, question, repeats=5)
     seconds("search_runs, all children, pages of 1,000", pages, repeats=1)

@@ -24,6 +24,7 @@ from ni_platform.insights.record import StoredInsights
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.tracking.store import open_store
 
 SCORES = (
     # kind, domain, feature, score, low, high, contents, tests, agreed, of, agreed_tests
@@ -63,7 +64,7 @@ def lively(dataset: Dataset, seed: int) -> Scorer:
 @pytest.fixture(scope="session")
 def opened(model_folder, pictured) -> Studio:
     """Without insights."""
-    return open_studio(model_folder, pictured.root)
+    return open_studio(open_store(), model_folder, pictured.root)
 
 
 @pytest.fixture(scope="session")

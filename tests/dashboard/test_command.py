@@ -14,6 +14,7 @@ import pytest
 from ni_platform.dashboard.loaded_model import LoadedModel
 from ni_platform.errors import ConfigError
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
+from ni_platform.tracking.store import open_store
 
 
 def test_beyond_loopback_the_command_draws_a_token(model_folder, pictured):
@@ -43,4 +44,4 @@ def test_a_model_of_a_table_is_refused(pictured, tmp_path):
     TabularRegressor.fit(TabularConfig(), pictured, np.arange(50)).save(tmp_path / "glm")
 
     with pytest.raises(ConfigError, match="only networks can be explained"):
-        LoadedModel.load(str(tmp_path / "glm"))
+        LoadedModel.load(open_store(), str(tmp_path / "glm"))

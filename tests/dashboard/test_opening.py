@@ -24,6 +24,7 @@ from ni_platform.registry.run_evaluation import PREDICTIONS, SPLITS
 from ni_platform.scoring import explain_model
 from ni_platform.tracking.run_queries import read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import open_store
 
 CONFIG = InsightsConfig(
     attribution=AttributionConfig(methods=("feature_ablation",)),
@@ -41,7 +42,9 @@ def run(ni_home, pictured, model_folder) -> str:
         ab_test=pictured.ab_test, group=0, impressions=1, clicks=0, success_rate=0.0, prediction=0.1
     )
     tags = {"ni.dataset_fingerprint": pictured.fingerprint()}
-    with RunRecord.start("dashboard", run_name="small", parameters={}, tags=tags) as record:
+    with RunRecord.start(
+        open_store(), "dashboard", run_name="small", parameters={}, tags=tags
+    ) as record:
         record.log_table(splits, SPLITS)
         record.log_table(test, PREDICTIONS)
         log_model(record, model_folder, pictured.inputs([0, 1]))
@@ -55,7 +58,9 @@ def test_a_run_brings_its_insights_patches_and_what_it_learned_from(run, picture
     """Intervals then rest on contents that the model did not learn from."""
     told = []
 
-    studio = open_studio(run, pictured.root, on_scored=lambda done, total: told.append(done))
+    studio = open_studio(
+        open_store(), run, pictured.root, on_scored=lambda done, total: told.append(done)
+    )
 
     assert sum(told) == 70
     assert studio.past.learned.tolist() == [row < 40 for row in range(70)]
@@ -67,11 +72,11 @@ def test_a_run_brings_its_insights_patches_and_what_it_learned_from(run, picture
 
 def test_contents_left_out_are_no_past(run, pictured):
     """What `min_impressions` left out stands in no interval: rates of few impressions are noise."""
-    splits = read_table_artifact(run, SPLITS)
+    splits = read_table_artifact(open_store(), run, SPLITS)
     splits.loc[60:, "part"] = "left_out"
-    RunRecord.existing(run).log_table(splits, SPLITS)
+    RunRecord.existing(open_store(), run).log_table(splits, SPLITS)
 
-    studio = open_studio(run, pictured.root)
+    studio = open_studio(open_store(), run, pictured.root)
 
     assert studio.past.rows.tolist() == list(range(60))
     assert int((~studio.past.learned).sum()) == 20
@@ -80,12 +85,14 @@ def test_contents_left_out_are_no_past(run, pictured):
 def test_on_another_dataset_the_insights_made_there_are_shown(run, pictured, tmp_path):
     """Those of `ni insights` on that dataset are in a run of their own."""
     other = write_pictured(tmp_path / "other", price=1.0)
-    assert open_studio(run, other.root).insights.config.seed == 0  # of the model's own dataset
+    assert (
+        open_studio(open_store(), run, other.root).insights.config.seed == 0
+    )  # of the model's own dataset
     config = dataclasses.replace(CONFIG, seed=7)
-    explain_model(run, other.root, config)
+    explain_model(open_store(), run, other.root, config)
 
-    assert open_studio(run, other.root).insights.config.seed == 7
-    assert open_studio(run, pictured.root).insights.config.seed == 0
+    assert open_studio(open_store(), run, other.root).insights.config.seed == 7
+    assert open_studio(open_store(), run, pictured.root).insights.config.seed == 0
 
 
 def test_the_consensus_of_one_content_is_the_recorded_one(model_folder, pictured, tmp_path):
@@ -125,4 +132,4 @@ def test_models_of_an_ensemble_read_the_same(model_folder, pictured, tmp_path):
     narrow.save(tmp_path / "narrow")
 
     with pytest.raises(ConfigError, match="subtitle"):
-        open_studio(str(tmp_path / "narrow"), pictured.root, ensemble=[model_folder])
+        open_studio(open_store(), str(tmp_path / "narrow"), pictured.root, ensemble=[model_folder])

@@ -25,7 +25,7 @@ from ni_platform.insights.sanity import shuffled_scorer
 from ni_platform.models.scorer import build_scorer
 from ni_platform.tracking.run_queries import read_artifact, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import open_store
 
 CONFIG = InsightsConfig(
     attribution=AttributionConfig(grid=2, samples=8, steps=2),
@@ -123,15 +123,15 @@ def test_a_run_carries_its_insights(subject, ni_home):
     """Metrics by modality and method, the report, and everything read back as it was."""
     dataset, scorer, parts = subject
     said: list[str] = []
-    with RunRecord.start("insights", run_name="<b>run</b>") as record:
+    with RunRecord.start(open_store(), "insights", run_name="<b>run</b>") as record:
         insights = explain_and_record(record, scorer, dataset, parts, CONFIG, said.append)
-    metrics = connect().get_run(record.run_id).data.metrics
+    metrics = open_store().client.get_run(record.run_id).data.metrics
     for name, modality in insights.modalities.items():
         for method, agreed in modality.all_pairs.items():
             if np.isfinite(agreed.correlation.value):
                 assert metrics[f"insight/{name}/{method}"] == agreed.correlation.value
                 assert metrics[f"insight/{name}/{method}_p"] == agreed.p_value
-    pairs = recorded_pairs(record.run_id)
+    pairs = recorded_pairs(open_store(), record.run_id)
     for (name, method), own in pairs.groupby(["modality", "method"]):
         improvement = own["rate_difference"]
         rho = np.corrcoef(
@@ -140,18 +140,18 @@ def test_a_run_carries_its_insights(subject, ni_home):
         found = insights.modalities[name].all_pairs[method]
         assert (len(own), own["ab_test"].nunique()) == (found.pairs, found.tests)
         assert rho == pytest.approx(found.correlation.value, nan_ok=True)
-    assert has_insights(record.run_id, CONFIG)
-    assert not has_insights(record.run_id, dataclasses.replace(CONFIG, seed=1))
-    stored = StoredInsights.load(record.run_id)
+    assert has_insights(open_store(), record.run_id, CONFIG)
+    assert not has_insights(open_store(), record.run_id, dataclasses.replace(CONFIG, seed=1))
+    stored = StoredInsights.load(open_store(), record.run_id)
     assert stored is not None
     assert repr(stored.modalities) == repr(insights.modalities)
     assert len(stored.scores) == sum(len(table) for table in insights.scores.values())
-    page = read_artifact(record.run_id, REPORT).decode()
+    page = read_artifact(open_store(), record.run_id, REPORT).decode()
     assert "&lt;b&gt;run&lt;/b&gt;" in page
     assert "<b>run" not in page
     assert "not enough evidence" in page
     assert "http" not in page.replace("http-equiv", "")  # nothing is loaded from elsewhere
-    table = read_table_artifact(record.run_id, "insights/attributions.parquet")
+    table = read_table_artifact(open_store(), record.run_id, "insights/attributions.parquet")
     first = table[(table["modality"] == "text") & (table["method"] == "kernel_shap")].iloc[0]
     assert first["contributions"].sum() == pytest.approx(first["prediction"] - first["baseline"])
     assert said[0].startswith("explained 64 of 70")
@@ -159,9 +159,9 @@ def test_a_run_carries_its_insights(subject, ni_home):
 
 def test_a_run_without_insights_has_none(ni_home):
     """Absent, not an error."""
-    with RunRecord.start("insights") as record:
+    with RunRecord.start(open_store(), "insights") as record:
         pass
-    assert StoredInsights.load(record.run_id) is None
+    assert StoredInsights.load(open_store(), record.run_id) is None
 
 
 def test_shuffling_keeps_each_weights_numbers_and_leaves_the_network_alone(subject):

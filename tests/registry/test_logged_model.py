@@ -26,13 +26,13 @@ from ni_platform.registry.model_source import resolve_model, run_of_model
 from ni_platform.registry.served_pictures import VARIABLE
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import open_store
 
 
 @pytest.fixture
 def logged(dataset: Dataset, scorer_folder: Path) -> tuple[str, str]:
     """Run id and model URI of a run that logged the tiny regressor."""
-    with RunRecord.start("planted") as run:
+    with RunRecord.start(open_store(), "planted") as run:
         uri = log_model(
             run, scorer_folder, dataset.inputs([0, 1, 2, 3]), pictures=dataset.images_root
         )
@@ -74,7 +74,9 @@ def test_model_names_what_it_needs(logged: tuple[str, str], dataset: Dataset) ->
     example = model.load_input_example(str(folder))
     assert example["headline"].tolist() == dataset.contents["headline"][:3].tolist()
     rates = mlflow.pyfunc.load_model(logged[1]).predict(example)
-    expected = Scorer.load(resolve_model(logged[1])).predict(dataset.inputs([0, 1, 2]))
+    expected = Scorer.load(resolve_model(open_store(), logged[1])).predict(
+        dataset.inputs([0, 1, 2])
+    )
     np.testing.assert_allclose(rates, expected, rtol=1e-6)
 
 
@@ -90,7 +92,7 @@ def test_vectors_in_the_example(dataset: Dataset, tmp_path: Path) -> None:
     config = NeuralInsightsConfig(image=None, text=None, attributes=AttributesEncoderConfig())
     scorer = build_scorer(config, dataset, range(9), seed=0)
     scorer.save(tmp_path / "scorer")
-    with RunRecord.start("planted") as run:
+    with RunRecord.start(open_store(), "planted") as run:
         uri = log_model(run, tmp_path / "scorer", dataset.inputs())
     model = mlflow.pyfunc.load_model(uri)
     assert [column.name for column in model.metadata.get_input_schema()][-1] == "embedding"
@@ -104,11 +106,11 @@ def test_vectors_in_the_example(dataset: Dataset, tmp_path: Path) -> None:
 def test_one_model_per_run(logged: tuple[str, str]) -> None:
     """The run knows its model, and every way to name the model leads to the same files."""
     run_id, uri = logged
-    client = connect()
+    client = open_store().client
     client.create_registered_model("planted")
     client.create_model_version("planted", uri, run_id, model_id=uri.removeprefix("models:/"))
     client.set_registered_model_alias("planted", "champion", "1")
-    assert read_run(run_id).model_uri == uri
+    assert read_run(open_store(), run_id).model_uri == uri
     assert client.get_logged_model(uri.removeprefix("models:/")).status == "READY"
     names = [
         run_id,
@@ -116,12 +118,14 @@ def test_one_model_per_run(logged: tuple[str, str]) -> None:
         f"runs:/{run_id}/model",
         "models:/planted/1",
         "models:/planted@champion",
-        str(resolve_model(uri).parents[1]),
+        str(resolve_model(open_store(), uri).parents[1]),
     ]
-    assert len({resolve_model(name) for name in names}) == 1
-    assert {run_of_model(name) for name in names} == {run_id}
-    assert run_of_model(str(resolve_model(uri))) is None
-    assert resolve_model(str(resolve_model(uri))) == resolve_model(uri)
+    assert len({resolve_model(open_store(), name) for name in names}) == 1
+    assert {run_of_model(open_store(), name) for name in names} == {run_id}
+    assert run_of_model(open_store(), str(resolve_model(open_store(), uri))) is None
+    assert resolve_model(open_store(), str(resolve_model(open_store(), uri))) == resolve_model(
+        open_store(), uri
+    )
 
 
 def test_pictures_as_paths_or_bytes_or_text(
@@ -173,8 +177,11 @@ def test_missing_column_is_named(logged: tuple[str, str], dataset: Dataset) -> N
     assert type(caught.value).__name__ == "MlflowException"
 
 
-def test_serving_over_http(logged: tuple[str, str], dataset: Dataset, serve, port: int) -> None:
+def test_serving_over_http(
+    logged: tuple[str, str], dataset: Dataset, serve, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`mlflow models serve` scores base64 pictures, texts and attributes, and explains errors."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", open_store().uri)
     serve(
         [
             sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", logged[1],
@@ -196,7 +203,7 @@ def test_serving_over_http(logged: tuple[str, str], dataset: Dataset, serve, por
             return error.code, json.load(error)
 
     frame = dataset.inputs([7, 8])
-    expected = Scorer.load(resolve_model(logged[1])).predict(frame).tolist()
+    expected = Scorer.load(resolve_model(open_store(), logged[1])).predict(frame).tolist()
     by_path = json.loads(frame.to_json(orient="records"))
     frame["image"] = [base64.b64encode(Path(path).read_bytes()).decode() for path in frame["image"]]
     records = json.loads(frame.to_json(orient="records"))
@@ -233,22 +240,22 @@ def test_pickles_are_refused(dataset: Dataset, scorer_folder: Path, tmp_path: Pa
     (folder / "optimizer.pt").write_bytes(b"\x80")
     with (
         pytest.raises(TrackingError, match=r"optimizer\.pt"),
-        RunRecord.start("planted") as run,
+        RunRecord.start(open_store(), "planted") as run,
     ):
         log_model(run, folder, dataset.inputs([0]))
-    assert read_run(run.run_id).model_uri is None
+    assert read_run(open_store(), run.run_id).model_uri is None
 
 
 def test_model_that_cannot_be_stored_is_not_ready(
     dataset: Dataset, scorer_folder: Path, state: Path
 ) -> None:
     """A model whose files could not all be stored is FAILED, and so is its run."""
-    run = RunRecord.start("planted")
+    run = RunRecord.start(open_store(), "planted")
     (state / "artifacts" / "planted").mkdir(parents=True)
     (state / "artifacts" / "planted" / "models").write_text("in the way of the folder")
     with pytest.raises(TrackingError, match="log the model"), run:
         log_model(run, scorer_folder, dataset.inputs([0]))
-    client = connect()
+    client = open_store().client
     (model,) = client.search_logged_models([run.experiment_id])
     assert str(model.status) in ("FAILED", "LoggedModelStatus.FAILED")
-    assert read_run(run.run_id).status == "FAILED"
+    assert read_run(open_store(), run.run_id).status == "FAILED"

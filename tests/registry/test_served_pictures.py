@@ -18,6 +18,7 @@ from ni_platform.errors import ConfigError, ImageError
 from ni_platform.registry.logged_model import log_model
 from ni_platform.registry.served_pictures import VARIABLE, ServedPictures
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import open_store
 
 JPEG = b"\xff\xd8\xff" + b"x" * 100
 
@@ -130,7 +131,7 @@ def test_a_loaded_model_reads_what_its_process_named(
     dataset: Dataset, scorer_folder: Path, monkeypatch: pytest.MonkeyPatch, s3: str
 ) -> None:
     """Paths and URIs below the roots, and those of its dataset, give the rates of the bytes."""
-    with RunRecord.start("planted") as run:
+    with RunRecord.start(open_store(), "planted") as run:
         uri = log_model(run, scorer_folder, dataset.inputs([0, 1]), pictures=dataset.images_root)
     boto3.client("s3").create_bucket(Bucket="served")
     frame = dataset.inputs([5, 6])

@@ -15,6 +15,7 @@ from ni_platform.selection.plots import effect_figure, level_figure
 from ni_platform.selection.record import plot_names, select
 from ni_platform.selection.selection import select_attributes
 from ni_platform.tracking.run_queries import read_artifact, read_run
+from ni_platform.tracking.store import open_store
 from tests.selection.conftest import as_dataset
 
 CATEGORICAL = ("colour", "noise", "own")
@@ -30,7 +31,7 @@ def folder(campaign, tmp_path, ni_home):
 
 def test_table_charts_and_summary_are_in_the_folder_and_in_the_run(folder):
     """Every file that the summary names is there, in MLflow as well, and the run has figures."""
-    result = select(folder, SelectionConfig())
+    result = select(open_store(), folder, SelectionConfig())
     summary = json.loads((folder / "selection.json").read_text())
     assert summary["kept"] == ["colour", "size"]
     assert summary["dropped"] == ["noise", "own"]
@@ -38,11 +39,11 @@ def test_table_charts_and_summary_are_in_the_folder_and_in_the_run(folder):
     names = {f"plots/selection/{name}.png" for name in (*CATEGORICAL, "size", "effects")}
     assert set(summary["files"]) == names | {"selection.csv", "selection_levels.csv"}
     for name in summary["files"]:
-        kept = read_artifact(result.run_id, name)
+        kept = read_artifact(open_store(), result.run_id, name)
         assert kept == (folder / name).read_bytes()
     assert min(Image.open(folder / "plots/selection/colour.png").size) > 300
     table = pd.read_csv(folder / "selection.csv").set_index("attribute")
-    run = read_run(result.run_id)
+    run = read_run(open_store(), result.run_id)
     assert (run.experiment_name, run.run_name) == ("data", "select planted")
     assert run.parameters["alpha"] == "0.05"
     assert run.metrics["kept"] == 2
@@ -54,15 +55,17 @@ def test_apply_declares_only_what_is_kept_and_keeps_the_manifest_from_before(fol
     """Columns stay in the table; a second application keeps both older manifests."""
     before = (folder / "dataset.yaml").read_text()
     contents = (folder / "contents.parquet").read_bytes()
-    result = select(folder, SelectionConfig(), apply=True)
+    result = select(open_store(), folder, SelectionConfig(), apply=True)
     columns = Dataset.open(folder).manifest.columns
     assert (columns.categorical, columns.numeric) == (("colour",), ("size",))
     assert result.backup == "dataset.yaml.before-selection"
     assert (folder / result.backup).read_text() == before
     assert (folder / "contents.parquet").read_bytes() == contents
-    assert select(folder, SelectionConfig(), apply=True).backup is None  # nothing to drop
+    assert (
+        select(open_store(), folder, SelectionConfig(), apply=True).backup is None
+    )  # nothing to drop
     (folder / "dataset.yaml").write_text(before)
-    again = select(folder, SelectionConfig(), apply=True)
+    again = select(open_store(), folder, SelectionConfig(), apply=True)
     assert again.backup == "dataset.yaml.before-selection-2"
     assert (folder / "dataset.yaml.before-selection").read_text() == before
 
@@ -75,7 +78,7 @@ def test_apply_does_not_take_every_input_away(folder):
     )
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(DatasetError, match=r"every input .* \(noise, own\)"):
-        select(folder, SelectionConfig(), apply=True)
+        select(open_store(), folder, SelectionConfig(), apply=True)
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
@@ -86,7 +89,7 @@ def test_the_command_prints_a_verdict_per_attribute_and_json(folder):
     found = json.loads(done.stdout.strip().splitlines()[-1])
     assert found["kept"] == ["colour", "size"]
     assert found["config"]["correction"] == "benjamini-hochberg"
-    assert read_run(found["run_id"]).status == "FINISHED"
+    assert read_run(open_store(), found["run_id"]).status == "FINISHED"
 
 
 def test_names_of_attributes_become_names_of_files():

@@ -24,6 +24,7 @@ from ni_platform.tables.paper_table import Column, PaperTable, Row
 from ni_platform.tables.report import long_table, order_agreement
 from ni_platform.tables.run import run_table
 from ni_platform.tracking.run_queries import list_runs, read_artifact, read_run, read_table_artifact
+from ni_platform.tracking.store import open_store
 from tests.metrics.columns import evaluate
 
 
@@ -68,18 +69,20 @@ def test_a_table_is_measured_by_one_process_at_a_time(data, home):
     """A second `ni table` of the same name and data is told which process measures it."""
 
     def again(event):
-        run_table(TABLE, data, rows=("linear",), replicates=2)
+        run_table(open_store(), TABLE, data, rows=("linear",), replicates=2)
 
     with pytest.raises(BusyError, match=rf"Table tests.table is held by process {os.getpid()} of"):
-        run_table(TABLE, data, rows=("linear",), replicates=2, on_event=again)
+        run_table(open_store(), TABLE, data, rows=("linear",), replicates=2, on_event=again)
 
 
 def test_figures_rows_and_reuse(data, home):
     """Figures are means over seeds of what each run predicted; nothing is fitted twice."""
-    measured = run_table(TABLE, data, seeds=(0, 1), output=str(home / "out"), replicates=50)
+    measured = run_table(
+        open_store(), TABLE, data, seeds=(0, 1), output=str(home / "out"), replicates=50
+    )
     glm, trees, linear = measured.rows
     tables = [
-        [read_table_artifact(run, "predictions/test.parquet") for run in row.runs]
+        [read_table_artifact(open_store(), run, "predictions/test.parquet") for run in row.runs]
         for row in (glm, trees)
     ]
     each = [
@@ -104,30 +107,34 @@ def test_figures_rows_and_reuse(data, home):
     assert [column.title for column in measured.columns] == ["rmse", "change"]
 
     # Each row is a run below the table's, and a table is no run to compare.
-    parents = {read_run(run).tags["mlflow.parentRunId"] for run in (*glm.runs, *linear.runs)}
+    parents = {
+        read_run(open_store(), run).tags["mlflow.parentRunId"] for run in (*glm.runs, *linear.runs)
+    }
     assert parents == {measured.run_id}
-    assert len(list_runs()) == 6
+    assert len(list_runs(open_store())) == 6
 
     files = {path.name for path in (home / "out").iterdir()}
     assert files >= {"table.txt", "table.csv", "table.md", "table.png", "by_domain.csv"}
-    stored = pd.read_csv(io.BytesIO(read_artifact(measured.run_id, "table/table.csv")))
+    stored = pd.read_csv(
+        io.BytesIO(read_artifact(open_store(), measured.run_id, "table/table.csv"))
+    )
     assert stored["value"].tolist() == pytest.approx(
         long_table(measured)["value"].tolist(), nan_ok=True
     )
     domains = pd.read_csv(home / "out" / "by_domain.csv")
     assert set(domains["model"]) == {"GLM", "trees", "linear"}
 
-    again = run_table(TABLE, data, seeds=(1,), rows=("trees",), replicates=0)
+    again = run_table(open_store(), TABLE, data, seeds=(1,), rows=("trees",), replicates=0)
     assert [row.row.label for row in again.rows] == ["GLM", "trees"]  # with what it is held against
     assert again.rows[1].runs == (trees.runs[1],)
-    assert len(list_runs()) == 6
+    assert len(list_runs(open_store())) == 6
 
 
 def test_a_run_of_ni_train_is_reused(data, home):
     """The same config, trained under another name and judged with a GLM beside, is enough."""
     config = tabular("linear")
-    run = train(open_experiment(config, data)).run_id
-    measured = run_table(TABLE, data, rows=("linear",), replicates=0)
+    run = train(open_store(), open_experiment(config, data)).run_id
+    measured = run_table(open_store(), TABLE, data, rows=("linear",), replicates=0)
     assert measured.rows[-1].runs == (run,)
 
 
@@ -141,21 +148,21 @@ def test_an_interrupted_table_goes_on(data, home):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_table(TABLE, data, replicates=0, on_event=interrupt)
-    (first,) = list_runs()["run_id"]
-    table_run = read_run(first).tags["mlflow.parentRunId"]
-    assert read_run(table_run).status == "KILLED"
+        run_table(open_store(), TABLE, data, replicates=0, on_event=interrupt)
+    (first,) = list_runs(open_store())["run_id"]
+    table_run = read_run(open_store(), first).tags["mlflow.parentRunId"]
+    assert read_run(open_store(), table_run).status == "KILLED"
 
-    measured = run_table(TABLE, data, replicates=0)
+    measured = run_table(open_store(), TABLE, data, replicates=0)
     assert measured.run_id == table_run
-    assert read_run(table_run).status == "FINISHED"
+    assert read_run(open_store(), table_run).status == "FINISHED"
     assert measured.rows[0].runs == (first,)
-    assert len(list_runs()) == 3
+    assert len(list_runs(open_store())) == 3
 
 
 def test_order_against_the_paper(data, home):
     """Kendall's tau of three rows, worked out from their own order; references do not count."""
-    measured = run_table(TABLE, data, replicates=0)
+    measured = run_table(open_store(), TABLE, data, replicates=0)
     (tau, rows) = order_agreement(measured)["rmse"]
     values = [row.figures["rmse"].value for row in measured.rows]
     pairs = [(0, 1), (0, 2), (1, 2)]  # the paper's figures fall from row to row
@@ -170,10 +177,10 @@ def test_few_impressions_are_left_out(data, home):
     least = int(shown.median())
     row = Row(label="GLM", config=tabular("glm", min_impressions=least))
     table = PaperTable(name="tests.few", title="t", columns=TABLE.columns[:1], rows=(row,))
-    run = run_table(table, data, replicates=0).rows[0].runs[0]
-    judged = read_table_artifact(run, "predictions/test.parquet")
+    run = run_table(open_store(), table, data, replicates=0).rows[0].runs[0]
+    judged = read_table_artifact(open_store(), run, "predictions/test.parquet")
     assert judged["impressions"].min() >= least
-    membership = read_table_artifact(run, "splits.parquet")
+    membership = read_table_artifact(open_store(), run, "splits.parquet")
     assert (membership["part"] == "left_out").sum() == (shown < least).sum()
 
 
@@ -188,7 +195,7 @@ def test_few_impressions_are_left_out(data, home):
 def test_wrong_options(data, home, options, message):
     """Each is refused before anything is fitted."""
     with pytest.raises(ConfigError, match=message):
-        run_table(TABLE, data, **options)
+        run_table(open_store(), TABLE, data, **options)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +213,8 @@ def test_a_change_against_other_contents_is_refused(data, home, other, words):
     columns = (Column(title="change", metric="test/rmse", relative_to="GLM"),)
     table = PaperTable(name="tests.pairs", title="t", columns=columns, rows=tuple(rows))
     with pytest.raises(ConfigError, match=words):
-        run_table(table, data)
-    assert list_runs().empty
+        run_table(open_store(), table, data)
+    assert list_runs(open_store()).empty
 
 
 def test_weights_are_looked_for_before_anything_is_trained(data, home):
@@ -219,8 +226,8 @@ def test_weights_are_looked_for_before_anything_is_trained(data, home):
         name="tests.lost", title="t", columns=TABLE.columns[:1], rows=(*TABLE.rows[:1], row)
     )
     with pytest.raises(WeightsError, match="/nowhere/bert"):
-        run_table(table, data)
-    assert list_runs().empty
+        run_table(open_store(), table, data)
+    assert list_runs(open_store()).empty
 
 
 def test_the_command(data, home):

@@ -19,6 +19,7 @@ from ni_platform.tables.paper_table import load_table
 from ni_platform.tables.report import as_text
 from ni_platform.tables.run import run_table
 from ni_platform.tracking.run_queries import read_run
+from ni_platform.tracking.store import open_store
 from ni_platform.training.config import TrainingConfig
 
 SMALL = ExperimentConfig(
@@ -42,16 +43,20 @@ def test_methods_of_one_training_beside_one_another(two_cpus, ni_home, tmp_path)
     unexplained = replace(
         SMALL, insights=None, evaluation=replace(SMALL.evaluation, glm=False)
     )  # fmt: skip
-    run = train(open_experiment(unexplained, dataset.root)).run_id
+    run = train(open_store(), open_experiment(unexplained, dataset.root)).run_id
     said: list[str] = []
     table = load_table("neural_insights.table2", dataset, SMALL)
     measured = run_table(
-        table, dataset.root, replicates=20, on_event=lambda event: said.append(str(event))
+        open_store(),
+        table,
+        dataset.root,
+        replicates=20,
+        on_event=lambda event: said.append(str(event)),
     )
     assert {own for row in measured.rows for own in row.runs} == {run}
     assert said.count(f"explaining run {run}") == 1
     assert [row.row.method for row in measured.rows] == list(METHODS)
-    metrics = read_run(run).metrics
+    metrics = read_run(open_store(), run).metrics
     for modality in ("text", "image"):
         column, change = (f"{sign} {modality}, all pairs" for sign in ("ρ", "Δρ"))
         reference = metrics[f"insight/{modality}/grad_cam"]

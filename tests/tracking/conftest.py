@@ -33,6 +33,7 @@ from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.registry.logged_model import log_model
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import open_store
 
 DATABASE_PASSWORD = "p%w@/: x'1"
 """What would break a database URI, were the password part of one."""
@@ -232,7 +233,7 @@ def finished_run(dataset: Dataset, scorer_folder: Path) -> Callable[..., str]:
             "ni.dataset": dataset.root,
             "ni.dataset_fingerprint": fingerprint or dataset.fingerprint(),
         }
-        with RunRecord.start("planted", tags=tags) as run:
+        with RunRecord.start(open_store(), "planted", tags=tags) as run:
             results = [
                 {"suite": "contents", "rule": f"rule {number}", "success": success}
                 for number, success in enumerate(rules)

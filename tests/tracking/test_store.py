@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import shlex
 import shutil
 import socket
@@ -31,13 +32,13 @@ from ni_platform.tracking.address import tracking_uri, ui_command
 from ni_platform.tracking.run_queries import read_artifact, read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import open_store
 
 
 def test_two_first_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a folder without a database yet, processes that begin at once all find one."""
     monkeypatch.setenv("NI_HOME", str(tmp_path / "new"))
-    script = "from ni_platform.tracking.store import connect; connect()"
+    script = "from ni_platform.tracking.store import open_store; open_store()"
     started = [
         subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) for _ in range(2)
     ]
@@ -51,7 +52,7 @@ def test_default_store_is_a_folder(state: Path, monkeypatch: pytest.MonkeyPatch)
     elsewhere = state.parent / "cwd"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    with RunRecord.start("planted") as record:
+    with RunRecord.start(open_store(), "planted") as record:
         record.log_json({"a": 1}, "config.json")
     assert (state / "mlflow.db").is_file()
     assert [p.name for p in (state / "artifacts").rglob("*.json")] == ["config.json"]
@@ -77,15 +78,15 @@ def test_any_name_of_the_state_folder(
     state.rename(home)
     monkeypatch.setenv("NI_HOME", str(home))
     run_id = finished_run(np.tile([0.1, 0.2, 0.3], 40))
-    assert promote(run_id, "planted").promoted
+    assert promote(open_store(), run_id, "planted").promoted
     frame = dataset.inputs([0, 1])
-    loaded = Scorer.load(resolve_model("models:/planted@champion"))
+    loaded = Scorer.load(resolve_model(open_store(), "models:/planted@champion"))
     np.testing.assert_allclose(loaded.predict(frame), scorer.predict(frame), rtol=1e-6)
     monkeypatch.setenv("NI_SERVED_PICTURES", str(dataset.root))
     if "%20" not in name:  # MLflow's own loading takes it for a blank
         served = mlflow.pyfunc.load_model("models:/planted@champion").predict(frame)
         np.testing.assert_allclose(np.ravel(served), scorer.predict(frame), rtol=1e-6)
-    assert read_artifact(run_id, "checks/summary.json")
+    assert read_artifact(open_store(), run_id, "checks/summary.json")
     command = shlex.split(ui_command())
     uri = command[command.index("--backend-store-uri") + 1]
     root = command[command.index("--default-artifact-root") + 1]
@@ -107,7 +108,7 @@ def test_a_home_of_nobody_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ~ that stands for no folder is an error that names the setting."""
     monkeypatch.setenv("NI_HOME", "~nobody-of-this-name/ni")
     with pytest.raises(TrackingError, match=r"NI_HOME \(~nobody-of-this-name/ni\) begins with ~"):
-        connect()
+        open_store()
 
 
 def test_named_database_wins(
@@ -116,7 +117,7 @@ def test_named_database_wins(
     """MLFLOW_TRACKING_URI is used in place of NI_HOME."""
     shutil.copy(empty_database, tmp_path / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
-    with RunRecord.start("planted") as record:
+    with RunRecord.start(open_store(), "planted") as record:
         record.log_json({}, "config.json")
     assert (tmp_path / "artifacts" / "planted" / record.run_id).is_dir()
     assert "other.db" in ui_command()
@@ -129,9 +130,34 @@ def test_a_default_is_not_taken_for_a_choice(
     for name in ("one", "two", "three"):
         monkeypatch.setenv("NI_HOME", str(tmp_path / name))
         shutil.copytree(state, tmp_path / name)
-        connect()
+        assert open_store().uri == tracking_uri()
+        assert "MLFLOW_TRACKING_URI" not in os.environ
         assert tracking_uri() == f"sqlite:///{tmp_path / name / 'mlflow.db'}"
         assert mlflow.get_tracking_uri() == tracking_uri()
+
+
+def test_another_process_opens_a_store_by_its_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever its own environment names; the address, which may hold a password, is not shown."""
+    store = open_store()
+    with RunRecord.start(store, "planted") as run:
+        pass
+    monkeypatch.setenv("NI_HOME", str(tmp_path / "elsewhere"))
+    again = open_store(store.uri)
+    assert read_run(again, run.run_id).status == "FINISHED"
+    assert store.uri not in repr(again)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_store_that_is_gone_since_it_was_opened(state: Path) -> None:
+    """It is told before a run is started, or one is added to."""
+    store = open_store()
+    shutil.rmtree(state)
+    state.write_text("in the way")
+    for begin in (RunRecord.start, RunRecord.existing):
+        with pytest.raises(TrackingError, match=r"state folder.*cannot be written.*NI_HOME"):
+            begin(store, "planted")
 
 
 def test_ui_tells_the_address_of_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,14 +177,14 @@ def test_a_database_without_its_driver_is_told(monkeypatch: pytest.MonkeyPatch) 
     """A driver that is not installed is named, with the way to name another."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "mysql+cymysql:///runs")
     with pytest.raises(TrackingError, match=r"needs the package cymysql.*Install it"):
-        connect()
+        open_store()
 
 
 def test_folder_as_tracking_uri_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow's old file store is refused with what to set in its place."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
     with pytest.raises(TrackingError, match=r"no longer accepts.*sqlite:///"):
-        connect()
+        open_store()
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
@@ -167,7 +193,7 @@ def test_server_that_is_not_there(scheme: str, port: int, monkeypatch: pytest.Mo
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://user:secret@127.0.0.1:{port}/x")
     began = time.monotonic()
     with pytest.raises(TrackingError, match=r"does not answer within 5 s") as caught:
-        RunRecord.start("planted")
+        RunRecord.start(open_store(), "planted")
     assert time.monotonic() - began < 60  # MLflow's own retries take minutes
     assert "secret" not in str(caught.value)
 
@@ -180,7 +206,7 @@ def test_server_that_accepts_and_never_answers(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
         began = time.monotonic()
         with pytest.raises(TrackingError, match=r"does not answer within 5 s"):
-            connect()
+            open_store()
         assert time.monotonic() - began < 60
 
 
@@ -213,7 +239,7 @@ def test_server_that_is_something_else(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
     try:
         with pytest.raises(TrackingError, match=expected):
-            connect()
+            open_store()
     finally:
         server.shutdown()
         server.server_close()
@@ -224,7 +250,7 @@ def test_state_folder_that_is_a_file(state: Path) -> None:
     shutil.rmtree(state)
     state.write_text("in the way")
     with pytest.raises(TrackingError, match=r"state folder.*cannot be written.*NI_HOME"):
-        connect()
+        open_store()
 
 
 _FILL = """
@@ -236,8 +262,9 @@ from ni_platform.registry.model_source import resolve_model
 from ni_platform.registry.promotion import promote
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
-record = RunRecord.start("planted")
+from ni_platform.tracking.store import open_store
+store = open_store()
+record = RunRecord.start(store, "planted")
 try:
     with record:
         big = pathlib.Path(sys.argv[2])
@@ -245,13 +272,13 @@ try:
         record.log_artifact(big)
 except TrackingError as error:
     print("DURING", error)
-print("STATUS", read_run(record.run_id).status)
+print("STATUS", read_run(store, record.run_id).status)
 try:
     (pathlib.Path(sys.argv[1]) / "rest").write_bytes(b"0" * 20_000_000)
 except OSError:
     pass
 try:
-    connect()
+    open_store()
 except TrackingError as error:
     print("BEFORE", error)
 """
@@ -320,17 +347,17 @@ def test_run_on_a_real_server(
     )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
     run_id = finished_run(np.tile([0.1, 0.2, 0.3], 40))
-    report = promote(run_id, "served")
+    report = promote(open_store(), run_id, "served")
     assert (report.version, report.promoted) == ("1", True)
-    assert promote(run_id, "served").already_champion
-    assert not promote(finished_run(np.tile([0.3, 0.2, 0.1], 40)), "served").promoted
-    assert read_run(run_id).status == "FINISHED"
+    assert promote(open_store(), run_id, "served").already_champion
+    assert not promote(open_store(), finished_run(np.tile([0.3, 0.2, 0.1], 40)), "served").promoted
+    assert read_run(open_store(), run_id).status == "FINISHED"
     assert len(list((tmp_path / "served").rglob("test.parquet"))) == 2
     assert not (state / "artifacts").exists()
 
-    folder = resolve_model("models:/served@champion")
+    folder = resolve_model(open_store(), "models:/served@champion")
     assert folder.is_relative_to(state / "models")
-    assert resolve_model(run_id) == folder
+    assert resolve_model(open_store(), run_id) == folder
     frame = dataset.inputs([0, 1])
     np.testing.assert_allclose(Scorer.load(folder).predict(frame), scorer.predict(frame), rtol=1e-6)
     assert [path.name for path in (state / "models").iterdir()] == [folder.parents[1].name]

@@ -28,7 +28,7 @@ from ni_platform.registry.model_source import resolve_model
 from ni_platform.registry.promotion import promote
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import open_store
 from tests.command import ni
 
 INFRA = Path(__file__).parents[2] / "infra" / "mlflow"
@@ -162,7 +162,7 @@ def test_train_promote_and_predict(
     predicted = ni("predict", "models:/journey@champion", "--data=data", "--output=p.csv")
     assert predicted.code == 0, predicted.stderr
 
-    connect()
+    open_store()
     champion = mlflow.pyfunc.load_model("models:/journey@champion")
     dataset_inputs = pd.read_parquet(tmp_path / "data" / "contents.parquet")
     answered = np.asarray(champion.predict(dataset_inputs)).ravel()
@@ -173,7 +173,7 @@ def test_train_promote_and_predict(
     assert any(key.endswith(f"{run_id}/artifacts/config.json") for key in there)
     assert any(key.endswith("weights.safetensors") for key in there)
     assert not (Path(os.environ["NI_HOME"]) / "artifacts").exists()
-    run = read_run(run_id)
+    run = read_run(open_store(), run_id)
     printed = trained.stdout + trained.stderr + promoted.stdout + predicted.stdout
     for secret in (ALICE[1], ADMIN[1], database["PGPASSWORD"], "server-secret", "signs-forms"):
         assert secret not in json.dumps([run.tags, run.parameters]) + printed
@@ -198,7 +198,7 @@ def test_a_password_that_is_changed_while_a_run_goes_on(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the server refuses in the midst of a run is told in the same words."""
-    record = RunRecord.start("changed")
+    record = RunRecord.start(open_store(), "changed")
     log_in(monkeypatch, (ALICE[0], "not-any-more"))
     with pytest.raises(TrackingError, match=r"log metrics.*HTTP 401.*MLFLOW_TRACKING_PASSWORD"):
         record.log_metrics({"test/rmse": 1.0})
@@ -209,16 +209,16 @@ def test_who_has_no_grant_is_told_so(
 ) -> None:
     """Bob reads what Alice trained; recording and promoting name him and where to ask."""
     run_id = finished_run(np.tile([0.1, 0.2, 0.3], 40))
-    assert promote(run_id, "guarded").promoted
+    assert promote(open_store(), run_id, "guarded").promoted
     better = finished_run(np.tile([0.1, 0.2, 0.3], 40))
 
     log_in(monkeypatch, BOB)
-    assert read_run(run_id).status == "FINISHED"
+    assert read_run(open_store(), run_id).status == "FINISHED"
     with pytest.raises(TrackingError, match=r"start a run.*permit that to bob.*administrator"):
-        RunRecord.start("planted")
+        RunRecord.start(open_store(), "planted")
     with pytest.raises(TrackingError, match=r"as guarded.*permit that to bob.*administrator"):
-        promote(better, "guarded", force="mine")
-    assert connect().get_model_version_by_alias("guarded", "champion").version == "1"
+        promote(open_store(), better, "guarded", force="mine")
+    assert open_store().client.get_model_version_by_alias("guarded", "champion").version == "1"
 
 
 def test_a_grant_is_enough_to_promote(
@@ -226,15 +226,17 @@ def test_a_grant_is_enough_to_promote(
 ) -> None:
     """`account.py NAME --promotes MODEL` lets a second person train, promote and roll back."""
     run_id = finished_run(np.tile([0.1, 0.2, 0.3], 40))
-    assert promote(run_id, "shared").promoted
+    assert promote(open_store(), run_id, "shared").promoted
     made = account(server, ADMIN, "carol", "--promotes=shared", password="carol-promotes-1")
     again = account(server, ADMIN, "carol", "--promotes=shared")
     assert (made.returncode, again.returncode) == (0, 0), made.stderr + again.stderr
 
     log_in(monkeypatch, ("carol", "carol-promotes-1"))
-    second = promote(finished_run(np.tile([0.1, 0.2, 0.3], 40)), "shared", force="fresher")
+    second = promote(
+        open_store(), finished_run(np.tile([0.1, 0.2, 0.3], 40)), "shared", force="fresher"
+    )
     assert (second.promoted, second.version, second.previous_champion) == (True, "2", "1")
-    assert connect().get_registered_model("shared").aliases == {"champion": "2"}
+    assert open_store().client.get_registered_model("shared").aliases == {"champion": "2"}
 
 
 def test_artifacts_pass_through_the_server(
@@ -253,11 +255,11 @@ def test_artifacts_pass_through_the_server(
         return send(self, request, **how)
 
     monkeypatch.setattr(requests.Session, "send", noting)
-    folder = resolve_model(run_id)
+    folder = resolve_model(open_store(), run_id)
     assert called == {server}
     shutil.rmtree(folder.parents[1])
     monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", "true")
-    resolve_model(run_id)
+    resolve_model(open_store(), run_id)
     assert called == {server, store["AWS_ENDPOINT_URL"]}
 
 
@@ -285,7 +287,7 @@ def test_unknown_names_and_pages_are_refused(server: str, monkeypatch: pytest.Mo
     assert answer(Origin="https://evil.example.com") == 403
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.replace("127.0.0.1", "localhost"))
     with pytest.raises(TrackingError, match=r"localhost.*by that name.*--allowed-hosts"):
-        connect()
+        open_store()
 
 
 def test_no_secret_stands_in_a_process_list(

@@ -25,7 +25,7 @@ from mlflow.tracking.context.registry import resolve_tags
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.run_queries import leaderboard, list_runs
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import open_store
 from ni_platform.tracking.trial_records import (
     TrialMetric,
     TrialRecords,
@@ -54,12 +54,12 @@ def finished(number: int, steps: Sequence[int] = (0, 1, 2), **changes: Any) -> T
 
 def sweep() -> str:
     """Start the run of a sweep and return its id."""
-    return RunRecord.start("sweeps", "a sweep", tags={"ni.level": "sweep"}).run_id
+    return RunRecord.start(open_store(), "sweeps", "a sweep", tags={"ni.level": "sweep"}).run_id
 
 
 def children(parent: str) -> list[Any]:
     """The trials of a sweep as MLflow's own client finds them, in the order of their names."""
-    client = connect()
+    client = open_store().client
     experiment = client.get_run(parent).info.experiment_id
     condition = f"tags.`mlflow.parentRunId` = '{parent}'"
     return sorted(client.search_runs([experiment], condition), key=lambda run: run.info.run_name)
@@ -73,7 +73,7 @@ def curve(run_id: str, name: str = "validation/loss") -> list[tuple[int, float, 
 
 def curves(run_ids: Iterable[str], name: str = "validation/loss") -> list[list]:
     """The points of a metric in each of these runs."""
-    client = connect()
+    client = open_store().client
     histories = [client.get_metric_history(run_id, name) for run_id in run_ids]
     return [sorted((p.step, p.value, p.timestamp) for p in history) for history in histories]
 
@@ -155,7 +155,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_trials_are_read_back(way: str) -> None:
     """MLflow's client reads name, times, parameters, tags and the curve as they were written."""
     parent = sweep()
-    records = TrialRecords.of(parent)
+    records = TrialRecords.of(open_store(), parent)
     records.write([finished(3), finished(123_456)])
     first, second = children(parent)
     assert records.run_ids() == {3: first.info.run_id, 123_456: second.info.run_id}
@@ -174,13 +174,13 @@ def test_trials_are_read_back(way: str) -> None:
 def test_the_same_again_changes_nothing(way: str) -> None:
     """Updates that are written twice, by the same process or a later one, leave the same."""
     parent = sweep()
-    records = TrialRecords.of(parent)
+    records = TrialRecords.of(open_store(), parent)
     records.write([update(0, [0]), update(1, [0, 1])])
     said = [update(1, [0, 1]), finished(0, [0, 1, 2])]
     records.write(said)
     before = [run.to_dictionary() for run in children(parent)]
     records.write(said)
-    TrialRecords.of(parent).write(said)
+    TrialRecords.of(open_store(), parent).write(said)
     assert [run.to_dictionary() for run in children(parent)] == before
     assert [run["info"]["status"] for run in before] == ["FINISHED", "RUNNING"]
     assert curve(before[0]["info"]["run_id"]) == planted(0)
@@ -189,7 +189,7 @@ def test_the_same_again_changes_nothing(way: str) -> None:
 def test_a_trial_grows_and_ends(way: str) -> None:
     """What comes in several writes adds up; the last metric is the one of the last step."""
     parent = sweep()
-    records = TrialRecords.of(parent)
+    records = TrialRecords.of(open_store(), parent)
     records.write([update(0, [1]), update(1, [0])])
     assert [run.info.status for run in children(parent)] == ["RUNNING", "RUNNING"]
     assert children(parent)[0].info.end_time is None
@@ -217,7 +217,7 @@ def test_more_than_mlflow_takes_at_once(way: str) -> None:
         tags={f"t{i}": str(i) for i in range(120)} | {"long": "y" * 9000},
     )
     parent = sweep()
-    TrialRecords.of(parent).write([many])
+    TrialRecords.of(open_store(), parent).write([many])
     (run,) = children(parent)
     expected = {f"p{i}": str(i) for i in range(150)}
     assert run.data.params == expected | {"long": "x" * 5999 + "…"}
@@ -232,7 +232,7 @@ def test_numbers_that_are_none(way: str) -> None:
     points = [TrialMetric(name=n, value=v, step=0, time=BEGAN) for n, v in values.items()]
     parent = sweep()
     for _ in range(2):
-        TrialRecords.of(parent).write([finished(0, metrics=points)])
+        TrialRecords.of(open_store(), parent).write([finished(0, metrics=points)])
     (run,) = children(parent)
     assert math.isnan(run.data.metrics["a"])
     assert (run.data.metrics["b"], run.data.metrics["c"]) == (
@@ -245,10 +245,10 @@ def test_numbers_that_are_none(way: str) -> None:
 def test_a_deleted_trial_stays_deleted(way: str) -> None:
     """Who deletes a trial does not get it back, and the others are written on."""
     parent = sweep()
-    records = TrialRecords.of(parent)
+    records = TrialRecords.of(open_store(), parent)
     records.write([update(0, [0]), update(1, [0])])
-    connect().delete_run(records.run_ids()[0])
-    for again in (records, TrialRecords.of(parent)):
+    open_store().client.delete_run(records.run_ids()[0])
+    for again in (records, TrialRecords.of(open_store(), parent)):
         again.write([finished(0), finished(1)])
         assert list(again.run_ids()) == [1]
     assert [run.info.run_name for run in children(parent)] == ["trial-00001"]
@@ -256,9 +256,10 @@ def test_a_deleted_trial_stays_deleted(way: str) -> None:
 
 _WRITE_ON = """
 import sys
+from ni_platform.tracking.store import open_store
 from ni_platform.tracking.trial_records import TrialRecords
 from tests.tracking.test_trial_records import finished, update
-records = TrialRecords.of(sys.argv[1])
+records = TrialRecords.of(open_store(), sys.argv[1])
 for first in range(0, int(sys.argv[2]), 5):
     numbers = range(first, first + 5)
     for updates in ([update(n, [0]) for n in numbers], [finished(n) for n in numbers]):
@@ -283,7 +284,7 @@ def test_a_writer_that_is_killed(way: str, trials: int, written: int) -> None:
     found = len(children(parent))
     assert written * 5 / 2 <= found <= trials
     numbers = range(found + 10)
-    records = TrialRecords.of(parent)
+    records = TrialRecords.of(open_store(), parent)
     records.write([finished(number) for number in numbers])
     assert_each_once(parent, numbers)
 
@@ -292,7 +293,7 @@ def test_a_server_that_is_killed(server: Server, monkeypatch: pytest.MonkeyPatch
     """A writer that loses its server says so, and ends the work when the server is back."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     parent = sweep()
-    records = TrialRecords.of(parent)
+    records = TrialRecords.of(open_store(), parent)
     done: list[int] = []
     lost: list[TrackingError] = []
 
@@ -314,7 +315,7 @@ def test_a_server_that_is_killed(server: Server, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(TrackingError, match="Could not write trial"):
         records.write([finished(5000)])
     with pytest.raises(TrackingError, match="does not answer"):
-        TrialRecords.of(parent)
+        TrialRecords.of(open_store(), parent)
 
     server.start()
     numbers = range(4 * len(done) + 8)
@@ -377,7 +378,7 @@ def test_an_answer_that_is_lost(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     parent = sweep()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", lossy[0])
-    records = TrialRecords.of(parent)
+    records = TrialRecords.of(open_store(), parent)
     records.write([finished(0)])
     lossy[1][request_kind] = "lost"
     with pytest.raises(TrackingError, match="Could not write trial 1"):
@@ -394,7 +395,7 @@ def test_a_request_that_comes_late(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     parent = sweep()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", lossy[0])
-    records = TrialRecords.of(parent)
+    records = TrialRecords.of(open_store(), parent)
     records.write([finished(0)])
     lossy[1]["create"] = "late"
     with pytest.raises(TrackingError, match="Could not write trial 1"):
@@ -403,7 +404,7 @@ def test_a_request_that_comes_late(
     assert [answer.status_code for answer in lossy[1]["deliver"]()] == [200]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     assert [run.data.tags["ni.trial"] for run in children(parent)] == ["0", "1", "1"]
-    assert sorted(TrialRecords.of(parent).run_ids()) == [0, 1]
+    assert sorted(TrialRecords.of(open_store(), parent).run_ids()) == [0, 1]
     assert_each_once(parent, range(2))
 
 
@@ -411,11 +412,11 @@ def test_a_sweep_goes_on_another_way(server: Server, monkeypatch: pytest.MonkeyP
     """Trials that were begun through the server are completed in its database, and back."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
     parent = sweep()
-    TrialRecords.of(parent).write([update(0, [0])])
+    TrialRecords.of(open_store(), parent).write([update(0, [0])])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{server.database}")
-    TrialRecords.of(parent).write([finished(0), update(1, [0])])
+    TrialRecords.of(open_store(), parent).write([finished(0), update(1, [0])])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
-    TrialRecords.of(parent).write([finished(1)])
+    TrialRecords.of(open_store(), parent).write([finished(1)])
     assert_each_once(parent, range(2))
 
 
@@ -427,8 +428,8 @@ def test_leaderboard() -> None:
         points = [TrialMetric(name="test/r", value=value, step=0, time=BEGAN)]
         return finished(number, **({"metrics": points} | changes))
 
-    TrialRecords.of(other).write([scored(0, -9.0)])
-    TrialRecords.of(parent).write(
+    TrialRecords.of(open_store(), other).write([scored(0, -9.0)])
+    TrialRecords.of(open_store(), parent).write(
         [
             *(scored(n, v) for n, v in enumerate([0.5, 0.2, math.nan, 0.9])),
             scored(4, 0.1, status="FAILED"),
@@ -438,13 +439,13 @@ def test_leaderboard() -> None:
     )
 
     def best(limit: int, *, lower: bool) -> list[str]:
-        found = leaderboard(parent, "test/r", lower_is_better=lower, limit=limit)
+        found = leaderboard(open_store(), parent, "test/r", lower_is_better=lower, limit=limit)
         return [run.tags["ni.trial"] for run in found]
 
     assert best(20, lower=True) == ["1", "0", "3"]
     assert best(2, lower=False) == ["3", "0"]
     with pytest.raises(TrackingError, match="There is no run"):
-        leaderboard("0" * 32, "test/r", lower_is_better=True, limit=1)
+        leaderboard(open_store(), "0" * 32, "test/r", lower_is_better=True, limit=1)
 
 
 _BY_METRIC = """
@@ -469,7 +470,7 @@ def test_searching_by_metric_uses_an_index(state: Path) -> None:
         return [row[3] for row in connection.execute(_BY_METRIC) if "LEFT-JOIN" in row[3]]
 
     opened_before = sqlite3.connect(state / "mlflow.db", cached_statements=0)
-    records = TrialRecords.of(sweep())
+    records = TrialRecords.of(open_store(), sweep())
     records.write([finished(number) for number in range(99)])
     assert joins(opened_before) == ["SCAN m LEFT-JOIN"]
     records.write([finished(99)])
@@ -479,11 +480,11 @@ def test_searching_by_metric_uses_an_index(state: Path) -> None:
 
 def test_trials_are_no_runs() -> None:
     """`list_runs` shows neither a sweep nor its trials as runs, with stages the sweep alone."""
-    with RunRecord.start("sweeps", "single") as run, run.child("text"):
+    with RunRecord.start(open_store(), "sweeps", "single") as run, run.child("text"):
         pass
-    TrialRecords.of(sweep()).write([finished(0)])
-    assert list_runs()["run_name"].tolist() == ["single"]
-    assert set(list_runs(stages=True)["run_name"]) == {"single", "text", "a sweep"}
+    TrialRecords.of(open_store(), sweep()).write([finished(0)])
+    assert list_runs(open_store())["run_name"].tolist() == ["single"]
+    assert set(list_runs(open_store(), stages=True)["run_name"]) == {"single", "text", "a sweep"}
 
 
 def test_what_cannot_be_written_is_refused() -> None:
@@ -492,8 +493,8 @@ def test_what_cannot_be_written_is_refused() -> None:
     with pytest.raises(TrackingError, match=r"but got 'a\?'. Rename"):
         finished(0, tags={"a?": "x"})
     with pytest.raises(TrackingError, match=r"but got 'a//b'"):
-        TrialRecords.of(parent).write([finished(0, parameters={"a//b": 1})])
+        TrialRecords.of(open_store(), parent).write([finished(0, parameters={"a//b": 1})])
     with pytest.raises(ValueError, match="trial 7 is FINISHED with ended = None"):
         finished(7, ended=None)
     with pytest.raises(TrackingError, match="There is no run"):
-        TrialRecords.of("0" * 32)
+        TrialRecords.of(open_store(), "0" * 32)

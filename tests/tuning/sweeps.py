@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import open_store
 from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.files.trial_log import TrialLog, TrialRecord, read_trials
 
@@ -40,7 +40,9 @@ def write_sweep(
         trials=max(1, len({event["trial"] for event in events})),
         objective=objective,
     )
-    with RunRecord.start("sweeps", run_name="planted", tags={"ni.level": "sweep"}) as record:
+    with RunRecord.start(
+        open_store(), "sweeps", run_name="planted", tags={"ni.level": "sweep"}
+    ) as record:
         folder.create(sweep, record.run_id)
     append(folder, events, lower_is_better=sweep.lower_is_better)
     return folder
@@ -122,7 +124,7 @@ def assert_each_trial_once(folder: SweepFolder, trials: int, epochs: int) -> Non
     backend = JournalStorage(JournalFileBackend(str(folder.log)))
     study = optuna.load_study(study_name=config.name, storage=backend)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * trials
-    client = connect()
+    client = open_store().client
     parent = client.get_run(run_id)
     assert parent.info.status == "FINISHED"
     runs = client.search_runs(

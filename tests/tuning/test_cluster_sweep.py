@@ -16,6 +16,7 @@ from ni_platform.cli.main import group
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.tracking.run_queries import find_runs
+from ni_platform.tracking.store import open_store
 from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.trial_log import read_trials
 from ni_platform.tuning.results.finding import find_sweep
@@ -135,7 +136,7 @@ def test_a_submitted_sweep_survives_its_processes(cluster, project, tmp_path):
     assert "Sent as ni-planted-2" in ni("resume", "planted")
     wait_for(lambda: ended(folder) > before, "it goes on")
     assert "ni-planted-2 is STOPPED" in ni("stop", "planted")
-    (parent,) = find_runs({"ni.level": "sweep", "ni.sweep": "planted"})
+    (parent,) = find_runs(open_store(), {"ni.level": "sweep", "ni.sweep": "planted"})
     assert (parent.status, status("planted")["state"]) == ("KILLED", "stopped")
     assert ended(folder) < TRIALS
     ni("resume", "planted")

@@ -18,7 +18,7 @@ from processes import processes_below
 from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.ray_cluster import quoted_interpreter
 from ni_platform.tracking.run_record import RunRecord
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import open_store
 from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.keeper import Keeper, SweepProgress
 from ni_platform.tuning.engine.keeper_actor import start_keeper
@@ -62,7 +62,7 @@ def run(
     on_event: Callable[[Any], None] = lambda event: None,
 ) -> str:
     """Run a sweep's trials as `run_sweep` does; returns the id of its run."""
-    with RunRecord.start("toys", run_name=config.name) as record:
+    with RunRecord.start(open_store(), "toys", run_name=config.name) as record:
         assert _run_trials(config, folder, record, make_train, on_event)
     return record.run_id
 
@@ -99,7 +99,7 @@ def test_lanes_that_are_killed_lose_no_trial(folder, tmp_path):
     assert repr(failed.overrides["training.learning_rate"]) == (tmp_path / "always").read_text()
     assert sum(trial.status == "complete" for trial in trials.values()) == 59
     assert seen[-1].ended == 60
-    client = connect()
+    client = open_store().client
     runs = client.search_runs(
         [client.get_run(run_id).info.experiment_id],
         f"tags.`mlflow.parentRunId` = '{run_id}'",

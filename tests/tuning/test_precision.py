@@ -8,6 +8,7 @@ import torch
 from ni_platform.overrides import with_values
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import open_store
 from ni_platform.tuning.engine.preparation import in_one_precision
 from tests.tuning.toy import toy_config
 
@@ -28,11 +29,11 @@ def test_a_sweep_keeps_the_precision_that_it_began_with(
     config = toy_config(3)
     experiment = with_values(config.experiment, [("training.precision", asked)])
     config = toy_config(3, experiment=experiment)
-    with RunRecord.start("sweeps") as record:
+    with RunRecord.start(open_store(), "sweeps") as record:
         for amx in (first, second):
             monkeypatch.setattr(torch.cpu, "get_capabilities", lambda amx=amx: {"amx_bf16": amx})
             told: list[str] = []
             decided = in_one_precision(config, record, told.append)
             assert decided.experiment.training.precision == chosen
             assert told == [f"trials are trained in {chosen}"]
-    assert read_run(record.run_id).tags["ni.precision"] == chosen
+    assert read_run(open_store(), record.run_id).tags["ni.precision"] == chosen

@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import open_store
 from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.engine.recorder import Recorder
 from ni_platform.tuning.files.trial_log import read_trials
@@ -42,7 +43,7 @@ def folder(tmp_path: Path) -> SweepFolder:
 @pytest.fixture
 def sweep() -> str:
     """The id of the sweep's run."""
-    return RunRecord.start("toys", run_name="toy").run_id
+    return RunRecord.start(open_store(), "toys", run_name="toy").run_id
 
 
 EVENTS = [
@@ -240,7 +241,7 @@ def test_results_wait_for_a_server_that_is_killed(folder, server, monkeypatch):
     """They are written when it is back, each once; who finishes before is told that they wait."""
     address, processes, start = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    sweep = RunRecord.start("toys", run_name="toy").run_id
+    sweep = RunRecord.start(open_store(), "toys", run_name="toy").run_id
     troubles: list[str] = []
     recorder = Recorder(folder, sweep, on_trouble=troubles.append)
     for trial in append(folder, EVENTS[:4]):

@@ -21,10 +21,11 @@ from ni_platform.cli.sweep.report import command
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.tracking.run_queries import read_artifact, read_run
+from ni_platform.tracking.store import open_store
 from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.trial_log import read_study, read_trials
 from ni_platform.tuning.results.plots import completed, importances
-from ni_platform.tuning.results.report import report_sweep
+from ni_platform.tuning.results.report import record_report, report_sweep
 from ni_platform.tuning.results.summary import summarize
 from tests.tuning.sweeps import append, trial_events, write_sweep
 
@@ -102,6 +103,7 @@ def test_everything_that_was_planted_stands_in_the_report(tmp_path):
     """Counts, best trials, reasons, table and plots; in the folder, the output and MLflow."""
     folder = write_sweep(EXPERIMENT, "data", planted_events(200), storage=tmp_path)
     report = report_sweep("planted", storage=tmp_path, output=tmp_path / "out")
+    record_report(open_store(), report)
 
     assert report.summary.counts == {"complete": 130, "pruned": 50, "failed": 20, "running": 0}
     assert [(f.trials, f.first) for f in report.summary.failures] == [(10, 3), (10, 13)]
@@ -127,9 +129,9 @@ def test_everything_that_was_planted_stands_in_the_report(tmp_path):
     assert names == PLOTS | {"importances.png", "index.html", "trials.csv"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     for name in names:
-        stored = read_artifact(folder.read()[1], f"report/{name}")
+        stored = read_artifact(open_store(), folder.read()[1], f"report/{name}")
         assert stored == (report.folder / name).read_bytes()
-    assert read_run(folder.read()[1]).status == "FINISHED"
+    assert read_run(open_store(), folder.read()[1]).status == "FINISHED"
 
     page = Page(report.folder / "index.html")
     assert len(page.sources) == 5

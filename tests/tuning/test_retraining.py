@@ -16,6 +16,7 @@ from ni_platform.opened import open_experiment
 from ni_platform.registry.promotion import promote
 from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_queries import read_table_artifact
+from ni_platform.tracking.store import open_store
 
 
 def test_train_and_validation_rows_are_trained_on_and_no_other(ni_home, tmp_path):
@@ -33,16 +34,16 @@ def test_train_and_validation_rows_are_trained_on_and_no_other(ni_home, tmp_path
     both = np.sort(np.concatenate([splits.rows("train"), splits.rows("validation")]))
     expected = TabularRegressor.fit(model, dataset, both)
 
-    run = train(open_experiment(config, dataset), tags={"ni.planted": "yes"})
+    run = train(open_store(), open_experiment(config, dataset), tags={"ni.planted": "yes"})
 
-    recorded = RunEvaluation.load(run.run_id)
+    recorded = RunEvaluation.load(open_store(), run.run_id)
     assert recorded.run.tags["ni.planted"] == "yes"
     assert recorded.test["prediction"].to_numpy() == pytest.approx(
         expected.predict(dataset.inputs(splits.rows("test")))
     )
     assert "validation" not in run.metrics
-    assert not len(read_table_artifact(run.run_id, "predictions/validation.parquet"))
+    assert not len(read_table_artifact(open_store(), run.run_id, "predictions/validation.parquet"))
     learned = recorded.splits[recorded.splits["part"] == "train"]
     assert sorted(learned["content_id"]) == sorted(dataset.content_id.astype(str).iloc[both])
-    gates = {gate.name: gate for gate in promote(run.run_id, "planted").gates}
+    gates = {gate.name: gate for gate in promote(open_store(), run.run_id, "planted").gates}
     assert gates["evaluated_on_unseen_test"].passed

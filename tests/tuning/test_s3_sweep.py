@@ -17,6 +17,7 @@ from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import ConfigError
 from ni_platform.experiment_config import load_experiment
 from ni_platform.tracking.run_queries import leaderboard
+from ni_platform.tracking.store import open_store
 from ni_platform.tuning.config import SweepConfig
 from ni_platform.tuning.files.trial_log import ranked, read_trials
 from ni_platform.tuning.results.finding import find_sweep
@@ -79,7 +80,7 @@ def test_a_sweep_outlives_its_machine(place, tmp_path, monkeypatch):
     second = ni(tmp_path, tmp_path / "second", "run", "only_here.rates", *options)
     printed, _ = second.communicate(timeout=300)
     assert second.returncode == 0, printed
-    status = sweep_status("s", place)
+    status = sweep_status(open_store, "s", place)
     assert (status.state, status.ended) == ("finished", TRIALS)
     folder = find_sweep("s", place)
     assert_each_trial_once(folder, TRIALS, EPOCHS)
@@ -89,7 +90,9 @@ def test_a_sweep_outlives_its_machine(place, tmp_path, monkeypatch):
     names = storage.list_files(f"{place}/s")
     assert [name for name in names if name.startswith("trials/")] == kept
     assert "lease.json" not in names
-    shown = leaderboard(run_id, "objective", lower_is_better=config.lower_is_better, limit=TRIALS)
+    shown = leaderboard(
+        open_store(), run_id, "objective", lower_is_better=config.lower_is_better, limit=TRIALS
+    )
     recorded = {int(run.tags["ni.trial"]) for run in shown if run.model_uri}
     assert recorded == {trial.number for trial in best}
 
@@ -97,7 +100,7 @@ def test_a_sweep_outlives_its_machine(place, tmp_path, monkeypatch):
 def ended(place: str) -> int:
     """Trials that are over, as a machine sees it that has only S3."""
     try:
-        return sweep_status("s", place).ended
+        return sweep_status(open_store, "s", place).ended
     except ConfigError:  # it did not begin yet
         return 0
 
@@ -116,4 +119,4 @@ def test_workers_that_exchange_files_need_a_disk(place, tmp_path, monkeypatch):
         workers_per_trial=2,
     )
     with pytest.raises(ConfigError, match=r"per-trial is 2 and --storage s3://.*/s: name"):
-        run_sweep(config, storage=place)
+        run_sweep(open_store(), config, storage=place)

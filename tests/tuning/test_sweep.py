@@ -31,7 +31,7 @@ from ni_platform.opened import open_experiment
 from ni_platform.overrides import set_values
 from ni_platform.ray_cluster import start_ray
 from ni_platform.tracking.run_queries import read_run
-from ni_platform.tracking.store import connect
+from ni_platform.tracking.store import open_store
 from ni_platform.tracking.trial_records import TrialRecords
 from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.distributed_trial import DistributedTraining
@@ -152,7 +152,7 @@ def stopped(project: Path) -> dict[str, Any]:
     finally:
         process.kill()
     after = status()
-    run = read_run(after["run_id"]).status
+    run = read_run(open_store(), after["run_id"]).status
     return {"running": running, "code": code, "stopped": after, "run": run}
 
 
@@ -167,7 +167,7 @@ def encoded_then(stopped: dict[str, Any], project: Path) -> dict[Path, int]:
 def grown(encoded_then: dict[Path, int]) -> FinishedSweep:
     """The same sweep, gone on with, and with a trial more."""
     start_ray(cpus=2)
-    return run_sweep(config(6))
+    return run_sweep(open_store(), config(6))
 
 
 def test_a_sweep_that_is_told_to_stop_says_so(stopped):
@@ -187,7 +187,7 @@ def test_it_goes_on_to_its_end(stopped, grown):
     assert list(grown.trials) == list(range(6))
     assert {trial.status for trial in grown.trials.values()} == {"complete"}
     assert not grown.unwritten
-    client = connect()
+    client = open_store().client
     runs = client.search_runs(
         [client.get_run(grown.run_id).info.experiment_id],
         f"tags.`mlflow.parentRunId` = '{grown.run_id}' AND tags.`ni.level` = 'trial'",
@@ -221,10 +221,10 @@ def test_recorded_models_predict_what_their_trials_did(grown):
     rows = validated_rows(grown.config.experiment, dataset)
     numbers, predictions = ValidationPredictions(path=grown.folder.predictions).read()
     assert numbers.tolist() == list(range(6))
-    run_ids = TrialRecords.of(grown.run_id).run_ids()
+    run_ids = TrialRecords.of(open_store(), grown.run_id).run_ids()
     best = grown.best[:2]
     for trial in best:
-        uri = read_run(run_ids[trial.number]).model_uri
+        uri = read_run(open_store(), run_ids[trial.number]).model_uri
         found = mlflow.pyfunc.load_model(uri).predict(dataset.inputs(rows))
         stored = predictions[trial.number]
         np.testing.assert_allclose(np.asarray(found, dtype=float).ravel(), stored, rtol=1e-4)
@@ -238,7 +238,10 @@ def test_recorded_models_predict_what_their_trials_did(grown):
 def test_a_trial_is_what_ni_train_makes_of_its_config(grown):
     """Same pretraining, same seed: the same curve, though texts were not encoded before."""
     winner = grown.best[0]
-    run = train(open_experiment(trial_config(grown.config.experiment, winner.overrides), "data"))
+    run = train(
+        open_store(),
+        open_experiment(trial_config(grown.config.experiment, winner.overrides), "data"),
+    )
     fused = run.stages["fused"]
     for name in ("train_loss", "loss", "rmse"):
         assert fused[name] == pytest.approx(winner.metrics[name], rel=1e-3), name
@@ -254,15 +257,15 @@ def test_another_sweep_of_the_same_name_is_refused(grown):
     """Other settings, fewer trials, another driver, other data."""
     for other in (config(6, keep=3), config(6, seed=1), config(5)):
         with pytest.raises(ConfigError, match="a sweep 'tiny' with other settings"):
-            run_sweep(other)
+            run_sweep(open_store(), other)
     with driving(grown.folder), pytest.raises(ConfigError, match="ni sweep stop tiny"):
-        run_sweep(config(6))
+        run_sweep(open_store(), config(6))
     table = Path("data") / Dataset.open("data").manifest.contents
     before = table.read_bytes()
     Dataset.open("data").contents.assign(clicks=1).to_parquet(table)
     try:
         with pytest.raises(ConfigError, match="data has changed since 'tiny' began"):
-            run_sweep(config(6))
+            run_sweep(open_store(), config(6))
     finally:
         table.write_bytes(before)
 

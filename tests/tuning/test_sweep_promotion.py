@@ -29,6 +29,7 @@ from ni_platform.tracking.run_queries import (
     read_run,
     read_table_artifact,
 )
+from ni_platform.tracking.store import open_store
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, StageStarted
 from ni_platform.tuning.files.validation_predictions import ValidationPredictions, validated_rows
@@ -75,7 +76,7 @@ def test_the_best_trial_is_judged_once(dataset):
     for trial, guess in enumerate(guesses):
         stored.append(trial, guess)
 
-    promotion = promote_winner("planted", "model")
+    promotion = promote_winner(open_store(), "planted", "model")
 
     assert (promotion.winner.trial.number, promotion.winner.trials) == (2, 3)
     assert promotion.gates.promoted
@@ -97,13 +98,13 @@ def test_the_best_trial_is_judged_once(dataset):
         ab_test=dataset.ab_test.to_numpy()[rows],
         group=splits.group[rows],
     )
-    run = read_run(promotion.run_id)
+    run = read_run(open_store(), promotion.run_id)
     assert run.metrics["sweep/optimism"] == pytest.approx(luck.optimism)
     assert run.metrics["sweep/validation"] == 0.20
     assert run.tags["ni.sweep"] == "planted"
     assert run.tags["mlflow.parentRunId"] == folder.read()[1]
-    assert read_run(folder.read()[1]).status == "FINISHED"
-    content = read_json_artifact(run.run_id, "promotion.json")
+    assert read_run(open_store(), folder.read()[1]).status == "FINISHED"
+    content = read_json_artifact(open_store(), run.run_id, "promotion.json")
     assert content == json.loads((folder.path / "promotion.json").read_text())
     assert (content["trial"], content["optimism"]["trials"]) == (2, 20)
 
@@ -113,9 +114,9 @@ def test_the_best_trial_is_judged_once(dataset):
     told = json.loads(again.output.splitlines()[-1])
     assert (told["run_id"], told["reused"]) == (run.run_id, True)
     assert told["promotion"]["already_champion"]
-    other = promote_winner("planted", "model", trial=3)
+    other = promote_winner(open_store(), "planted", "model", trial=3)
     assert (other.winner.rank, other.run_id == run.run_id) == (2, False)
-    assert len(list_runs()) == 2
+    assert len(list_runs(open_store())) == 2
 
 
 def test_a_winner_is_promoted_by_one_process_at_a_time(dataset):
@@ -123,10 +124,10 @@ def test_a_winner_is_promoted_by_one_process_at_a_time(dataset):
     write_sweep(TABULAR, dataset.root, trial_events(0, [0.1]))
 
     def again(event):
-        promote_winner("planted", "shop")
+        promote_winner(open_store(), "planted", "shop")
 
     with pytest.raises(BusyError, match=r"winner of sweep planted is held by process \d+ of"):
-        promote_winner("planted", "shop", on_event=again)
+        promote_winner(open_store(), "planted", "shop", on_event=again)
 
 
 def test_without_stored_predictions_luck_is_not_estimated(dataset):
@@ -134,10 +135,10 @@ def test_without_stored_predictions_luck_is_not_estimated(dataset):
     events = trial_events(0, [0.4], objective="loss")
     events[1]["reached"][0]["rmse"] = 0.125
     write_sweep(TABULAR, dataset.root, events, objective="loss")
-    promotion = promote_winner("planted", "model")
+    promotion = promote_winner(open_store(), "planted", "model")
     assert promotion.optimism == "not estimated: 0 trials left their validation predictions"
     assert (promotion.winner.metric, promotion.winner.validation) == ("rmse", 0.125)
-    assert "sweep/optimism" not in read_run(promotion.run_id).metrics
+    assert "sweep/optimism" not in read_run(open_store(), promotion.run_id).metrics
 
 
 def test_only_trials_with_a_result_are_promoted(dataset):
@@ -151,12 +152,12 @@ def test_only_trials_with_a_result_are_promoted(dataset):
         ],
     )
     with pytest.raises(ConfigError, match="trial 1 of sweep planted is failed; the best are 0"):
-        promote_winner("planted", "model", trial=1)
+        promote_winner(open_store(), "planted", "model", trial=1)
     with pytest.raises(ConfigError, match="trial 7 of sweep planted is not there"):
-        promote_winner("planted", "model", trial=7)
+        promote_winner(open_store(), "planted", "model", trial=7)
     with pytest.raises(ConfigError, match="there is no sweep 'other'"):
-        promote_winner("other", "model")
-    assert list_runs().empty
+        promote_winner(open_store(), "other", "model")
+    assert list_runs(open_store()).empty
 
 
 def test_a_network_stops_at_its_best_epochs(two_cpus, dataset, tmp_path):
@@ -194,7 +195,7 @@ def test_a_network_stops_at_its_best_epochs(two_cpus, dataset, tmp_path):
     )
     told = []
 
-    promotion = promote_winner("planted", "model", on_event=told.append)
+    promotion = promote_winner(open_store(), "planted", "model", on_event=told.append)
 
     trained: dict[str, int] = {}
     for event in told:
@@ -205,12 +206,16 @@ def test_a_network_stops_at_its_best_epochs(two_cpus, dataset, tmp_path):
     learned = np.isin(splits.part, ["train", "validation"]) & (dataset.impressions > 0)
     contents = {event.contents for event in told if isinstance(event, StageStarted)}
     assert contents == {int(learned.sum())}
-    run = read_run(promotion.run_id)
+    run = read_run(open_store(), promotion.run_id)
     assert run.parameters["training.learning_rate"] == "0.005"
     assert run.parameters["training.epochs"] == "4"
     assert run.parameters["model.regression.hidden"] == "[4]"
-    membership = read_table_artifact(run.run_id, "splits.parquet")
+    membership = read_table_artifact(open_store(), run.run_id, "splits.parquet")
     assert "validation" not in set(membership["part"])
     assert {gate.name: gate.passed for gate in promotion.gates.gates}["evaluated_on_unseen_test"]
-    (child,) = (r for r in find_runs({"mlflow.parentRunId": run.run_id}) if r.run_name == "fused")
+    (child,) = (
+        r
+        for r in find_runs(open_store(), {"mlflow.parentRunId": run.run_id})
+        if r.run_name == "fused"
+    )
     assert child.parameters["stop_after"] == "2"

@@ -47,11 +47,12 @@ def command(
     """
     from ni_platform.selection.config import SelectionConfig
     from ni_platform.selection.record import select
+    from ni_platform.tracking.store import open_store
 
     config = SelectionConfig(
         alpha=alpha, correction=correction, cluster=cluster, include_test=not without_test
     )
-    result = select(folder, config, apply=apply)
+    result = select(open_store(), folder, config, apply=apply)
     selection = result.selection
     table(
         f"Attributes of {selection.dataset}: {selection.contents:,} contents in "

@@ -22,9 +22,11 @@ def command(name: str, storage: str | None, output: str | None, as_json: bool) -
 
     Written as one HTML page with tables and plots into the sweep's folder and its MLflow run.
     """
-    from ni_platform.tuning.results.report import report_sweep
+    from ni_platform.tracking.store import open_store
+    from ni_platform.tuning.results.report import record_report, report_sweep
 
     report = report_sweep(name, storage=storage, output=output)
+    record_report(open_store(), report)
     print_summary(report.summary)
     if report.importances:
         most = list(report.importances.items())[:5]

@@ -22,13 +22,14 @@ def command(name: str, storage: str | None, allow_failed_checks: bool, as_json: 
     """
     from ni_platform.cli.sweep.run import run_and_print
     from ni_platform.cli.sweep.submit import send
+    from ni_platform.tracking.store import open_store
     from ni_platform.tuning.cluster.submission import find_submission
     from ni_platform.tuning.results.finding import find_sweep
     from ni_platform.tuning.results.status import sweep_status
 
     submission = find_submission(name) if storage is None else None
     if submission is not None:
-        if sweep_status(name).state == "finished":
+        if sweep_status(open_store, name).state == "finished":
             console.print("The sweep was finished already: nothing is left to train.")
         send(submission.job)
         return

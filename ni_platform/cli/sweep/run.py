@@ -50,11 +50,16 @@ def run_and_print(
 ) -> None:
     """Run a sweep under a progress table, and print its best trials."""
     from ni_platform.cli.sweep.progress import SweepDisplay
+    from ni_platform.tracking.store import open_store
     from ni_platform.tuning.sweep import run_sweep
 
     with SweepDisplay(config) as display:
         finished = run_sweep(
-            config, storage=storage, allow_failed_checks=allow_failed_checks, on_event=display
+            open_store(),
+            config,
+            storage=storage,
+            allow_failed_checks=allow_failed_checks,
+            on_event=display,
         )
     print_sweep(finished)
     if as_json:

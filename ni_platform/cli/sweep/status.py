@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import click
 
 from ni_platform.cli.output import console, json_option, print_json, table
@@ -16,9 +18,11 @@ _COLUMNS = ("name", "state", "trials", "complete", "pruned", "failed", "best", "
 @json_option
 def command(name: str | None, storage: str | None, as_json: bool) -> None:
     """Tell how far sweep NAME is, here or on a cluster; without NAME, list all sweeps."""
+    from ni_platform.tracking.store import open_store
     from ni_platform.tuning.results.status import list_statuses, sweep_status
 
-    found = [sweep_status(name, storage)] if name else list_statuses(storage)
+    opened = cache(open_store)
+    found = [sweep_status(opened, name, storage)] if name else list_statuses(opened, storage)
     states = [status.to_json() for status in found]
     table("Sweeps", _COLUMNS, [tuple(state[column] for column in _COLUMNS) for state in states])
     for state in states:

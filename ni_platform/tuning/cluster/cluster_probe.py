@@ -140,14 +140,14 @@ def _try_data(data: str) -> None:
 
 
 def _try_tracking() -> None:
-    from ni_platform.tracking.store import connect
+    from ni_platform.tracking.store import open_store
 
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         raise TrackingError(
             "MLFLOW_TRACKING_URI is set neither in the shell that submits nor on the cluster: set "
             "it to the tracking server that the team uses"
         )
-    connect()
+    open_store()
 
 
 def _autoscales() -> bool:

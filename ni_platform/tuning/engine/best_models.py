@@ -13,6 +13,7 @@ from ni_platform.overrides import to_dict
 from ni_platform.registry.logged_model import log_model
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import Store
 from ni_platform.tracking.trial_records import TrialRecords
 from ni_platform.training.worker import STATE_FILE, load_state
 from ni_platform.tuning.config import SweepConfig, SweepFolder
@@ -25,6 +26,7 @@ from ni_platform.tuning.search.spaces import trial_config
 
 
 def record_models(
+    store: Store,
     config: SweepConfig,
     folder: SweepFolder,
     run_id: str,
@@ -38,7 +40,7 @@ def record_models(
     trial whose run somebody has deleted in MLflow is passed over, and said.
     """
     kept = [trial for trial in best if trial.status == "complete"][: config.keep]
-    run_ids = TrialRecords.of(run_id).run_ids()
+    run_ids = TrialRecords.of(store, run_id).run_ids()
     for trial in kept:
         if trial.number not in run_ids:
             on_event(
@@ -46,10 +48,10 @@ def record_models(
                 f"model is not recorded, its weights stay in {folder.weights(trial.number)}"
             )
             continue
-        record = RunRecord.existing(run_ids[trial.number])
+        record = RunRecord.existing(store, run_ids[trial.number])
         fetch_weights(folder, trial.number)
         weights = folder.weights(trial.number) / STATE_FILE
-        if read_run(record.run_id).model_uri or not weights.exists():
+        if read_run(store, record.run_id).model_uri or not weights.exists():
             continue
         experiment = replace(opened, config=trial_config(config.experiment, trial.overrides))
         record.log_json(to_dict(experiment.config), "config.json")

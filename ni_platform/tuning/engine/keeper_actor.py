@@ -33,15 +33,22 @@ class KeeperLostError(StopTraining):
 class KeeperActor(Keeper):
     """The keeper in a process of its own, with the thread that writes its trials to MLflow."""
 
-    def __init__(self, config: SweepConfig, folder: SweepFolder, run_id: str | None) -> None:
-        """Go on with the sweep; without the id of a run nothing is written to MLflow."""
+    def __init__(
+        self, config: SweepConfig, folder: SweepFolder, run_id: str | None, store: str | None
+    ) -> None:
+        """Go on with the sweep; without the id of a run nothing is written to MLflow.
+
+        `store` is the address of the run's, which this process opens anew.
+        """
         # MLflow takes seconds to import, and lanes, which know this module, do not need it.
         from ni_platform.tuning.engine.recorder import Recorder
 
         self._troubles: list[str] = []
         tell = self._troubles.append
         self._mirror: Mirror | None = None
-        self._recorder = run_id and Recorder(folder, run_id, on_trouble=tell, until=self._safe)
+        self._recorder = (
+            Recorder(folder, run_id, store, on_trouble=tell, until=self._safe) if run_id else None
+        )
         note = self._recorder.note if self._recorder else lambda trial: None
         super().__init__(config, folder, on_change=note)
         if folder.mirror is not None:
@@ -128,8 +135,10 @@ def _answer(call: ray.ObjectRef) -> Any:
         raise error.cause from error
 
 
-def start_keeper(config: SweepConfig, folder: SweepFolder, run_id: str | None) -> ActorHandle:
-    """Start the keeper on this machine, where the log is.
+def start_keeper(
+    config: SweepConfig, folder: SweepFolder, run_id: str | None, store: str | None = None
+) -> ActorHandle:
+    """Start the keeper on this machine, where the log is; it opens the store of that address.
 
     Raises:
         ConfigError: The sweep runs already.
@@ -139,7 +148,7 @@ def start_keeper(config: SweepConfig, folder: SweepFolder, run_id: str | None) -
     keeper = (
         ray.remote(KeeperActor)
         .options(num_cpus=0, scheduling_strategy=here)
-        .remote(config, folder, run_id)
+        .remote(config, folder, run_id, store)
     )
     try:
         ray.get(keeper.progress.remote())

@@ -108,7 +108,7 @@ def in_one_precision(
         config.workers_per_trial > 1 and ray.cluster_resources().get("GPU", 0)
     )
     device = torch.device("cuda" if gpus else "cpu")
-    chosen = read_run(record.run_id).tags.get("ni.precision") or precision_name(
+    chosen = read_run(record.store, record.run_id).tags.get("ni.precision") or precision_name(
         precision_on(device, config.experiment.training)
     )
     record.set_tags({"ni.precision": chosen})

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Literal
 
 from ni_platform.errors import in_words
+from ni_platform.tracking.store import open_store
 from ni_platform.tracking.trial_records import TrialMetric, TrialRecords, TrialUpdate
 from ni_platform.tuning.config import SweepFolder
 from ni_platform.tuning.files.trial_log import TrialRecord
@@ -43,6 +44,7 @@ class Recorder:
         self,
         folder: SweepFolder,
         run_id: str,
+        store: str | None = None,
         on_trouble: Callable[[str], None] = _log.warning,
         until: Callable[[], float] = lambda: math.inf,
     ) -> None:
@@ -51,11 +53,13 @@ class Recorder:
         Args:
             folder: the sweep's.
             run_id: its run in MLflow.
+            store: address of the run's store, as `open_store` takes it; opened by the thread.
             on_trouble: told once when the store stops to answer, and when it answers again.
             until: how many bytes of the log survive this machine; MLflow learns no more.
         """
         self._folder = folder
         self._run_id = run_id
+        self._store = store
         self._on_trouble = on_trouble
         self._until = until
         self._records: TrialRecords | None = None
@@ -108,7 +112,7 @@ class Recorder:
         if self._until() < self._pending_bytes:
             return 0
         if self._records is None:
-            self._records = TrialRecords.of(self._run_id)
+            self._records = TrialRecords.of(open_store(self._store), self._run_id)
             self._records.run_ids()
         self._records.write(
             [
@@ -135,7 +139,7 @@ class Recorder:
                 if pause == SECONDS_BETWEEN_BATCHES:
                     self._on_trouble(f"results wait in {self._folder.log}: {in_words(error)}")
                 pause = min(2 * pause, LONGEST_PAUSE)
-                self._records = None  # connects anew
+                self._records = None  # opens the store anew
                 self._finishing.wait(pause)
                 if finishing:
                     time.sleep(SECONDS_BETWEEN_BATCHES)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ni_platform.experiment import OnEvent
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import Store
 from ni_platform.tuning.files.trial_log import read_study, read_trials
 from ni_platform.tuning.results import plots
 from ni_platform.tuning.results.finding import find_sweep
@@ -37,7 +38,7 @@ class SweepReport:
     folder: Path
     """`index.html`, `trials.csv` and the plots."""
     run_id: str
-    """The sweep's run, which has them as artifacts `report/`."""
+    """The sweep's run, which `record_report` gives them to as artifacts `report/`."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -57,12 +58,11 @@ def report_sweep(
 ) -> SweepReport:
     """Write the report of a sweep, running or over, from its log.
 
-    It is kept in the folder `report` of the sweep, logged to the sweep's run as `report/`, and
-    copied to `output` if that is given. An earlier report is replaced.
+    It is kept in the folder `report` of the sweep, and copied to `output` if that is given. An
+    earlier report is replaced. `record_report` adds it to the sweep's run.
 
     Raises:
         ConfigError: There is no such sweep.
-        TrackingError: The sweep's run cannot be reached; the report lies in the folder then.
 
     """
     sweep_folder = find_sweep(name, storage)
@@ -84,9 +84,16 @@ def report_sweep(
     )
     if output is not None:
         shutil.copytree(folder, output, dirs_exist_ok=True)
-    on_event("recording the report")
-    RunRecord.existing(run_id).log_artifacts(folder, ARTIFACTS)
     return SweepReport(summary=summary, importances=found, folder=folder, run_id=run_id)
+
+
+def record_report(store: Store, report: SweepReport) -> None:
+    """Add a report to its sweep's run, as the artifacts `report/`.
+
+    Raises:
+        TrackingError: The run cannot be reached; the report lies in its folder all the same.
+    """
+    RunRecord.existing(store, report.run_id).log_artifacts(report.folder, ARTIFACTS)
 
 
 def _draw(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ni_platform.errors import ClusterError, ConfigError, DatasetError
 from ni_platform.tracking.run_queries import find_runs
+from ni_platform.tracking.store import Store
 from ni_platform.tuning.cluster.submission import (
     JobState,
     Submission,
@@ -76,10 +77,13 @@ def sweep_tags(config: SweepConfig, folder: SweepFolder) -> dict[str, str]:
     }
 
 
-def list_statuses(storage: str | Path | None = None) -> list[SweepStatus]:
+def list_statuses(
+    opened: Callable[[], Store], storage: str | Path | None = None
+) -> list[SweepStatus]:
     """Tell how far all sweeps below `storage` are; without one also those that were sent.
 
-    One that cannot be read has the state `unreadable` and a note that says why.
+    `opened` gives the store; it is asked where only MLflow can tell, which takes its time. One
+    that cannot be read has the state `unreadable` and a note that says why.
 
     Raises:
         TrackingError: Only MLflow could tell, and it does not answer.
@@ -88,7 +92,7 @@ def list_statuses(storage: str | Path | None = None) -> list[SweepStatus]:
     found = []
     for name in sorted({*list_sweeps(storage), *sent}):
         try:
-            found.append(sweep_status(name, storage))
+            found.append(sweep_status(opened, name, storage))
         except ConfigError as error:
             counts = dict.fromkeys(ENDED, 0)
             found.append(
@@ -99,8 +103,10 @@ def list_statuses(storage: str | Path | None = None) -> list[SweepStatus]:
     return found
 
 
-def sweep_status(name: str, storage: str | Path | None = None) -> SweepStatus:
-    """Tell how far a sweep is; `storage` as `find_sweep` takes it.
+def sweep_status(
+    opened: Callable[[], Store], name: str, storage: str | Path | None = None
+) -> SweepStatus:
+    """Tell how far a sweep is; `opened` as in `list_statuses`, `storage` as in `find_sweep`.
 
     Raises:
         ConfigError: There is no such sweep.
@@ -108,7 +114,9 @@ def sweep_status(name: str, storage: str | Path | None = None) -> SweepStatus:
 
     """
     submission = find_submission(name) if storage is None else None
-    return _local(find_sweep(name, storage)) if submission is None else _submitted(submission)
+    if submission is None:
+        return _local(find_sweep(name, storage))
+    return _submitted(opened, submission)
 
 
 def _local(folder: SweepFolder) -> SweepStatus:
@@ -131,11 +139,11 @@ def _local(folder: SweepFolder) -> SweepStatus:
     )
 
 
-def _submitted(submission: Submission) -> SweepStatus:
+def _submitted(opened: Callable[[], Store], submission: Submission) -> SweepStatus:
     try:
         found = _local(find_sweep(submission.job.name))
     except (ConfigError, DatasetError):
-        found = _recorded(submission)
+        found = _recorded(opened(), submission)
     try:
         job = job_status(submission)
     except ClusterError as error:
@@ -151,11 +159,11 @@ def _job_state(job: JobState, found: SweepStatus) -> str:
     return job.status.lower()
 
 
-def _recorded(submission: Submission) -> SweepStatus:
+def _recorded(store: Store, submission: Submission) -> SweepStatus:
     """What the sweep's run in MLflow says, where its driver puts it every few seconds."""
     name = submission.job.name
     place = SweepFolder.named(name, submission.job.storage).place
-    runs = find_runs({"ni.level": "sweep", "ni.sweep": name, "ni.sweep_place": place})
+    runs = find_runs(store, {"ni.level": "sweep", "ni.sweep": name, "ni.sweep_place": place})
     if not runs:
         return SweepStatus(name=name, state="", trials=None, counts=dict.fromkeys(ENDED, 0))
     run = runs[0]

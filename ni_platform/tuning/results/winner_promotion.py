@@ -20,6 +20,7 @@ from ni_platform.tracking.run_claim import interrupted_run
 from ni_platform.tracking.run_queries import RunSummary, find_runs, read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
+from ni_platform.tracking.store import Store
 from ni_platform.tuning.engine.exchanged_weights import fetch_encoders
 from ni_platform.tuning.files.mirrored_folder import send
 from ni_platform.tuning.results.finding import find_sweep
@@ -77,6 +78,7 @@ class WinnerPromotion:
 
 
 def promote_winner(
+    store: Store,
     name: str,
     model: str,
     *,
@@ -96,6 +98,7 @@ def promote_winner(
     `sweep/optimism` and `sweep/trials`.
 
     Args:
+        store: Where runs and models are.
         name: The sweep.
         model: Registered model.
         trial: Number of another trial to promote.
@@ -113,10 +116,11 @@ def promote_winner(
     winner = Winner.of(find_sweep(name, storage), trial)
     claim = state_folder() / "locks" / f"winner-{winner.run_id}.lock"
     with claimed(claim, f"The winner of sweep {name}"):
-        return _promote(winner, model, workers, force, allow_failed_checks, on_event)
+        return _promote(store, winner, model, workers, force, allow_failed_checks, on_event)
 
 
 def _promote(
+    store: Store,
     winner: Winner,
     model: str,
     workers: Workers | None,
@@ -127,33 +131,36 @@ def _promote(
     """Do all that only one process may do with a sweep's winner at a time."""
     fetch_encoders(winner.folder)
     dataset = Dataset.open(winner.sweep.data)
-    _require_same_data(winner, dataset)
+    _require_same_data(store, winner, dataset)
     tags = {
         "ni.sweep": winner.sweep.name,
         "ni.sweep_run": winner.run_id,
         "ni.sweep_trial": str(winner.trial.number),
     }
     of_winner = tags | {"ni.level": "run"}
-    finished = [run for run in find_runs(of_winner) if run.status == "FINISHED" and run.model_uri]
+    finished = [
+        run for run in find_runs(store, of_winner) if run.status == "FINISHED" and run.model_uri
+    ]
     if finished:
         run_id = finished[0].run_id
         on_event(f"trial {winner.trial.number} was trained again before: run {run_id}")
     else:
         on_event(f"training trial {winner.trial.number} again, with the validation part")
         run_id = train(
+            store,
             open_experiment(winner.retrained(), dataset),
             workers=workers,
             name=f"{winner.sweep.name}, winner {winner.trial.number}",
             parent=winner.run_id,
             tags=tags,
-            resume=interrupted_run(of_winner),
+            resume=interrupted_run(store, of_winner),
             allow_failed_checks=allow_failed_checks,
             on_event=on_event,
         ).run_id
     on_event("estimating how lucky the best trial was")
     optimism = estimated_optimism(winner, dataset)
-    gates = promote(run_id, model, force=force, on_wait=on_event)
-    run = read_run(run_id)
+    gates = promote(store, run_id, model, force=force, on_wait=on_event)
+    run = read_run(store, run_id)
     test = _recorded(run, f"test/{winner.metric}")
     if test is None:
         raise ConfigError(
@@ -169,13 +176,13 @@ def _promote(
         optimism=optimism,
         gates=gates,
     )
-    _record(promotion)
+    _record(store, promotion)
     return promotion
 
 
-def _require_same_data(winner: Winner, dataset: Dataset) -> None:
+def _require_same_data(store: Store, winner: Winner, dataset: Dataset) -> None:
     """Refuse data on which the validation part may be another one."""
-    then = read_run(winner.run_id).tags.get("ni.dataset_fingerprint")
+    then = read_run(store, winner.run_id).tags.get("ni.dataset_fingerprint")
     if then is not None and then != dataset.fingerprint():
         raise ConfigError(
             f"a winner is trained again on the data that it was chosen on, but {dataset.root} has "
@@ -190,9 +197,9 @@ def _recorded(run: RunSummary, metric: str) -> Estimate | None:
     return Estimate(run.metrics[metric], *bounds)
 
 
-def _record(promotion: WinnerPromotion) -> None:
+def _record(store: Store, promotion: WinnerPromotion) -> None:
     winner, content = promotion.winner, promotion.to_json()
-    record = RunRecord.existing(promotion.run_id)
+    record = RunRecord.existing(store, promotion.run_id)
     figures = {
         "sweep/trials": winner.trials,
         "sweep/validation": winner.validation,
