@@ -1,4 +1,4 @@
-"""What takes an encoder's place in a network whose inputs hold the encoder's outputs."""
+"""What takes an encoder's place: where inputs hold its outputs, or where there is none."""
 
 from __future__ import annotations
 
@@ -20,3 +20,15 @@ class StandIn(nn.Module):
             "a network built for encoded inputs was given inputs without them; read the rows with "
             "the source that the network was built for"
         )
+
+
+class AsItIs(nn.Module):
+    """Takes a modality's vector as its embedding."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x_BX: Tensor) -> Tensor:
+        """[B, X] in, the same out."""
+        return x_BX

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
+from ni_platform.models.encoders.stand_in import AsItIs
 from ni_platform.models.initialization import own_stream
 from ni_platform.models.m2fn.image_network import (
     BLOCKS,
@@ -33,18 +34,6 @@ from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.neural_insights import build_encoder, embed, save_skeletons
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
 from ni_platform.narrowing import given, of_kind
-
-
-class AsItIs(nn.Module):
-    """Takes a modality's vector as its embedding."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
-
-    def forward(self, x_BX: Tensor) -> Tensor:
-        """[B, X] in, the same out."""
-        return x_BX
 
 
 class _Vector(EncoderConfig):
