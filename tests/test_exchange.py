@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from ni_platform.models import exchange
+from ni_platform import exchange
 
 WORKERS = 3
 ROUNDS = 200
