@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ni_platform.data.batch import Batch
 from ni_platform.data.loading import Loader, Request, Rows
 from ni_platform.errors import ConfigError, TrainingError
 from ni_platform.metrics.catalogue import lower_is_better
@@ -27,10 +26,10 @@ from ni_platform.training import checkpoint as states
 from ni_platform.training.checkpoint import Checkpoint, Progress
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted, StepDone
-from ni_platform.training.optimization import adam, parameter_groups, set_learning_rate
-from ni_platform.training.prediction import Predictor, on_device, validation_metrics
+from ni_platform.training.prediction import Predictor, validation_metrics
 from ni_platform.training.stage_data import StageData
-from ni_platform.training.workers import Gradients, WorkerGroup, precision_name, precision_on
+from ni_platform.training.step import Stepper
+from ni_platform.training.workers import WorkerGroup, precision_name
 
 SECONDS_BETWEEN_EVENTS = 0.25
 
@@ -82,16 +81,14 @@ class StageTraining:
         self.workers = workers
         self._tell, self._save = emit, save
         self._seed = states.stage_seed(config.seed, name)
-        self._dtype = precision_on(workers.device, config)
-        groups = parameter_groups(module, config, pretrained)
-        self._gradients = Gradients([p for g in groups for p in g["params"]], workers.device)
-        self._optimizer = adam(groups, config)
         self._loss = Loss(config.loss, getattr(module, "buckets", None))
+        self._stepper = Stepper(
+            module, data.source, self._loss, config, workers=workers, pretrained=pretrained
+        )
         self._loader = Loader(
             data.source, threads=config.loader_threads or min(8, torch.get_num_threads())
         )
-        self._forward = torch.compile(module) if config.compile else module
-        self._predictor = Predictor(self._loader, workers, self._dtype)
+        self._predictor = Predictor(self._loader, workers, self._stepper.dtype)
         self._progress = Progress()
         self._unbooked: tuple[Tensor, Rows] | None = None
         self._last = (math.nan, math.nan)
@@ -137,7 +134,10 @@ class StageTraining:
         with closing(self._loader.iterate(requests)) as batches:
             for step in range(progress.step, len(plan)):
                 parts = plan[step][rank]
-                done = self._take_step(batches, parts, len(plan))
+                states.seed_step(self._entropy(step))
+                fraction = (progress.epoch + (step + 0.5) / len(plan)) / self.config.epochs
+                factor = self.config.learning_rate_factor(fraction)
+                done = self._stepper.take(batches, parts, factor)
                 # One step late, so that a GPU is not waited for in every step.
                 self._book()
                 self._unbooked = (done, np.concatenate(parts))
@@ -156,39 +156,6 @@ class StageTraining:
                 if due and not last:
                     self._save_checkpoint()
                 clock = time.perf_counter()
-
-    def _take_step(self, batches: Iterator[Batch], parts: list[Rows], steps: int) -> Tensor:
-        """Take one optimizer step and return the loss and the norm of the gradient, [2]."""
-        progress, workers = self._progress, self.workers
-        states.seed_step(self._entropy(progress.step))
-        denominators = self._denominators(parts)
-        self._gradients.zero()
-        for _ in parts:
-            batch = next(batches)
-            inputs = on_device(batch.inputs, workers.device)
-            outcomes = batch.outcomes.to(workers.device, non_blocking=True)
-            with torch.autocast(
-                workers.device.type, self._dtype, enabled=self._dtype != torch.float32
-            ):
-                logits_B = self._forward(inputs)
-            loss = self._loss.combine(self._loss.terms(logits_B, outcomes), denominators)
-            loss.backward()
-            self._gradients.add_loss(loss.detach())
-        done = self._gradients.total(workers, self.config.clip_norm)
-        fraction = (progress.epoch + (progress.step + 0.5) / steps) / self.config.epochs
-        set_learning_rate(self._optimizer, self.config.learning_rate_factor(fraction))
-        self._optimizer.step()
-        return done
-
-    def _denominators(self, parts: list[Rows]) -> dict[str, Tensor]:
-        """What each loss is divided by: its total over micro-batches and workers."""
-        totals: list[Tensor] = []
-        for part in parts:
-            outcomes = self.data.source.outcomes(part)
-            terms = self._loss.terms(self._loss.any_outputs(len(part)), outcomes)
-            totals.append(torch.stack([denominator for _, denominator in terms.values()]))
-        summed = torch.stack(totals).sum(0).to(self.workers.device)
-        return dict(zip(self._loss.weights, self.workers.sum_(summed).unbind()))
 
     def _book(self) -> None:
         """Add the last step's loss to the epoch's; raises TrainingError if it is not finite."""
@@ -298,7 +265,7 @@ class StageTraining:
                 stage=self.name,
                 progress=self._progress,
                 model=self.module.state_dict(),
-                optimizer=self._optimizer.state_dict(),
+                optimizer=self._stepper.optimizer.state_dict(),
                 best=self._best,
                 random=random,
             )
@@ -312,7 +279,7 @@ class StageTraining:
                 f"{self.name!r} and {self.workers.size}; set them so, or start a new run"
             )
         self.module.load_state_dict(checkpoint.model)
-        self._optimizer.load_state_dict(checkpoint.optimizer)
+        self._stepper.optimizer.load_state_dict(checkpoint.optimizer)
         self._best = {name: t.to(self.workers.device) for name, t in checkpoint.best.items()}
         self._progress = replace(checkpoint.progress)
         states.set_random_state(checkpoint.random[self.workers.rank])
@@ -329,7 +296,7 @@ class StageTraining:
                 contents=len(self.data.train_rows),
                 workers=self.workers.size,
                 device=str(self.workers.device),
-                precision=precision_name(self._dtype),
+                precision=precision_name(self._stepper.dtype),
             )
         )
 
@@ -343,7 +310,7 @@ class StageTraining:
                 steps=steps,
                 loss=loss,
                 gradient_norm=norm,
-                learning_rate=float(self._optimizer.param_groups[0]["lr"]),
+                learning_rate=float(self._stepper.optimizer.param_groups[0]["lr"]),
                 samples_per_second=samples_per_second,
             )
         )
