@@ -237,7 +237,7 @@ def test_killed_driver_resumes_with_identical_weights(two_cpus, task, tmp_path):
     )
     child = subprocess.Popen(
         [sys.executable, str(script)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))},
         stdout=subprocess.PIPE,
         text=True,
     )
