@@ -87,11 +87,8 @@ def add_attributes(
     dataset = Dataset.open(folder)
     embeddings = {f"{name}_embedding": name for name in dict.fromkeys(config.embed)}
     _check(dataset, config)
-    of_pictures: dict[str, Extractor] = {}
-    if config.ocr is not None:
-        of_pictures[OCR] = config.ocr
-    if config.dominant_colour is not None:
-        of_pictures[DOMINANT_COLOUR] = config.dominant_colour
+    asked: dict[str, Extractor | None] = {OCR: config.ocr, DOMINANT_COLOUR: config.dominant_colour}
+    of_pictures = {name: extractor for name, extractor in asked.items() if extractor is not None}
     check_writable(dataset, [*of_pictures, *embeddings])
     encoder = TextEmbedding(
         config=config.encoder, device="cuda" if torch.cuda.is_available() else "cpu"

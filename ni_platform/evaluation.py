@@ -161,8 +161,7 @@ def record_evaluation(
     predictions, metrics per domain and the plots.
     """
     metrics = evaluate_slices(table, config)
-    for name, estimates in metrics.items():
-        record.log_estimates(name, estimates)
+    log_estimates(record, metrics)
     if glm is not None:
         record.log_metrics(changes_versus_glm(metrics, glm))
     test = table[table["part"].isin(SLICES["test"])]
@@ -179,6 +178,20 @@ def record_evaluation(
     for name, figure in _figures(test, metrics, glm).items():
         record.log_figure(figure, f"plots/{name}.png")
     return metrics
+
+
+def log_estimates(record: RunRecord, metrics: Metrics) -> None:
+    """Log `SLICE/METRIC`, `SLICE/METRIC_low` and `SLICE/METRIC_high`.
+
+    A figure that is not defined on a slice (nan) is left out: it would sort as a number.
+    """
+    figures: dict[str, float] = {}
+    for part, estimates in metrics.items():
+        for name, estimate in estimates.items():
+            figures[f"{part}/{name}"] = estimate.value
+            figures[f"{part}/{name}_low"] = estimate.low
+            figures[f"{part}/{name}_high"] = estimate.high
+    record.log_metrics({name: value for name, value in figures.items() if np.isfinite(value)})
 
 
 def changes_versus_glm(metrics: Metrics, glm: Metrics) -> dict[str, float]:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ni_platform.errors import ChecksFailedError, ConfigError
+from ni_platform.errors import ChecksFailedError
 from ni_platform.evaluation import (
     FinishedRun,
     Metrics,
     add_predictions,
     changes_versus_glm,
     evaluate_slices,
+    log_estimates,
     outcome_table,
     record_evaluation,
     split_table,
@@ -36,33 +37,13 @@ from ni_platform.training.config import TrainingConfig
 from ni_platform.training.events import EpochDone, Event, StageStarted
 from ni_platform.training.stages import run_stages, trained_scorer
 from ni_platform.training.worker import FUSED, StageResult, StageTask
+from ni_platform.training.worker_count import Workers
 
 if TYPE_CHECKING:
     from ni_platform.data.checks import CheckReport
 
 OnEvent = Callable[[Event | str], None]
 """Told what training does, and in words what the run does around it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """How many processes train a stage together."""
-
-    count: int = 1
-    cpus_each: int | None = None
-    """CPUs and torch threads of each; the machine's CPUs divided among them if None."""
-
-    def __post_init__(self) -> None:
-        for words, value in (("workers", self.count), ("CPUs of a worker", self.cpus_each)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{words} must be at least 1, but are {value}; leave it out")
-
-    def to_tags(self) -> dict[str, str]:
-        """Return what `_workers_of` reads back."""
-        tags = {"ni.workers": str(self.count)}
-        return (
-            tags if self.cpus_each is None else tags | {"ni.cpus_per_worker": str(self.cpus_each)}
-        )
 
 
 def train(
@@ -97,10 +78,9 @@ def train(
     Raises:
         TrackingError: The tracking server cannot be reached; before anything is trained.
         ChecksFailedError: A data check failed.
-
     """
-    workers = workers or _workers_of(store, resume)
-    config, dataset = experiment.config, experiment.dataset
+    workers = workers or (Workers() if resume is None else Workers.of(read_run(store, resume).tags))
+    config = experiment.config
     with RunRecord.start(
         store,
         config.name.partition(".")[0],
@@ -110,37 +90,10 @@ def train(
         resume=resume,
         parent=parent,
     ) as record:
-        record.log_json(to_dict(config), "config.json")
-        membership = split_table(dataset, experiment.splits)
-        record.log_table(membership, "splits.parquet")
-        on_event("checking the data")
-        check_and_record(record, experiment, allow_failed_checks)
+        membership = record_start(record, experiment, allow_failed_checks, on_event)
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
-        if isinstance(config.model, TabularConfig):
-            on_event(f"fitting {config.model.estimator}")
-            fitted = _fit(config.model, experiment, workspace / "model")
-        else:
-            fitted = _train_stages(experiment, record, workspace, workers, on_event)
-        on_event("evaluating")
-        metrics, glm = _evaluate(record, experiment, membership, fitted)
-        on_event("recording the model")
-        fitted.save()
-        model_uri = log_model(
-            record, workspace / "model", experiment.example, pictures=dataset.images_root
-        )
-        if config.insights is not None:
-            on_event("explaining")
-            scorer = Scorer.load(workspace / "model")
-            parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": membership["part"]})
-            explain_and_record(record, scorer, dataset, parts, config.insights, on_event)
-    return FinishedRun(
-        run_id=record.run_id,
-        name=record.run_name,
-        model_uri=model_uri,
-        metrics=metrics,
-        changes_versus_glm=changes_versus_glm(metrics, glm) if glm else {},
-        stages=fitted.stages,
-    )
+        fitted = _fit(experiment, record, workspace, workers, on_event)
+        return _finish(record, experiment, membership, fitted, workspace / "model", on_event)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,34 +109,32 @@ class _Fitted:
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-def _workers_of(store: Store, run_id: str | None) -> Workers:
-    """Return the workers that a run was started with: only as many can go on with it."""
-    if run_id is None:
-        return Workers()
-    tags = read_run(store, run_id).tags
-    cpus_each = tags.get("ni.cpus_per_worker")
-    return Workers(
-        count=int(tags.get("ni.workers", 1)), cpus_each=int(cpus_each) if cpus_each else None
-    )
+def record_start(
+    record: RunRecord, experiment: OpenedExperiment, allow_failed_checks: bool, on_event: OnEvent
+) -> pd.DataFrame:
+    """Put config, split and the report of the data checks into a run, before anything is trained.
 
-
-def check_and_record(record: RunRecord, experiment: OpenedExperiment, allow_failed: bool) -> None:
-    """Check the data, and put the report and its outcome into the run.
+    Returns which content is in which part; see `split_table`.
 
     Raises:
         ChecksFailedError: A check failed, and none may.
-
     """
     # Great Expectations takes seconds to import; who only lists experiments need not wait.
     from ni_platform.data.checks import check_dataset
 
+    record.log_json(to_dict(experiment.config), "config.json")
+    membership = split_table(experiment.dataset, experiment.splits)
+    record.log_table(membership, "splits.parquet")
+    on_event("checking the data")
     with tempfile.TemporaryDirectory() as docs:
         report = check_dataset(experiment.dataset, experiment.splits, docs_folder=docs)
         record.log_artifacts(docs, "checks")
-    outcome = "passed" if report.success else "allowed_failed" if allow_failed else "failed"
+    allowed = "allowed_failed" if allow_failed_checks else "failed"
+    outcome = "passed" if report.success else allowed
     record.set_tags({"ni.checks": outcome})
     if outcome == "failed":
         raise ChecksFailedError(_failed_checks(report, experiment.dataset.root))
+    return membership
 
 
 def _failed_checks(report: CheckReport, data: str) -> str:
@@ -198,13 +149,51 @@ def _failed_checks(report: CheckReport, data: str) -> str:
     )
 
 
-def _fit(config: TabularConfig, experiment: OpenedExperiment, folder: Path) -> _Fitted:
-    """Fit a model that needs no stages."""
-    readable = experiment.readable
+def _fit(
+    experiment: OpenedExperiment,
+    record: RunRecord,
+    workspace: Path,
+    workers: Workers,
+    on_event: OnEvent,
+) -> _Fitted:
+    """Train the model: in stages, or at once where it needs none."""
+    config, readable = experiment.config.model, experiment.readable
+    if not isinstance(config, TabularConfig):
+        return _train_stages(experiment, record, workspace, workers, on_event)
+    on_event(f"fitting {config.estimator}")
     model = TabularRegressor.fit(config, readable, experiment.splits.rows("train"))
     return _Fitted(
-        save=lambda: model.save(folder),
+        save=lambda: model.save(workspace / "model"),
         predictions=model.predict(readable.inputs(experiment.evaluated_rows)),
+    )
+
+
+def _finish(
+    record: RunRecord,
+    experiment: OpenedExperiment,
+    membership: pd.DataFrame,
+    fitted: _Fitted,
+    folder: Path,
+    on_event: OnEvent,
+) -> FinishedRun:
+    """Evaluate a trained model, save it in `folder`, log it and, if asked for, explain it."""
+    on_event("evaluating")
+    metrics, glm = _evaluate(record, experiment, membership, fitted)
+    on_event("recording the model")
+    fitted.save()
+    dataset, insights = experiment.dataset, experiment.config.insights
+    model_uri = log_model(record, folder, experiment.example, pictures=dataset.images_root)
+    if insights is not None:
+        on_event("explaining")
+        parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": membership["part"]})
+        explain_and_record(record, Scorer.load(folder), dataset, parts, insights, on_event)
+    return FinishedRun(
+        run_id=record.run_id,
+        name=record.run_name,
+        model_uri=model_uri,
+        metrics=metrics,
+        changes_versus_glm=changes_versus_glm(metrics, glm) if glm else {},
+        stages=fitted.stages,
     )
 
 
@@ -321,7 +310,5 @@ def _glm(record: RunRecord, experiment: OpenedExperiment, table: pd.DataFrame) -
     model = TabularRegressor.fit(TabularConfig(), dataset, experiment.splits.rows("train"))
     glm_table = table.assign(glm=model.predict(dataset.inputs(experiment.evaluated_rows)))
     metrics = evaluate_slices(glm_table, experiment.config.evaluation, "glm")
-    child = record.child("glm")
-    for part, estimates in metrics.items():
-        child.log_estimates(part, estimates)
+    log_estimates(record.child("glm"), metrics)
     return metrics

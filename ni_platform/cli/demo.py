@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -67,9 +68,13 @@ def command(folder: str, tests: int) -> None:
     report = promote(store, run.run_id, MODEL)
     print_promotion(report)
 
+    _print_results(run, report, time.monotonic() - began)
+
+
+def _print_results(run: Any, report: Any, seconds: float) -> None:
     test = run.metrics["test"]
     table(
-        f"The demo in {time.monotonic() - began:.0f} seconds",
+        f"The demo in {seconds:.0f} seconds",
         ("what", "result"),
         [
             ("pairwise accuracy within A/B tests", test["pairwise_accuracy_within_tests"].value),

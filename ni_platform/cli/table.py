@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from ni_platform.cli.output import console, data_option, json_option, print_json, table
+
+
+def _numbers(context: click.Context, option: click.Parameter, value: str) -> list[int]:
+    try:
+        return [int(number) for number in value.split(",")]
+    except ValueError:
+        message = f"--{option.name} takes numbers such as 0,1,2, but got {value}"
+        raise click.UsageError(message) from None
 
 
 @click.command("table")
@@ -19,7 +29,13 @@ from ni_platform.cli.output import console, data_option, json_option, print_json
     help="Change a value of --base, such as model.image.input.size=64; any number.",
 )
 @click.option("--rows", multiple=True, help="Only rows whose label contains this text.")
-@click.option("--seeds", default="0", show_default=True, help="Seeds of the training: 0,1,2.")
+@click.option(
+    "--seeds",
+    default="0",
+    show_default=True,
+    callback=_numbers,
+    help="Seeds of the training: 0,1,2.",
+)
 @click.option("--budget", default=1.0, show_default=True, help="Share of the epochs to train.")
 @click.option("--workers", type=int, help="Ray Train workers per row; one if not given.")
 @click.option("--output", metavar="DIR", help="Write table.txt, .csv, .md and .png into DIR.")
@@ -30,13 +46,10 @@ def command(
     data: str | None,
     base: str | None,
     overrides: tuple[str, ...],
-    rows: tuple[str, ...],
-    seeds: str,
-    budget: float,
     workers: int | None,
     output: str | None,
-    allow_failed_checks: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Measure table NAME (such as m2fn.table6) on the dataset in --data.
 
@@ -54,10 +67,6 @@ def command(
         raise click.UsageError("a dataset is needed; name its folder with --data DIR")
     if overrides and base is None:
         raise click.UsageError("--set changes the experiment that --base names")
-    try:
-        seed_numbers = [int(seed) for seed in seeds.split(",")]
-    except ValueError:
-        raise click.UsageError(f"--seeds takes numbers such as 0,1,2, but got {seeds}") from None
     experiment = None if base is None else set_values(load_experiment(base), overrides)
 
     from ni_platform.data.dataset import Dataset
@@ -66,23 +75,20 @@ def command(
     definition = load_table(name, Dataset.open(data), experiment)
 
     from ni_platform.cli.progress import TrainingProgress
-    from ni_platform.experiment import Workers
     from ni_platform.tables.report import as_text, long_table
     from ni_platform.tables.run import run_table
     from ni_platform.tracking.store import open_store
+    from ni_platform.training.worker_count import Workers
 
     with TrainingProgress() as progress:
         measured = run_table(
             open_store(),
             definition,
             data,
-            seeds=seed_numbers,
-            rows=rows,
-            budget=budget,
             workers=None if workers is None else Workers(count=workers),
             output=output,
-            allow_failed_checks=allow_failed_checks,
             on_event=progress,
+            **options,
         )
     # Rich would fold intervals to the width of the terminal.
     click.echo(as_text(measured))

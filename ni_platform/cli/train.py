@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ni_platform.cli.output import console, data_option, json_option, print_json, table
+from ni_platform.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ni_platform.experiment_config import ExperimentConfig
+    from ni_platform.tracking.store import Store
 
 
 @click.command("train")
@@ -53,7 +58,6 @@ def command(
     Runs on this machine, or on the Ray cluster that $RAY_ADDRESS names. Each worker gets a GPU
     where there are any.
     """
-    from ni_platform.experiment_config import load_experiment, of_run
     from ni_platform.overrides import set_values, to_dict
 
     if (experiment is None) == (from_run is None and resume is None):
@@ -62,33 +66,19 @@ def command(
         raise click.UsageError("--resume goes on as the run was started; no --set, no --workers")
     if cpus_per_worker is not None and workers is None:
         raise click.UsageError("--cpus-per-worker needs --workers")
-    store = None
-    if run_id := from_run or resume:
-        from ni_platform.tracking.store import open_store
-
-        store = open_store()
-        config, trained_on = of_run(store, run_id)
-        data = data or trained_on
-    else:
-        config = load_experiment(str(experiment))
-    if data is None:
-        raise click.UsageError("a dataset is needed; name its folder with --data DIR")
+    store, config, data = _resolved(experiment, from_run or resume, data)
     config = set_values(config, overrides)
     if print_config:
         print_json(to_dict(config))
         return
     if print_parameters:
-        from ni_platform.opened import open_experiment
-
-        sizes = open_experiment(config, data).build_scorer().model.parameter_table()
-        rows = [(name, f"{count:,}") for name, count in sizes]
-        rows.append(("all", f"{sum(count for _, count in sizes):,}"))
-        table(config.name, ("layer", "parameters"), rows)
+        _print_parameters(config, data)
         return
     from ni_platform.cli.progress import TrainingProgress
-    from ni_platform.experiment import Workers, train
+    from ni_platform.experiment import train
     from ni_platform.opened import open_experiment
     from ni_platform.tracking.store import open_store
+    from ni_platform.training.worker_count import Workers
 
     together = None if workers is None else Workers(count=workers, cpus_each=cpus_per_worker)
     with TrainingProgress() as progress:
@@ -103,6 +93,36 @@ def command(
     print_run(run)
     if as_json:
         print_json(run.to_json())
+
+
+def _resolved(
+    experiment: str | None, run_id: str | None, data: str | None
+) -> tuple[Store | None, ExperimentConfig, str]:
+    """The config and dataset of an experiment, or those of a run; and its store if one is open."""
+    from ni_platform.experiment_config import load_experiment, of_run
+
+    store = None
+    if run_id is None:
+        config = load_experiment(str(experiment))
+    else:
+        # MLflow takes seconds to import; a mistyped experiment is told at once.
+        from ni_platform.tracking.store import open_store
+
+        store = open_store()
+        config, trained_on = of_run(store, run_id)
+        data = data or trained_on
+    if data is None:
+        raise ConfigError("a dataset is needed; name its folder with --data DIR")
+    return store, config, data
+
+
+def _print_parameters(config: Any, data: str) -> None:
+    from ni_platform.opened import open_experiment
+
+    sizes = open_experiment(config, data).build_scorer().model.parameter_table()
+    rows = [(name, f"{count:,}") for name, count in sizes]
+    rows.append(("all", f"{sum(count for _, count in sizes):,}"))
+    table(config.name, ("layer", "parameters"), rows)
 
 
 def print_run(run: Any) -> None:

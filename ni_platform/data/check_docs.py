@@ -6,11 +6,20 @@ such a script. Here they get a small style of their own, and the index is plain 
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
+from great_expectations.render.view import DefaultJinjaPageView
+
+from ni_platform.data.disk import explained_disk_errors
 from ni_platform.reporting.page import render
+
+SUMMARY_FILE = "summary.json"
 
 _STYLE = """
 body { font-family: system-ui, "Segoe UI", Arial, sans-serif; color: #1f2933; margin: 0 auto;
@@ -43,7 +52,31 @@ _ACTIONS = re.compile(
 _OTHER_FOLDER = re.compile(r'href="(?:\.\./)+(?:expectations/)?([^"]+)"')
 
 
-def offline(page: str) -> str:
+def page(found: Any) -> str:
+    """Data Docs page of one suite's results, in which texts of the data stay texts."""
+    for item in found.results:
+        item.result = _escaped(item.result)
+    renderer = ValidationResultsPageRenderer(run_info_at_end=True)
+    return _offline(DefaultJinjaPageView().render(renderer.render(found)))
+
+
+def write(folder: Path, dataset_name: str, summary: dict[str, Any], pages: dict[str, str]) -> None:
+    """Write the pages, by suite, and `index.html`: every suite and rule, with rows that break it.
+
+    `summary.json` is written last: whoever finds it finds all the pages.
+    """
+    files = {f"{name}.html": text for name, text in pages.items()}
+    files["index.html"] = render("checks.html", dataset=dataset_name, summary=summary)
+    files[SUMMARY_FILE] = json.dumps(summary, indent=2) + "\n"
+    with explained_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            partial = folder / f".{name}.partial"
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, folder / name)
+
+
+def _offline(page: str) -> str:
     """A Great Expectations page without scripts, remote style, tracking picture and newsletter."""
     for pattern in (_SCRIPT, _OTHER_STYLE, _LINK, _FOOTER, _ACTIONS):
         page = pattern.sub("", page)
@@ -52,15 +85,10 @@ def offline(page: str) -> str:
     return page.replace("</head>", f"<style>{_STYLE}</style></head>", 1)
 
 
-def escaped(value: Any) -> Any:
+def _escaped(value: Any) -> Any:
     """The value with every text in it escaped, as Great Expectations shows texts as HTML."""
     if isinstance(value, str):
         return escape(value)
     if isinstance(value, dict):
-        return {key: escaped(item) for key, item in value.items()}
-    return [escaped(item) for item in value] if isinstance(value, list) else value
-
-
-def index(dataset_name: str, summary: dict[str, Any]) -> str:
-    """The first page: every suite and rule, with the rows that break it."""
-    return render("checks.html", dataset=dataset_name, summary=summary)
+        return {key: _escaped(item) for key, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, list) else value

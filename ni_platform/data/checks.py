@@ -13,10 +13,8 @@ A suite is a module of the top-level folder `data_checks`, found by its name, wi
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,19 +29,15 @@ from great_expectations.data_context.types.base import (
     InMemoryStoreBackendDefaults,
     ProgressBarsConfig,
 )
-from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
-from great_expectations.render.view import DefaultJinjaPageView
 
 from ni_platform.data import check_docs
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.disk import explained_disk_errors
 from ni_platform.data.splits import Splits
 from ni_platform.errors import ConfigError
 from ni_platform.user_code import Definition, load_modules, shown
 
 SUITES_PACKAGE = "data_checks"
 _PARTS = ("applies", "table", "suite")
-SUMMARY_FILE = "summary.json"
 _SAMPLE_ROWS = 5
 _NOTHING_EVALUATED = "The suite has at least one rule and at least one row to evaluate it on."
 
@@ -132,14 +126,14 @@ def check_dataset(
         evaluated += len(found.results) if len(table) else 0
         results += _rule_results(name, found, table)
         if docs_folder is not None:
-            pages[name] = _page(found)
+            pages[name] = check_docs.page(found)
     report = CheckReport(
         success=bool(results) and all(result.success for result in results),
         results=tuple(results),
         evaluated=evaluated,
     )
     if docs_folder is not None:
-        _write(Path(docs_folder), dataset.manifest.name, report, pages)
+        check_docs.write(Path(docs_folder), dataset.manifest.name, report.to_json(), pages)
     return report
 
 
@@ -302,26 +296,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _page(found: Any) -> str:
-    """Data Docs page of one suite, in which texts of the data stay texts."""
-    for item in found.results:
-        item.result = check_docs.escaped(item.result)
-    return DefaultJinjaPageView().render(
-        ValidationResultsPageRenderer(run_info_at_end=True).render(found)
-    )
-
-
-def _write(folder: Path, dataset_name: str, report: CheckReport, pages: dict[str, str]) -> None:
-    summary = report.to_json()
-    files = {f"{name}.html": check_docs.offline(page) for name, page in pages.items()}
-    files["index.html"] = check_docs.index(dataset_name, summary)
-    # Written last: whoever finds a summary finds all the pages.
-    files[SUMMARY_FILE] = json.dumps(summary, indent=2) + "\n"
-    with explained_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            partial = folder / f".{name}.partial"
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, folder / name)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.consensus import resized
 from ni_platform.attribution.explain import ModalityExplained
+from ni_platform.insights.correlation import control_against_best
 from ni_platform.insights.pairs import Arms
 
 _LOCATIONS_AT_ONCE = 4096
@@ -123,3 +124,29 @@ class Differences:
             ],
             dtype=np.float64,
         )
+
+
+def pair_table(
+    arms: Arms, differences: Differences, attributions: list[Attribution], counted: np.ndarray
+) -> pd.DataFrame:
+    """The pairs behind a method's insight correlation; see `Insights.pairs`.
+
+    Args:
+        arms: contents, outcomes and the pairs.
+        differences: what distinguishes the contents of each pair.
+        attributions: the method's, of each content.
+        counted: contents whose pairs are compared, bool [N].
+    """
+    inside = differences.differ & counted[arms.first] & counted[arms.second]
+    best = np.zeros(len(inside), dtype=bool)
+    best[control_against_best(arms, inside)(arms.rate)] = True
+    return pd.DataFrame(
+        {
+            "first": arms.first,
+            "second": arms.second,
+            "ab_test": arms.test[arms.first],
+            "attribution_difference": differences.of(attributions),
+            "rate_difference": arms.rate[arms.second] - arms.rate[arms.first],
+            "control_best": best,
+        }
+    )[inside].reset_index(drop=True)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.config import PCA, RATE_CHANGES
 from ni_platform.attribution.consensus import PrincipalComponent
 from ni_platform.attribution.explain import Explanations, ModalityExplained, explain
@@ -25,7 +24,7 @@ from ni_platform.insights.correlation import (
     all_pairs,
     control_against_best,
 )
-from ni_platform.insights.differences import Differences
+from ni_platform.insights.differences import Differences, pair_table
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.patches import (
     PatchInsights,
@@ -145,7 +144,7 @@ def make_insights(
         parts=part,
         explanations=explanations,
         modalities=found,
-        ranked_right=_ranked_right(explanations.predictions, arms, held_out),
+        ranked_right=arms.ranked_right(explanations.predictions, held_out),
         pairs=pd.concat(pairs, ignore_index=True),
         scores=_scores(explanations, found, dataset, rows, arms, held_out),
         patches=_patches(scorer, explanations, found, dataset, rows, arms, held_out, config),
@@ -179,17 +178,11 @@ def _patches(
         picture_of(dataset, rows),
         partial(patch_embeddings, scorer),
         arms,
-        _clusters(arms),
+        arms.clusters,
         held_out,
         config.support,
         config.patches,
     )
-
-
-def _clusters(arms: Arms) -> np.ndarray:
-    """The A/B test of each content, int64 [N]; one outside of tests stands for itself."""
-    own = arms.test.max(initial=0) + 1 + np.arange(len(arms.test))
-    return np.where(arms.test >= 0, arms.test, own)
 
 
 def _chosen(dataset: Dataset, parts: pd.DataFrame, config: InsightsConfig) -> pd.DataFrame:
@@ -216,41 +209,6 @@ def _arms(dataset: Dataset, rows: np.ndarray) -> Arms:
         return None if column is None else column.iloc[rows].reset_index(drop=True)
 
     return Arms.of(dataset.success_rate[rows], labels(dataset.ab_test), labels(dataset.arm))
-
-
-def _ranked_right(predictions: np.ndarray, arms: Arms, held_out: np.ndarray) -> tuple[float, int]:
-    inside = held_out[arms.first] & held_out[arms.second]
-    first, second = arms.first[inside], arms.second[inside]
-    won = np.sign(arms.rate[second] - arms.rate[first])
-    agrees = won * np.sign(predictions[second] - predictions[first])
-    decided = won != 0
-    return float(((1 + agrees[decided]) / 2).sum()), int(decided.sum())
-
-
-def pair_table(
-    arms: Arms, differences: Differences, attributions: list[Attribution], counted: np.ndarray
-) -> pd.DataFrame:
-    """The pairs behind a method's insight correlation; see `Insights.pairs`.
-
-    Args:
-        arms: contents, outcomes and the pairs.
-        differences: what distinguishes the contents of each pair.
-        attributions: the method's, of each content.
-        counted: contents whose pairs are compared, bool [N].
-    """
-    inside = differences.differ & counted[arms.first] & counted[arms.second]
-    best = np.zeros(len(inside), dtype=bool)
-    best[control_against_best(arms, inside)(arms.rate)] = True
-    return pd.DataFrame(
-        {
-            "first": arms.first,
-            "second": arms.second,
-            "ab_test": arms.test[arms.first],
-            "attribution_difference": differences.of(attributions),
-            "rate_difference": arms.rate[arms.second] - arms.rate[arms.first],
-            "control_best": best,
-        }
-    )[inside].reset_index(drop=True)
 
 
 def _judged(
@@ -314,7 +272,7 @@ def _scores(
 ) -> dict[str, pd.DataFrame]:
     """Rank scores of words, phrases and attribute levels, over all domains and within each."""
     found = {}
-    clusters = _clusters(arms)
+    clusters = arms.clusters
     domains = domain_labels(dataset)[rows]
     occurrences = {}
     if "text" in judged:

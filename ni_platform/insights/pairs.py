@@ -48,3 +48,21 @@ class Arms:
         swap = control[second]
         first, second = np.where(swap, second, first), np.where(swap, first, second)
         return cls(rate, shown, control, first, second)
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """The A/B test of each content, int64 [N]; one outside of tests stands for itself."""
+        own = self.test.max(initial=0) + 1 + np.arange(len(self.test))
+        return np.where(self.test >= 0, self.test, own)
+
+    def ranked_right(self, predictions: np.ndarray, counted: np.ndarray) -> tuple[float, int]:
+        """Of how many pairs of `counted` contents, bool [N], the better one is predicted.
+
+        Equal predictions count half. The second number is that of the pairs with different rates.
+        """
+        inside = counted[self.first] & counted[self.second]
+        first, second = self.first[inside], self.second[inside]
+        won = np.sign(self.rate[second] - self.rate[first])
+        agrees = won * np.sign(predictions[second] - predictions[first])
+        decided = won != 0
+        return float(((1 + agrees[decided]) / 2).sum()), int(decided.sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ni_platform.insights.patches import SHOWN, PatchInsights, PictureOf, as_image
+from ni_platform.insights.patches import SHOWN, PatchInsights, PictureOf
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def patch_figure(insights: PatchInsights, picture_of: PictureOf, in_points: bool
             axes.set(xticks=[], yticks=[])
             if place < len(patches):
                 patch = patches[place]
-                cut = as_image(picture_of(patch.row)).crop(patch.box)
+                cut = picture_of(patch.row).crop(patch.box)
                 _draw(axes, cut, support[patch.cluster], colour)
             else:
                 axes.axis("off")

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.features import PIXELS_AT_ONCE
@@ -38,9 +37,7 @@ SHOWN = 10
 _STARTS = 10
 """Random starts of K-means, of which the best counts."""
 
-Picture = Image.Image | Tensor
-"""PIL RGB, or uint8 [3, H, W]."""
-PictureOf = Callable[[int], Picture]
+PictureOf = Callable[[int], Image.Image]
 """The picture of a content, by its position among those explained; read when it is asked for."""
 Embed = Callable[[Sequence[Image.Image]], np.ndarray]
 """Embeddings [P, width] of P patches."""
@@ -110,7 +107,7 @@ def patch_insights(
     embeddings: list[np.ndarray] = []
     for row, attribution in enumerate(attributions):
         if attribution.raw.size:
-            picture = as_image(picture_of(row))
+            picture = picture_of(row)
             found = patches_of(row, attribution, picture.size, config)
             if found:
                 patches += found
@@ -118,6 +115,22 @@ def patch_insights(
     if not patches:
         return PatchInsights(_no_clusters(), [], [], [])
     labels = cluster(np.concatenate(embeddings), most=config.clusters, seed=config.seed)
+    patches, scores = _scored(patches, labels, arms, tests, held_out)
+    named = supported(scores, support).rename(columns={"cluster": "feature"})
+    best, worst = (part["feature"].tolist() for part in top_and_bottom(named, SHOWN))
+    rng = np.random.default_rng(config.seed)
+    positive, negative = sampled(patches, best, 1, rng), sampled(patches, worst, -1, rng)
+    return PatchInsights(scores, positive, negative, patches)
+
+
+def _scored(
+    patches: Sequence[Patch],
+    labels: np.ndarray,
+    arms: Arms,
+    tests: np.ndarray,
+    held_out: np.ndarray,
+) -> tuple[list[Patch], pd.DataFrame]:
+    """Score clusters, int64 [P], and number them by their scores; see `PatchInsights.clusters`."""
     occurrences = pd.DataFrame(
         {
             "row": [patch.row for patch in patches],
@@ -130,30 +143,19 @@ def patch_insights(
     )
     scores = with_past_agreement(rank_scores(occurrences, tests), occurrences, arms, held_out)
     number_of = {label: place + 1 for place, label in enumerate(scores["feature"])}
-    patches = [
+    numbered = [
         replace(patch, cluster=number_of[label]) for patch, label in zip(patches, labels.tolist())
     ]
     scores["feature"] = scores["feature"].map(number_of)
-    scores = scores.drop(columns="domain").rename(columns={"feature": "cluster"})
-    best, worst = top_and_bottom(
-        supported(scores, support).rename(columns={"cluster": "feature"}), SHOWN
-    )
-    rng = np.random.default_rng(config.seed)
-    return PatchInsights(
-        clusters=scores,
-        positive=sampled(patches, best["feature"].tolist(), 1, rng),
-        negative=sampled(patches, worst["feature"].tolist(), -1, rng),
-        patches=patches,
-    )
+    return numbered, scores.drop(columns="domain").rename(columns={"feature": "cluster"})
 
 
 def _no_clusters() -> pd.DataFrame:
-    numbers = ("score", "low", "high", "agreed")
-    counts = ("cluster", "contents", "tests", "of", "agreed_tests")
     columns = ("cluster", "score", "low", "high", "contents", "tests", "agreed", "of",
                "agreed_tests")  # fmt: skip
-    types = dict.fromkeys(numbers, "float64") | dict.fromkeys(counts, "int64")
-    return pd.DataFrame({name: pd.Series(dtype=types[name]) for name in columns})
+    numbers = ("score", "low", "high", "agreed")
+    types = {name: "float64" if name in numbers else "int64" for name in columns}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
 
 
 def patches_of(
@@ -315,10 +317,3 @@ def patch_embeddings(scorer: Scorer, patches: Sequence[Image.Image]) -> np.ndarr
             encoded = encoded.mean((2, 3)) if encoded.dim() == 4 else encoded
             found.append(encoded.double().cpu().numpy())
     return np.concatenate(found)
-
-
-def as_image(picture: Picture) -> Image.Image:
-    """PIL's form of a picture."""
-    if isinstance(picture, Tensor):
-        return Image.fromarray(picture.permute(1, 2, 0).cpu().numpy())
-    return picture

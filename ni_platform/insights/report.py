@@ -14,7 +14,6 @@ from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
 from ni_platform.insights.insights import Insights, ModalityInsights, picture_of
 from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
-from ni_platform.insights.patches import as_image
 from ni_platform.insights.rank_scores import supported, top_and_bottom
 from ni_platform.insights.saliency import coloured_words, overlay, png
 from ni_platform.reporting.page import Picture, Table, render
@@ -239,7 +238,7 @@ def _example(subject: Subject, insights: Insights, place: int) -> dict[str, Any]
     if "image" in explained:
         attribution = explained["image"].by_method[insights.modalities["image"].method][place]
         if attribution.raw.size:
-            content = as_image(picture_of(dataset, insights.rows)(place))
+            content = picture_of(dataset, insights.rows)(place)
             map_over = png(overlay(content, attribution.raw))
             shown = Picture(png=map_over, alt=f"picture of {content_id}")
     if "text" in explained:

@@ -184,18 +184,16 @@ def _compare(
         "high": difference.high,
     }
     passed = difference.low > 0
-    figures_text = (
+    why = (
         f"{metric} {figures['challenger']:.4f} against {figures['champion']:.4f} of {label} on"
         f" {len(fair)} test contents: difference {difference.value:+.4f}, 95 % interval"
         f" [{difference.low:+.4f}, {difference.high:+.4f}]"
     )
-    verdict = "" if passed else "; the interval must lie above 0"
-    note = (
-        f" ({left_out} contents left out: {label} learned from their A/B tests)" if left_out else ""
-    )
-    return Gate(
-        name=name, passed=passed, explanation=figures_text + note + verdict, figures=figures
-    )
+    if left_out:
+        why += f" ({left_out} contents left out: {label} learned from their A/B tests)"
+    if not passed:
+        why += "; the interval must lie above 0"
+    return Gate(name=name, passed=passed, explanation=why, figures=figures)
 
 
 def _spoilt(test: pd.DataFrame, known: np.ndarray) -> np.ndarray:

@@ -163,8 +163,12 @@ class MeasuredTable:
     seeds: tuple[int, ...]
     budget: float
     rows: tuple[MeasuredRow, ...]
-    columns: tuple[Column, ...]
-    """Those of the table's columns for which a row has a figure."""
     predictions: Mapping[str, pd.DataFrame]
     """Predictions of each row on the test part, with the first seed."""
     run_id: str
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Those of the table's columns for which a row has a figure."""
+        known = {title for row in self.rows for title in row.figures}
+        return tuple(column for column in self.table.columns if column.title in known)

@@ -6,15 +6,18 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
 from ni_platform.errors import ConfigError
-from ni_platform.experiment import OnEvent, Workers, train
+from ni_platform.evaluation import FinishedRun
+from ni_platform.experiment import OnEvent, train
 from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerprint
 from ni_platform.insights.record import has_insights
 from ni_platform.models.baselines.tabular import TabularConfig
@@ -25,12 +28,13 @@ from ni_platform.tables.figures import measure, reference_row
 from ni_platform.tables.paper_table import MeasuredTable, PaperTable, Row, full_label
 from ni_platform.tables.report import write_report
 from ni_platform.tracking.run_claim import interrupted_run
-from ni_platform.tracking.run_queries import find_runs
+from ni_platform.tracking.run_queries import finished_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import Store
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.worker import pretrained_modalities
+from ni_platform.training.worker_count import Workers
 
 
 def run_table(
@@ -77,10 +81,38 @@ def run_table(
     _check_options(seeds, budget)
     dataset = Dataset.open(data)
     chosen = _chosen(table, rows)
-    _require_references(table, chosen)
     experiments = _opened(table, chosen, seeds, budget, dataset)
-    _reach_weights(each.config for each in experiments.values())
-    identity = _identity(table, experiments.values())
+    with _record_of(store, table, dataset, experiments.values(), seeds, budget) as record:
+        training = partial(
+            train, store, workers=workers, parent=record.run_id,
+            allow_failed_checks=allow_failed_checks, on_event=on_event,
+        )  # fmt: skip
+        runs = _trained(store, experiments, training, on_event)
+        on_event("measuring")
+        found, predictions = measure(store, table, chosen, runs, replicates)
+        measured = MeasuredTable(
+            table=table, dataset=dataset.manifest.name, seeds=tuple(seeds), budget=budget,
+            rows=found, predictions=predictions, run_id=record.run_id,
+        )  # fmt: skip
+        _report(record, measured, output)
+    return measured
+
+
+@contextmanager
+def _record_of(
+    store: Store,
+    table: PaperTable,
+    dataset: Dataset,
+    experiments: Collection[OpenedExperiment],
+    seeds: Sequence[int],
+    budget: float,
+) -> Iterator[RunRecord]:
+    """Be the one process that measures a table on these data, and record it; maybe go on with it.
+
+    Raises:
+        BusyError: Another process does.
+    """
+    identity = _identity(table, experiments)
     with (
         claimed(state_folder() / "locks" / f"table-{identity[:32]}.lock", f"Table {table.name}"),
         RunRecord.start(
@@ -92,53 +124,48 @@ def run_table(
             resume=interrupted_run(store, {"ni.table_fingerprint": identity}),
         ) as record,
     ):
-        runs: dict[str, list[str]] = {}
-        for number, ((label, seed), experiment) in enumerate(experiments.items(), start=1):
-            on_event(f"training {number} of {len(experiments)}: {label}, seed {seed}")
-            run_id = _finished(store, experiment)
-            if run_id is not None:
-                on_event(f"reusing run {run_id}")
-            else:
-                run_id = train(
-                    store,
-                    experiment,
-                    workers=workers,
-                    name=f"{label}, seed {seed}",
-                    parent=record.run_id,
-                    resume=interrupted_run(
-                        store,
-                        _same_training(experiment),
-                        on_live=lambda text: on_event(f"{text} The row is trained anew."),
-                    ),
-                    allow_failed_checks=allow_failed_checks,
-                    on_event=on_event,
-                ).run_id
-            runs.setdefault(label, []).append(run_id)
-            _explain(store, run_id, experiment, on_event)
-        on_event("measuring")
-        found, predictions = measure(store, table, chosen, runs, replicates)
-        measured = MeasuredTable(
-            table=table,
-            dataset=dataset.manifest.name,
-            seeds=tuple(seeds),
-            budget=budget,
-            rows=found,
-            columns=tuple(c for c in table.columns if any(c.title in row.figures for row in found)),
-            predictions=predictions,
-            run_id=record.run_id,
-        )
-        with tempfile.TemporaryDirectory() as scratch:
-            write_report(measured, Path(scratch))
-            record.log_artifacts(scratch, "table")
-            if output is not None:
-                shutil.copytree(scratch, output, dirs_exist_ok=True)
-    return measured
+        yield record
+
+
+def _trained(
+    store: Store,
+    experiments: Mapping[tuple[str, int], OpenedExperiment],
+    training: Callable[..., FinishedRun],
+    on_event: OnEvent,
+) -> dict[str, list[str]]:
+    """Train each row with each seed, or find the run that did; the runs by the row's label."""
+    runs: dict[str, list[str]] = {}
+    for number, ((label, seed), experiment) in enumerate(experiments.items(), start=1):
+        on_event(f"training {number} of {len(experiments)}: {label}, seed {seed}")
+        tags = _same_training(experiment)
+        found = finished_run(store, tags)
+        if found is not None:
+            run_id = found.run_id
+            on_event(f"reusing run {run_id}")
+        else:
+            resume = interrupted_run(
+                store, tags, on_live=lambda text: on_event(f"{text} The row is trained anew.")
+            )
+            run_id = training(experiment, name=f"{label}, seed {seed}", resume=resume).run_id
+        runs.setdefault(label, []).append(run_id)
+        _explain(store, run_id, experiment, on_event)
+    return runs
+
+
+def _report(record: RunRecord, measured: MeasuredTable, output: str | None) -> None:
+    """Write the table in all its forms into its run, and into `output`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        write_report(measured, Path(scratch))
+        record.log_artifacts(scratch, "table")
+        if output is not None:
+            shutil.copytree(scratch, output, dirs_exist_ok=True)
 
 
 def _opened(
     table: PaperTable, rows: Sequence[Row], seeds: Sequence[int], budget: float, dataset: Dataset
 ) -> dict[tuple[str, int], OpenedExperiment]:
-    """Open each row's experiment: an empty part of the last must not be found after hours."""
+    """Open each row's experiment: what the last one lacks must not be found missing after hours."""
+    _require_references(table, rows)
     splits: dict[object, Splits] = {}
     opened = {}
     for row in rows:
@@ -150,6 +177,7 @@ def _opened(
             opened[full_label(row), seed] = OpenedExperiment(
                 config=replace(config, name=table.name), dataset=dataset, splits=splits[parts]
             )
+    _reach_weights(each.config for each in opened.values())
     return opened
 
 
@@ -208,7 +236,7 @@ def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentC
 
 
 def _reach_weights(configs: Iterable[ExperimentConfig]) -> None:
-    """Fetch all pretrained weights now: the last row's must not be found missing after hours."""
+    """Fetch all pretrained weights now."""
     for weights in {
         getattr(config.model, modality).weights
         for config in configs
@@ -249,9 +277,3 @@ def _same_training(experiment: OpenedExperiment) -> dict[str, str]:
         "ni.dataset_fingerprint": experiment.dataset.fingerprint(),
         "ni.level": "run",
     }
-
-
-def _finished(store: Store, experiment: OpenedExperiment) -> str | None:
-    found = find_runs(store, _same_training(experiment))
-    runs = [run for run in found if run.status == "FINISHED" and run.model_uri]
-    return runs[0].run_id if runs else None

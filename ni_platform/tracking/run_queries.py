@@ -72,6 +72,12 @@ def find_runs(store: Store, tags: Mapping[str, str]) -> list[RunSummary]:
         return [_summary(run, names) for run in _tagged(store, list(names), tags)]
 
 
+def finished_run(store: Store, tags: Mapping[str, str]) -> RunSummary | None:
+    """Return the newest run with all these tags that has finished and logged a model."""
+    found = find_runs(store, tags)
+    return next((run for run in found if run.status == "FINISHED" and run.model_uri), None)
+
+
 def leaderboard(
     store: Store, parent_run_id: str, metric: str, *, lower_is_better: bool, limit: int
 ) -> list[RunSummary]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import signal
 import tempfile
 import time
@@ -13,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
@@ -41,17 +40,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _log = logging.getLogger(__name__)
-
-
-class _Estimate(Protocol):
-    """A figure with its 95 % interval, as `ni_platform.metrics.intervals` makes them."""
-
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
 
 
 class RunRecord:
@@ -225,18 +213,6 @@ class RunRecord:
             for chunk in chunks(entities, MAX_METRICS_PER_BATCH):
                 self.store.client.log_batch(self.run_id, metrics=chunk)
 
-    def log_estimates(self, part: str, estimates: Mapping[str, _Estimate]) -> None:
-        """Log `PART/METRIC`, `PART/METRIC_low` and `PART/METRIC_high`.
-
-        A figure that is not defined on this part (nan) is left out: it would sort as a number.
-        """
-        figures: dict[str, float] = {}
-        for name, estimate in estimates.items():
-            figures[f"{part}/{name}"] = estimate.value
-            figures[f"{part}/{name}_low"] = estimate.low
-            figures[f"{part}/{name}_high"] = estimate.high
-        self.log_metrics({name: value for name, value in figures.items() if math.isfinite(value)})
-
     def log_artifact(self, path: str | Path, folder: str | None = None) -> None:
         """Store one local file in the run, inside `folder`."""
         with self.store.errors(f"store {Path(path).name} in run {self.run_id}"):
@@ -262,10 +238,7 @@ class RunRecord:
 
     def log_json(self, value: Any, path: str) -> None:
         """Store a JSON document as the artifact `path`."""
-        with self._artifact_file(path) as file:
-            file.write_text(
-                json.dumps(value, indent=2, default=str, ensure_ascii=False), encoding="utf-8"
-            )
+        self.log_text(json.dumps(value, indent=2, default=str, ensure_ascii=False), path)
 
     def log_text(self, text: str, path: str) -> None:
         """Store a text, such as an HTML page, as the artifact `path`."""
@@ -309,16 +282,12 @@ class RunRecord:
                 self._close("KILLED", "interrupted", f"interrupted ({type(error).__name__})")
             else:
                 if not isinstance(error, NiError):
-                    self._log_traceback(error)
+                    self.log_text("".join(traceback.format_exception(error)), "error.txt")
                 words = "" if isinstance(error, NiError) else f"{type(error).__name__}: "
                 self._close("FAILED", "failed", f"{words}{error}")
         except TrackingError as second:
             # The first error is what the user must see.
             _log.warning("The run could not be marked as ended: %s", second)
-
-    def _log_traceback(self, error: BaseException) -> None:
-        with self._artifact_file("error.txt") as file:
-            file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
 
     def _close(self, status: str, word: str, reason: str | None = None) -> None:
         if not self._open:

@@ -71,7 +71,6 @@ class SharedStage:
 
         Raises:
             NiError: a content cannot be read; names it.
-
         """
         states = states or {}
         whole = Scorer.load(scorer, "cpu")

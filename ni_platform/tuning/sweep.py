@@ -13,8 +13,7 @@ import ray
 from ray.actor import ActorHandle
 
 from ni_platform.errors import ConfigError, TrackingError, TrainingError
-from ni_platform.evaluation import split_table
-from ni_platform.experiment import check_and_record
+from ni_platform.experiment import record_start
 from ni_platform.opened import OpenedExperiment, open_experiment
 from ni_platform.overrides import to_dict
 from ni_platform.tracking.run_queries import read_run
@@ -129,10 +128,7 @@ def _drive(
     try:
         with record:
             if resumed is None:
-                record.log_json(to_dict(config.experiment), "config.json")
-                record.log_table(split_table(opened.dataset, opened.splits), "splits.parquet")
-                on_event("checking the data")
-                check_and_record(record, opened, allow_failed_checks)
+                record_start(record, opened, allow_failed_checks, on_event)
                 folder.create(config, record.run_id)
             send(folder, folder.definition)
             make_train = prepare(config, opened, record, folder, on_event)

@@ -248,17 +248,6 @@ def test_clusters_give_equally_many_patches():
     assert sampled(patches, [], 1, rng) == []
 
 
-def test_a_tensor_serves_as_a_picture(insights, pictures):
-    """As the network reads it: uint8 [3, H, W]."""
-    tensors = [torch.from_numpy(np.array(picture)).permute(2, 0, 1) for picture in pictures]
-    arms = Arms.of(np.full(40, 0.1), pd.Series(np.arange(40) // 2), None)
-    found = patch_insights(
-        planted_maps()[:40], tensors.__getitem__, mean_colours, arms, arms.test,
-        np.ones(40, dtype=bool), SupportConfig(), PatchConfig(clusters=6, overlap=0.0),
-    )  # fmt: skip
-    assert found.patches == insights.patches
-
-
 def test_the_figure_shows_two_rows_of_ten(insights, pictures):
     """It is drawn, with an alternative text in words."""
     figure = patch_figure(insights, pictures.__getitem__, True)

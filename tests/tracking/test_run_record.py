@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,8 +18,10 @@ import pytest
 from click.testing import CliRunner
 
 from ni_platform.cli.train import command as train
-from ni_platform.errors import BusyError, NiError, TrackingError
+from ni_platform.errors import BusyError, ConfigError, NiError, TrackingError
+from ni_platform.evaluation import log_estimates
 from ni_platform.experiment_config import load_experiment, of_run
+from ni_platform.metrics.intervals import Estimate
 from ni_platform.overrides import to_dict
 from ni_platform.registry.model_source import resolve_model
 from ni_platform.tracking.limits import flatten_parameters
@@ -36,13 +37,6 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import open_store
 
 
-@dataclass(frozen=True)
-class Estimate:
-    value: float
-    low: float = math.nan
-    high: float = math.nan
-
-
 def test_everything_comes_back() -> None:
     """Parameters, tags, metrics and artifacts of a run are read back as they were logged."""
     parameters = {"model": {"kind": "neural_insights", "text": None}, "training": {"epochs": 3}}
@@ -51,7 +45,15 @@ def test_everything_comes_back() -> None:
     ) as run:
         for step in range(3):
             run.log_metrics({"train/loss": 1.0 / (step + 1)}, step)
-        run.log_estimates("test", {"rmse": Estimate(0.5, 0.4, 0.6), "r2": Estimate(math.nan)})
+        log_estimates(
+            run,
+            {
+                "test": {
+                    "rmse": Estimate(0.5, 0.4, 0.6),
+                    "r2": Estimate(math.nan, math.nan, math.nan),
+                }
+            },
+        )
         run.log_table(pd.DataFrame({"a": [1, 2]}), "predictions/test.parquet")
         run.log_table(pd.DataFrame({"a": [1, 2]}), "table.csv")
         run.log_figure(plt.figure(), "plots/calibration.png")
@@ -86,8 +88,8 @@ def test_a_run_that_names_no_dataset_is_repeated_on_one_that_is_given() -> None:
     with RunRecord.start(open_store(), "planted") as run:
         run.log_json(to_dict(load_experiment("baselines.glm")), "config.json")
     assert of_run(open_store(), run.run_id) == (load_experiment("baselines.glm"), None)
-    told = CliRunner().invoke(train, ["--from-run", run.run_id])
-    assert (told.exit_code, "name its folder with --data DIR" in told.output) == (2, True)
+    with pytest.raises(ConfigError, match="name its folder with --data DIR"):
+        CliRunner().invoke(train, ["--from-run", run.run_id], catch_exceptions=False)
     given = ["--from-run", run.run_id, "--data", "folder", "--print-config"]
     assert '"baselines.glm"' in CliRunner().invoke(train, given, catch_exceptions=False).output
 

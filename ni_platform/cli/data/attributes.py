@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from ni_platform.cli.data.options import column_names
@@ -72,6 +74,16 @@ def command(
         dataset, report = add_attributes(
             folder, config, state_folder() / "attributes", on_item=progress
         )
+    _print_report(report)
+    for name in report:
+        if name not in dataset.manifest.derived:
+            console.print(f"Note: {name} has no value in any row, so it is not declared.")
+    console.print(f"Next: [bold]ni data check {dataset.root}[/bold]")
+    if as_json:
+        print_json(report)
+
+
+def _print_report(report: dict[str, dict[str, Any]]) -> None:
     table(
         "Attributes",
         ("column", "rows", "computed", "from store", "unreadable", "seconds"),
@@ -94,9 +106,3 @@ def command(
         console.print(f"Unreadable: {item}: {unreadable[item]}", markup=False, highlight=False)
     if len(unreadable) > _SHOWN:
         console.print(f"... and {len(unreadable) - _SHOWN} more, in attributes.json")
-    for name in report:
-        if name not in dataset.manifest.derived:
-            console.print(f"Note: {name} has no value in any row, so it is not declared.")
-    console.print(f"Next: [bold]ni data check {dataset.root}[/bold]")
-    if as_json:
-        print_json(report)

@@ -34,8 +34,8 @@ def command(
     """
     from ni_platform.cli.progress import TrainingProgress
     from ni_platform.cli.promote import print_promotion
-    from ni_platform.experiment import Workers
     from ni_platform.tracking.store import open_store
+    from ni_platform.training.worker_count import Workers
     from ni_platform.tuning.results.page import promotion_rows
     from ni_platform.tuning.results.winner_promotion import promote_winner
 

@@ -60,17 +60,10 @@ def import_table(
     folder in use, or a full disk. Nothing is written then.
     """
     columns = Columns(
-        content_id=content_id,
-        ab_test=ab_test,
-        arm=arm,
-        domain=domain,
-        image=image,
-        text=tuple(text),
-        categorical=tuple(categorical),
-        numeric=tuple(numeric),
+        content_id=content_id, ab_test=ab_test, arm=arm, domain=domain, split=split, image=image,
+        text=tuple(text), categorical=tuple(categorical), numeric=tuple(numeric),
         vector=tuple(vector),
-        split=split,
-    )
+    )  # fmt: skip
     outcome = Target(
         impressions=impressions, clicks=clicks, ratings=None if ratings is None else tuple(ratings)
     )
@@ -82,18 +75,23 @@ def import_table(
         target=outcome,
     )
     contents = read_table(table, manifest.roles, form=form, say=say)
-    check_columns(contents, columns.declared | outcome.declared, table)
+    _check(contents, manifest, table, counted)
+    pictures: dict[str, Path] = {}
+    if image is not None:
+        contents[image], pictures = _resolved_pictures(contents, manifest, images, table)
+    return write_dataset(out, manifest, contents, pictures, files)
+
+
+def _check(contents: pd.DataFrame, manifest: Manifest, table: str | Path, counted: bool) -> None:
+    """Raise `DatasetError` unless columns, ids and counts are as a dataset needs them."""
+    content_id, outcome = manifest.columns.content_id, manifest.target.declared
+    check_columns(contents, manifest.columns.declared | outcome, table)
     if contents.empty:
         raise DatasetError(f"{table} has a header and no rows: a dataset needs contents.")
     _check_ids(contents, content_id)
     _check_counts(contents, manifest)
     if not counted:
-        check_totals(contents, content_id, tuple(outcome.declared.values()))
-    pictures: dict[str, Path] = {}
-    if image is not None:
-        contents[image], found = _resolved_pictures(contents, manifest, images, table)
-        pictures = found
-    return write_dataset(out, manifest, contents, pictures, files)
+        check_totals(contents, content_id, tuple(outcome.values()))
 
 
 def check_columns(table: pd.DataFrame, wanted: Mapping[str, str], source: str | Path) -> None:

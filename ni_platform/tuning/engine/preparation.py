@@ -46,7 +46,6 @@ def prepare(
 
     Raises:
         ConfigError: Machines of the cluster would have to exchange files, but share no folder.
-
     """
     start_ray()
     config = in_one_precision(config, record, on_event)

@@ -10,17 +10,18 @@ from typing import Any
 from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
-from ni_platform.experiment import OnEvent, Workers, train
+from ni_platform.experiment import OnEvent, train
 from ni_platform.metrics.best_of import BestOfMany
 from ni_platform.metrics.catalogue import lower_is_better
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.opened import open_experiment
 from ni_platform.registry.promotion import PromotionReport, promote
 from ni_platform.tracking.run_claim import interrupted_run
-from ni_platform.tracking.run_queries import RunSummary, find_runs, read_run
+from ni_platform.tracking.run_queries import RunSummary, finished_run, read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import Store
+from ni_platform.training.worker_count import Workers
 from ni_platform.tuning.engine.exchanged_weights import fetch_encoders
 from ni_platform.tuning.files.mirrored_folder import send
 from ni_platform.tuning.results.finding import find_sweep
@@ -138,11 +139,9 @@ def _promote(
         "ni.sweep_trial": str(winner.trial.number),
     }
     of_winner = tags | {"ni.level": "run"}
-    finished = [
-        run for run in find_runs(store, of_winner) if run.status == "FINISHED" and run.model_uri
-    ]
-    if finished:
-        run_id = finished[0].run_id
+    finished = finished_run(store, of_winner)
+    if finished is not None:
+        run_id = finished.run_id
         on_event(f"trial {winner.trial.number} was trained again before: run {run_id}")
     else:
         on_event(f"training trial {winner.trial.number} again, with the validation part")
@@ -170,7 +169,7 @@ def _promote(
     promotion = WinnerPromotion(
         winner=winner,
         run_id=run_id,
-        reused=bool(finished),
+        reused=finished is not None,
         test=test,
         in_domain=_recorded(run, f"in_domain/{winner.metric}"),
         optimism=optimism,
