@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from ni_platform.exchange import all_gather
+
 _OF_TORCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -109,11 +111,7 @@ def _moments_of_all_workers(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         )
     squares_C = variance_C * count
     mine = torch.cat([mean_C, squares_C, mean_C.new_full((1,), float(count))])
-    everyones = mine.new_empty(dist.get_world_size() * len(mine))
-    dist.all_gather_single(everyones, mine)
-    means_WC, squares_WC, counts_W1 = everyones.view(-1, len(mine)).split(
-        [channels, channels, 1], dim=1
-    )
+    means_WC, squares_WC, counts_W1 = all_gather(mine).split([channels, channels, 1], dim=1)
     total = counts_W1.sum()
     safe = total.clamp(min=1)
     mean_C = (means_WC * counts_W1).sum(0) / safe
@@ -158,8 +156,7 @@ class _SharedNormalization(torch.autograd.Function):
         product_C = sum_C = torch.zeros_like(mean_C)
         if x.numel():
             _, product_C, sum_C = backward_of_constants(False, True, True)
-        totals_2C = torch.cat([sum_C, product_C])
-        dist.all_reduce(totals_2C)
+        totals_2C = all_gather(torch.cat([sum_C, product_C])).sum(0)
         if not x.numel():
             return torch.zeros_like(x), product_C, sum_C, None, None, None, None
         # Statistics of fewer than two values are constants: nothing flows through them.
