@@ -26,6 +26,7 @@ from ni_platform.metrics.evaluation import (
     evaluate_deviations,
 )
 from ni_platform.metrics.intervals import Estimate
+from ni_platform.metrics.pair_probability import PredictedPairs, pair_probability_metrics
 from ni_platform.metrics.scored import Observed
 
 if TYPE_CHECKING:
@@ -192,6 +193,27 @@ def log_estimates(record: RunRecord, metrics: Metrics) -> None:
             figures[f"{part}/{name}_low"] = estimate.low
             figures[f"{part}/{name}_high"] = estimate.high
     record.log_metrics({name: value for name, value in figures.items() if np.isfinite(value)})
+
+
+def evaluate_pairs(table: pd.DataFrame, pairs: PredictedPairs, config: EvaluationConfig) -> Metrics:
+    """Return per slice whether the probabilities that one arm beats another are right.
+
+    `pairs` are counted among the rows of `table`, which is one that `add_predictions` gave.
+    """
+    metrics: Metrics = {}
+    for name, members in SLICES.items():
+        inside = table["part"].isin(members).to_numpy()
+        own, rows = pairs.of(inside), table[inside]
+        if len(own.first):
+            clusters = rows["ab_test"].astype("category").cat.codes.to_numpy(dtype=np.int64) + 1
+            metrics[name] = pair_probability_metrics(
+                own,
+                rows["clicks"].to_numpy(np.float64),
+                rows["impressions"].to_numpy(np.float64),
+                clusters,
+                replicates=config.replicates,
+            )
+    return metrics
 
 
 def changes_versus_glm(metrics: Metrics, glm: Metrics) -> dict[str, float]:

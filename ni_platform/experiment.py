@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +16,14 @@ from ni_platform.evaluation import (
     Metrics,
     add_predictions,
     changes_versus_glm,
+    evaluate_pairs,
     evaluate_slices,
     log_estimates,
     outcome_table,
     record_evaluation,
     split_table,
 )
+from ni_platform.fitting import Fitted, OnEvent, fit_model
 from ni_platform.insights.record import explain_and_record
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.scorer import Scorer
@@ -33,17 +34,10 @@ from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import Store
-from ni_platform.training.config import TrainingConfig
-from ni_platform.training.events import EpochDone, Event, StageStarted
-from ni_platform.training.stages import run_stages, trained_scorer
-from ni_platform.training.worker import FUSED, StageResult, StageTask
 from ni_platform.training.worker_count import Workers
 
 if TYPE_CHECKING:
     from ni_platform.data.checks import CheckReport
-
-OnEvent = Callable[[Event | str], None]
-"""Told what training does, and in words what the run does around it."""
 
 
 def train(
@@ -92,21 +86,8 @@ def train(
     ) as record:
         membership = record_start(record, experiment, allow_failed_checks, on_event)
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
-        fitted = _fit(experiment, record, workspace, workers, on_event)
+        fitted = fit_model(experiment, record, workspace, workers, on_event)
         return _finish(record, experiment, membership, fitted, workspace / "model", on_event)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Fitted:
-    """A model that has been trained, and what it predicts for the rows that are evaluated."""
-
-    save: Callable[[], object]
-    """Writes the model's folder."""
-    predictions: np.ndarray
-    deviations: np.ndarray | None = None
-    observed: np.ndarray | None = None
-    """Standard deviations of predicted and observed distributions, if the model gives them."""
-    stages: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def record_start(
@@ -149,30 +130,11 @@ def _failed_checks(report: CheckReport, data: str) -> str:
     )
 
 
-def _fit(
-    experiment: OpenedExperiment,
-    record: RunRecord,
-    workspace: Path,
-    workers: Workers,
-    on_event: OnEvent,
-) -> _Fitted:
-    """Train the model: in stages, or at once where it needs none."""
-    config, readable = experiment.config.model, experiment.readable
-    if not isinstance(config, TabularConfig):
-        return _train_stages(experiment, record, workspace, workers, on_event)
-    on_event(f"fitting {config.estimator}")
-    model = TabularRegressor.fit(config, readable, experiment.splits.rows("train"))
-    return _Fitted(
-        save=lambda: model.save(workspace / "model"),
-        predictions=model.predict(readable.inputs(experiment.evaluated_rows)),
-    )
-
-
 def _finish(
     record: RunRecord,
     experiment: OpenedExperiment,
     membership: pd.DataFrame,
-    fitted: _Fitted,
+    fitted: Fitted,
     folder: Path,
     on_event: OnEvent,
 ) -> FinishedRun:
@@ -197,111 +159,18 @@ def _finish(
     )
 
 
-def _train_stages(
-    experiment: OpenedExperiment,
-    record: RunRecord,
-    workspace: Path,
-    workers: Workers,
-    on_event: OnEvent,
-) -> _Fitted:
-    """Train every stage."""
-    stages = experiment.config.pretraining.stages | {FUSED: experiment.config.training}
-    tasks = _tasks(experiment, stages, workspace)
-    results = _run(tasks, record, workspace, workers, on_event)
-    fused, buckets = results[FUSED], Scorer.load(_initial(workspace), "cpu").buckets
-    return _Fitted(
-        save=lambda: trained_scorer(tasks, results, workspace / "model"),
-        predictions=np.asarray(fused.predictions),
-        deviations=fused.deviations,
-        observed=None
-        if buckets is None
-        else buckets.observed_deviation(experiment.readable, experiment.evaluated_rows),
-        stages={
-            stage: {**result.metrics, "samples_per_second": result.samples_per_second}
-            for stage, result in results.items()
-        },
-    )
-
-
-def pretrain(
-    experiment: OpenedExperiment, record: RunRecord, workspace: Path, on_event: OnEvent
-) -> tuple[Path, dict[str, Path]]:
-    """Train the stages before the fused one; each is a child run, as in `train`.
-
-    Returns the folder of the initial scorer and the stages' weights by modality. What stands in
-    `workspace` already is not trained again.
-    """
-    tasks = _tasks(experiment, experiment.config.pretraining.stages, workspace)
-    results = _run(tasks, record, workspace, Workers(), on_event) if tasks else {}
-    return _initial(workspace), {name: result.state_file for name, result in results.items()}
-
-
-def _initial(workspace: Path) -> Path:
-    """Where the scorer that all stages start from is saved."""
-    return workspace / "initial"
-
-
-def _tasks(
-    experiment: OpenedExperiment, stages: Mapping[str, TrainingConfig], workspace: Path
-) -> list[StageTask]:
-    """Save the initial scorer, and describe the stages that start from it."""
-    if not _initial(workspace).exists():
-        experiment.build_scorer().save(_initial(workspace))
-    return [
-        StageTask(
-            name=stage,
-            training=training,
-            dataset=experiment.dataset.root,
-            scorer=str(_initial(workspace)),
-            train_rows=experiment.splits.rows("train"),
-            validation_rows=experiment.splits.rows("validation"),
-            predict_rows=experiment.evaluated_rows,
-            after=tuple(experiment.config.pretraining.stages) if stage == FUSED else (),
-        )
-        for stage, training in stages.items()
-    ]
-
-
-def _run(
-    tasks: list[StageTask],
-    record: RunRecord,
-    workspace: Path,
-    workers: Workers,
-    on_event: OnEvent,
-) -> dict[str, StageResult]:
-    """Train stages; each is a child run with its learning curve and what the machine decided."""
-    children = {task.name: record.child(task.name, to_dict(task.training)) for task in tasks}
-
-    def log(event: Event) -> None:
-        if isinstance(event, StageStarted):
-            tags = {"ni.precision": event.precision, "ni.device": event.device}
-            children[event.stage].set_tags(tags)
-            if event.stage == FUSED:
-                record.set_tags(tags)
-        if isinstance(event, EpochDone):
-            curve = {f"epoch/{key}": value for key, value in event.metrics.items()}
-            children[event.stage].log_metrics(curve, step=event.epoch)
-        on_event(event)
-
-    return run_stages(
-        tasks,
-        workspace / "stages",
-        workers=workers.count,
-        cpus_per_worker=workers.cpus_each,
-        on_event=log,
-        resume=True,
-    )
-
-
 def _evaluate(
-    record: RunRecord, experiment: OpenedExperiment, membership: pd.DataFrame, fitted: _Fitted
+    record: RunRecord, experiment: OpenedExperiment, membership: pd.DataFrame, fitted: Fitted
 ) -> tuple[Metrics, Metrics | None]:
     """Measure the model and, if the config asks for it, the reference GLM beside it."""
     rows, evaluation = experiment.evaluated_rows, experiment.config.evaluation
     table = outcome_table(experiment.dataset, membership.iloc[rows], rows)
     table = add_predictions(table, fitted.predictions, fitted.deviations, fitted.observed)
     glm = _glm(record, experiment, table) if evaluation.glm else None
-    return record_evaluation(record, table, evaluation, glm), glm
+    metrics = record_evaluation(record, table, evaluation, glm)
+    if fitted.pairs is not None:
+        log_estimates(record, evaluate_pairs(table, fitted.pairs, evaluation))
+    return metrics, glm
 
 
 def _glm(record: RunRecord, experiment: OpenedExperiment, table: pd.DataFrame) -> Metrics:

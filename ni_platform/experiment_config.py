@@ -12,6 +12,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.regressor import RegressorConfig
 from ni_platform.models.scorer import NetworkConfig
 from ni_platform.overrides import from_dict, to_dict
@@ -75,30 +76,31 @@ class ExperimentConfig:
 
     @property
     def network(self) -> NetworkConfig:
-        """The model's config, where the model is a network.
+        """The model's config, where the model is trained by the loop.
 
         Raises:
             ConfigError: It is fitted at once.
 
         """
-        if isinstance(self.model, TabularConfig):
+        if isinstance(self.model, TabularConfig | GaussianProcessConfig):
             raise ConfigError(
-                f"{self.name} is fitted at once, by {self.model.estimator}, and is no network; "
-                "name an experiment with a network"
+                f"{self.name} is of kind {self.model.kind}, which is fitted at once and not "
+                "trained; name an experiment with a network"
             )
         return self.model
 
     def __post_init__(self) -> None:
         stages = self.pretraining.stages
-        if isinstance(self.model, TabularConfig):
-            if self.insights is not None:
-                raise ConfigError(
-                    "insights explain networks, not a model of kind tabular; set insights to null"
-                )
+        if isinstance(self.model, TabularConfig) and self.insights is not None:
+            raise ConfigError(
+                "insights explain networks, not a model of kind tabular; set insights to null"
+            )
+        if isinstance(self.model, TabularConfig | GaussianProcessConfig):
             if stages or self.training != TrainingConfig():
                 raise ConfigError(
-                    "a model of kind tabular is fitted at once: training and pretraining must be "
-                    "left as they are; choose a network, or remove these settings"
+                    f"a model of kind {self.model.kind} is fitted at once: training and "
+                    "pretraining must be left as they are; choose a network, or remove these "
+                    "settings"
                 )
             return
         if self.model.output != "distribution" and any(

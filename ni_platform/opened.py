@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits, split_dataset
 from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.evaluation import content_keys
 from ni_platform.experiment_config import ExperimentConfig, fingerprint
+from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.inputs import columns_of
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.provenance import provenance
@@ -58,14 +61,23 @@ class OpenedExperiment:
             **provenance(),
         }
 
+    def input_keys(self, columns: Collection[str]) -> NDArray[np.object_]:
+        """Return a key per content [N], equal where these columns are equal."""
+        unread = [name for name in self.readable.manifest.columns.inputs if name not in columns]
+        dataset = self.readable.without_inputs(unread)
+        manifest = replace(dataset.manifest, derived=())
+        return content_keys(Dataset(dataset.root, manifest, dataset.contents))
+
     def build_scorer(self) -> Scorer:
-        """Return its untrained network, fitted to the training rows.
+        """Return its untrained network, whose readers are fitted to the training rows.
 
         Raises:
             ConfigError: Its model is no network.
 
         """
         config, train_rows = self.config, self.splits.rows("train")
+        if isinstance(config.model, GaussianProcessConfig):
+            return build_scorer(config.model, self.readable, train_rows, config.model.seed)
         return build_scorer(config.network, self.readable, train_rows, config.training.seed)
 
 

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
+from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.m2fn.network import M2FNConfig
 from ni_platform.models.modalities.modality import ColumnRole
 from ni_platform.models.neural_insights import NeuralInsightsConfig
@@ -20,7 +21,8 @@ from ni_platform.models.saved_folder import read_description
 from ni_platform.models.scorer import NETWORKS, Scorer
 
 RegressorConfig = Annotated[
-    NeuralInsightsConfig | M2FNConfig | TabularConfig, Field(discriminator="kind")
+    NeuralInsightsConfig | M2FNConfig | GaussianProcessConfig | TabularConfig,
+    Field(discriminator="kind"),
 ]
 
 

@@ -17,6 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.models.gaussian_process.config import GaussianProcessConfig
+from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.inputs import InputEncoder, of_older_version
 from ni_platform.models.m2fn.network import M2FN, M2FNConfig
 from ni_platform.models.modalities.modality import ColumnRole, InputSize
@@ -30,11 +32,12 @@ from ni_platform.models.saved_folder import (
     write_description,
 )
 
-Network = NeuralInsights | M2FN
-NetworkConfig = NeuralInsightsConfig | M2FNConfig
+Network = NeuralInsights | M2FN | GaussianProcess
+NetworkConfig = NeuralInsightsConfig | M2FNConfig | GaussianProcessConfig
 NETWORKS: dict[str, tuple[type[NetworkConfig], Callable[..., Network]]] = {
     "neural_insights": (NeuralInsightsConfig, NeuralInsights),
     "m2fn": (M2FNConfig, M2FN),
+    "gaussian_process": (GaussianProcessConfig, GaussianProcess),
 }
 """Config and class of each kind of network; a saved regressor names its kind."""
 

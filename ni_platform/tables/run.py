@@ -17,8 +17,9 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import FinishedRun
-from ni_platform.experiment import OnEvent, train
+from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerprint
+from ni_platform.fitting import OnEvent
 from ni_platform.insights.record import has_insights
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.encoders.pretrained import locate

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ni_platform.errors import WeightsError, clause
+from ni_platform.errors import ConfigError, WeightsError, clause
 from ni_platform.models.encoders.efficientnet_lite import (
     EfficientNetLite0,
     from_published_names,
@@ -70,8 +70,10 @@ def locate(weights: str) -> Path:
     return _from_hub(weights, weights)
 
 
-def load_backbone(weights: str, *, dropout: float | None = None) -> Any:
+def load_backbone(weights: str, *, dropout: float | None = None, layers: int | None = None) -> Any:
     """A transformers encoder in float32 with the named weights, without its pooler.
+
+    Of more than `layers` layers the first so many are loaded.
 
     Raises:
         WeightsError: the weights cannot be reached, or do not fit the architecture they name.
@@ -85,6 +87,13 @@ def load_backbone(weights: str, *, dropout: float | None = None) -> Any:
             for name in _DROPOUTS:
                 if isinstance(getattr(config, name, None), float | int):
                     setattr(config, name, dropout)
+        if layers is not None:
+            if layers > config.num_hidden_layers:
+                raise ConfigError(
+                    f"layers must be at most {config.num_hidden_layers} for {weights!r}, but the "
+                    f"last one named is {layers}"
+                )
+            config.num_hidden_layers = layers
         backbone, info = AutoModel.from_pretrained(
             folder,
             config=config,

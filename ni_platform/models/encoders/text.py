@@ -16,11 +16,26 @@ class TextEncoder(nn.Module):
     of an empty column being zeros.
     """
 
-    def __init__(self, backbone: Any, pooling: Literal["cls", "mean"], columns: int = 1) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        pooling: Literal["cls", "mean"],
+        columns: int = 1,
+        layers: tuple[int, ...] = (),
+    ) -> None:
+        """Take a transformers network; embeddings of several `layers` stand side by side.
+
+        Layer 0 is what the network's layers read, and without any the last one is taken.
+        """
         super().__init__()
         self.backbone = backbone
         self.pooling = pooling
-        self.width: int = backbone.config.hidden_size * columns
+        self.layers = layers
+        self.blocks: tuple[int, ...] = (
+            (backbone.config.hidden_size,) * max(1, len(layers)) * columns
+        )
+        """Widths of the parts that stand side by side."""
+        self.width = sum(self.blocks)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Embed B contents."""
@@ -41,8 +56,10 @@ class TextEncoder(nn.Module):
             torch.stack([tokens_BT, mask_BT], dim=1), dim=0, return_inverse=True
         )
         tokens_UT, mask_UT = tokens_and_mask.unbind(dim=1)
-        hidden_UTW = self.backbone(input_ids=tokens_UT, attention_mask=mask_UT).last_hidden_state
-        embedding_BW: Tensor = self._pool(hidden_UTW, mask_UT)[text_of_B]
+        outputs = self.backbone(
+            input_ids=tokens_UT, attention_mask=mask_UT, output_hidden_states=bool(self.layers)
+        )
+        embedding_BW: Tensor = self._read(outputs, mask_UT)[text_of_B]
         return embedding_BW[:texts]
 
     def token_vectors(self, tokens_BT: Tensor) -> Tensor:
@@ -54,14 +71,21 @@ class TextEncoder(nn.Module):
         """Embed B texts given as `token_vectors`; differentiable.
 
         Returns embeddings [B, width of one text] and the states [B, T, V] of tokens in the last
-        layer in which every token's state still counts: the last one where they are averaged,
-        the one before where only the first token's state is read.
+        layer in which every token's state still counts: the first that is read where they are
+        averaged, the one before where only the first token's state is read.
         """
         outputs = self.backbone(
             inputs_embeds=vectors_BTV, attention_mask=mask_BT, output_hidden_states=True
         )
-        states = outputs.hidden_states[-1 if self.pooling == "mean" else -2]
-        return self._pool(outputs.hidden_states[-1], mask_BT), states
+        first = min(self.layers, default=len(outputs.hidden_states) - 1)
+        states = outputs.hidden_states[first if self.pooling == "mean" else max(0, first - 1)]
+        return self._read(outputs, mask_BT), states
+
+    def _read(self, outputs: Any, mask_BT: Tensor) -> Tensor:
+        if not self.layers:
+            return self._pool(outputs.last_hidden_state, mask_BT)
+        read = [self._pool(outputs.hidden_states[layer], mask_BT) for layer in self.layers]
+        return torch.cat(read, dim=1)
 
     def _pool(self, hidden_BTW: Tensor, mask_BT: Tensor) -> Tensor:
         if self.pooling == "cls":

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
-from ni_platform.models.encoders.stand_in import AsItIs
 from ni_platform.models.initialization import own_stream
 from ni_platform.models.m2fn.image_network import (
     BLOCKS,
@@ -22,53 +21,13 @@ from ni_platform.models.m2fn.image_network import (
     ImageNetworkConfig,
 )
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
-from ni_platform.models.modalities.attributes import AttributesReader
-from ni_platform.models.modalities.domain import DomainReader
-from ni_platform.models.modalities.modality import (
-    EncoderConfig,
-    InputSize,
-    Reader,
-    parts_of,
-)
+from ni_platform.models.modalities.attributes import OneHotAttributes
+from ni_platform.models.modalities.domain import HashedDomain
+from ni_platform.models.modalities.modality import EncoderConfig, InputSize, parts_of
 from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.neural_insights import build_encoder, embed, save_skeletons
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
 from ni_platform.narrowing import given, of_kind
-
-
-class _Vector(EncoderConfig):
-    """A modality that enters the auxiliary vector without an encoder."""
-
-    encodes: ClassVar[bool] = False
-
-    def build(self, size: InputSize, skeleton: Path | None = None) -> AsItIs:
-        """As `EncoderConfig.build`."""
-        return AsItIs(size.width)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OneHotAttributes(_Vector):
-    """Attributes enter as they are encoded: one-hot categorical, standardised numeric."""
-
-    reader: ClassVar[type[Reader]] = AttributesReader
-
-    @property
-    def reading(self) -> None:
-        """As `EncoderConfig.reading`."""
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class HashedDomain(_Vector):
-    """The domain enters as counts of its hashed tokens."""
-
-    reader: ClassVar[type[Reader]] = DomainReader
-    buckets: int = 64
-
-    @property
-    def reading(self) -> int:
-        """As `EncoderConfig.reading`."""
-        return self.buckets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ from ni_platform.data.vectors import stacked
 from ni_platform.errors import DatasetError
 from ni_platform.models.encoders.mlp import MLP, MLPConfig
 from ni_platform.models.modalities.modality import (
+    AsItIsConfig,
     ColumnRole,
     EncoderConfig,
     InputSize,
@@ -170,6 +171,18 @@ class AttributesEncoderConfig(EncoderConfig):
     def build(self, size: InputSize, skeleton: Path | None = None) -> MLP:
         """As `EncoderConfig.build`."""
         return MLP(size.width, self.mlp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneHotAttributes(AsItIsConfig):
+    """Attributes enter as they are read: one-hot categorical, standardised numeric."""
+
+    reader: ClassVar[type[Reader]] = AttributesReader
+
+    @property
+    def reading(self) -> None:
+        """As `EncoderConfig.reading`."""
+        return None
 
 
 def levels_of(cells: pd.Series) -> tuple[str, ...]:

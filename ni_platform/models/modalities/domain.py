@@ -18,6 +18,7 @@ from ni_platform.data.manifest import Columns
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders.mlp import MLP, MLPConfig
 from ni_platform.models.modalities.modality import (
+    AsItIsConfig,
     ColumnRole,
     EncoderConfig,
     InputSize,
@@ -122,6 +123,19 @@ class DomainEncoderConfig(EncoderConfig):
     def build(self, size: InputSize, skeleton: Path | None = None) -> MLP:
         """As `EncoderConfig.build`."""
         return MLP(self.buckets, self.mlp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HashedDomain(AsItIsConfig):
+    """The domain enters as counts of its hashed tokens."""
+
+    reader: ClassVar[type[Reader]] = DomainReader
+    buckets: int = 64
+
+    @property
+    def reading(self) -> int:
+        """As `EncoderConfig.reading`."""
+        return self.buckets
 
 
 def domain_tokens(domain: str) -> list[str]:

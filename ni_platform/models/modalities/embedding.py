@@ -9,7 +9,7 @@ from typing import ClassVar
 from ni_platform.data.manifest import Columns
 from ni_platform.models.encoders.mlp import MLP, MLPConfig
 from ni_platform.models.modalities.attributes import AttributesReader
-from ni_platform.models.modalities.modality import EncoderConfig, InputSize, Reader
+from ni_platform.models.modalities.modality import AsItIsConfig, EncoderConfig, InputSize, Reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +40,15 @@ class EmbeddingEncoderConfig(EncoderConfig):
     def build(self, size: InputSize, skeleton: Path | None = None) -> MLP:
         """As `EncoderConfig.build`."""
         return MLP(size.width, self.mlp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vectors(AsItIsConfig):
+    """Vector columns enter as they are read."""
+
+    reader: ClassVar[type[Reader]] = EmbeddingReader
+
+    @property
+    def reading(self) -> None:
+        """As `EncoderConfig.reading`."""
+        return None

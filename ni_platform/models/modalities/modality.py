@@ -23,6 +23,7 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.manifest import Columns
 from ni_platform.data.reading.labels import CellError, label
 from ni_platform.errors import DatasetError
+from ni_platform.models.encoders.stand_in import AsItIs
 from ni_platform.narrowing import of_kind
 
 ColumnRole = Literal["image", "text", "domain", "categorical", "numeric", "vector"]
@@ -157,6 +158,16 @@ class EncoderConfig(ModalityConfig):
 
         With its pretrained weights, or empty from the folder of its saved `skeleton`.
         """
+
+
+class AsItIsConfig(EncoderConfig):
+    """A modality whose vector enters a network without an encoder."""
+
+    encodes: ClassVar[bool] = False
+
+    def build(self, size: InputSize, skeleton: Path | None = None) -> AsItIs:
+        """As `EncoderConfig.build`."""
+        return AsItIs(size.width)
 
 
 @runtime_checkable

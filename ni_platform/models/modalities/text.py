@@ -151,6 +151,9 @@ class TextEncoderConfig(EncoderConfig):
     """Hub id, folder, `package:NAME/PATH` or alias (see `encoders.pretrained`)."""
     pooling: Literal["cls", "mean"] = "cls"
     """`cls`: the first token's state, as BERT; `mean`: of all tokens, as sentence encoders."""
+    layers: tuple[int, ...] = ()
+    """Layers whose embeddings stand side by side, from 1; none: the last. Middle layers keep how
+    a text is written, which the last one was trained to forget."""
     max_tokens: int = 128
     columns: Literal["joined", "separate"] = "joined"
     """Several text columns are one text, or each has its own embedding (M2FN Table 1)."""
@@ -164,6 +167,13 @@ class TextEncoderConfig(EncoderConfig):
                 "A text encoder of architecture 'transformers' needs weights: a hub id such as "
                 "'bert-base-uncased' or a folder. Without any, use architecture 'scratch'."
             )
+        if self.architecture == "scratch" and max(self.layers, default=0) > self.scratch.layers:
+            raise ConfigError(
+                f"layers must be at most scratch.layers = {self.scratch.layers}, but are "
+                f"{self.layers}."
+            )
+        if min(self.layers, default=1) < 1 or len(set(self.layers)) < len(self.layers):
+            raise ConfigError(f"layers are different numbers from 1, but got {self.layers}.")
         if self.max_tokens < 3:
             raise ConfigError(f"max_tokens must be at least 3, but is {self.max_tokens}.")
         if self.dropout is not None and not 0 <= self.dropout < 1:
@@ -200,14 +210,16 @@ class TextEncoderConfig(EncoderConfig):
         elif self.architecture == "scratch":
             backbone = self._small_transformer(size.vocabulary)
         else:
-            backbone = load_backbone(given(self.weights), dropout=self.dropout)
+            last = max(self.layers, default=None)
+            backbone = load_backbone(given(self.weights), dropout=self.dropout, layers=last)
         longest = getattr(backbone.config, "max_position_embeddings", None)
         if longest is not None and self.max_tokens > longest:
             raise ConfigError(
                 f"max_tokens must be at most {longest} for {self.weights or 'this encoder'}, "
                 f"but is {self.max_tokens}."
             )
-        return TextEncoder(backbone, self.pooling, size.texts if _separate(self) else 1)
+        columns = size.texts if _separate(self) else 1
+        return TextEncoder(backbone, self.pooling, columns, self.layers)
 
     def _small_transformer(self, vocabulary: int) -> Any:
         from transformers import BertConfig, BertModel  # takes seconds

@@ -12,7 +12,7 @@ import ray
 import torch
 
 from ni_platform.errors import ConfigError
-from ni_platform.experiment import pretrain
+from ni_platform.fitting import pretrain
 from ni_platform.opened import OpenedExperiment
 from ni_platform.overrides import with_values
 from ni_platform.ray_cluster import start_ray

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ni_platform.experiment import OnEvent
+from ni_platform.fitting import OnEvent
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import Store
 from ni_platform.tuning.files.trial_log import read_study, read_trials

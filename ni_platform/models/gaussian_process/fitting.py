@@ -1,0 +1,227 @@
+"""A Gaussian process fitted to the arms of A/B tests.
+
+An arm with c clicks of n impressions has y = log((c + 1/2) / (n - c + 1/2)) with
+
+    y = level of its A/B test + f(content) + residual + noise,
+
+levels N(mean, 4), f a Gaussian process with one kernel per modality, the residual what no
+modality says of an arm, and the noise φ / (n p (1 - p)), p = (c + 1/2) / (n + 1): binomial but for
+the overdispersion φ, which arms with equal inputs show. Arms of a test with equal inputs are
+pooled. Variances of kernels and residual maximise the marginal likelihood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import brentq
+from scipy.special import expit
+from torch import Tensor
+
+from ni_platform.errors import DatasetError
+from ni_platform.models.gaussian_process.network import GaussianProcess
+
+LEVEL_VARIANCE = 4.0
+"""Of the levels of A/B tests: wide, as only differences within tests are to be learned from."""
+_CHUNK = 4096
+_JITTER = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arms:
+    """N arms, those of a test with equal inputs pooled."""
+
+    content_N: np.ndarray
+    """Of each arm the position of its distinct content."""
+    test_N: np.ndarray
+    """Codes of their tests; contents of no test share one."""
+    clicks_N: np.ndarray
+    impressions_N: np.ndarray
+    overdispersion: float
+    """Variance between arms of one test with equal inputs, 1 where it is binomial."""
+
+    @classmethod
+    def pool(
+        cls, content: np.ndarray, test: np.ndarray, clicks: np.ndarray, impressions: np.ndarray
+    ) -> Arms:
+        """Pool the arms that were shown."""
+        shown = impressions > 0
+        content, test, clicks, impressions = (
+            values[shown] for values in (content, test, clicks, impressions)
+        )
+        pairs, arm = np.unique(np.stack([test, content]), axis=1, return_inverse=True)
+        count = pairs.shape[1]
+        pooled_clicks = np.bincount(arm, clicks, count)
+        pooled_impressions = np.bincount(arm, impressions, count)
+        _, code = np.unique(pairs[0], return_inverse=True)
+        return cls(
+            content_N=pairs[1],
+            test_N=code,
+            clicks_N=pooled_clicks,
+            impressions_N=pooled_impressions,
+            overdispersion=_overdispersion(arm, clicks, impressions),
+        )
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Empirical logits, float64."""
+        missed = self.impressions_N - self.clicks_N
+        return np.log((self.clicks_N + 0.5) / (missed + 0.5))
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Variances of the logits, float64."""
+        return self.overdispersion * _binomial_noise(self.clicks_N, self.impressions_N)
+
+
+def _binomial_noise(clicks: np.ndarray, impressions: np.ndarray) -> np.ndarray:
+    rate = (clicks + 0.5) / (impressions + 1)
+    return 1 / (impressions * rate * (1 - rate))
+
+
+def _overdispersion(arm: np.ndarray, clicks: np.ndarray, impressions: np.ndarray) -> float:
+    """Mean square of what arms with equal inputs differ by, in standard deviations; at least 1."""
+    logit = np.log((clicks + 0.5) / (impressions - clicks + 0.5))
+    weight = 1 / _binomial_noise(clicks, impressions)
+    total = np.bincount(arm, weight)
+    mean = np.bincount(arm, weight * logit) / total
+    squares = np.sum(weight * (logit - mean[arm]) ** 2)
+    freedom = len(arm) - len(total)
+    return max(1.0, float(squares / freedom)) if freedom >= 20 else 1.0
+
+
+def fit(
+    network: GaussianProcess,
+    embeddings: Mapping[str, Tensor],
+    arms: Arms,
+    *,
+    say: Callable[[str], None] = lambda words: None,
+) -> None:
+    """Fit the network to arms.
+
+    Args:
+        network: is given kernels, weights and their uncertainty.
+        embeddings: outputs [C, X] of its encoders for the C distinct contents of `arms`.
+        arms: what happened.
+        say: told in words what is being done.
+
+    Raises:
+        DatasetError: no test compares two different contents, and no level says anything either.
+    """
+    if len(arms.content_N) < 2:
+        raise DatasetError(
+            f"A Gaussian process is fitted on at least two different arms, but there are "
+            f"{len(arms.content_N)}."
+        )
+    z: dict[str, Tensor] = {}
+    for name, term in network.terms.items():
+        _standardise(term, network.encoders[name], embeddings[name].float())
+        z[name] = term.standardised(embeddings[name].float())  # type: ignore[operator]
+    say("finding how far each modality reaches")
+    # GPyTorch takes seconds to import.
+    from ni_platform.models.gaussian_process.likelihood import maximise_likelihood
+
+    maximise_likelihood(network, z, arms)
+    say("solving for the weights of past contents")
+    _solve(network, z, arms)
+
+
+def _standardise(term: Any, encoder: Any, x_CX: Tensor) -> None:
+    there = x_CX[(x_CX != 0).any(1)]
+    if not len(there):
+        return
+    mean_X = there.mean(0)
+    widths = getattr(encoder, "blocks", (encoder.width,))
+    stds = [block.std(unbiased=False) for block in (there - mean_X).split(list(widths), dim=1)]
+    term.mean_X.copy_(mean_X)
+    term.std_X.copy_(
+        torch.cat([std.clamp(min=1e-6).expand(width) for std, width in zip(stds, widths)])
+    )
+
+
+def _solve(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> None:
+    """Set the posterior, given all variances: exact where every distinct content is a point.
+
+    Else the function is spanned by the points alone (deterministic training conditional,
+    Quiñonero-Candela and Rasmussen 2005). With K the covariances of arms and points and Λ what
+    level, residual and noise add, A = K_uu + K_un Λ⁻¹ K_nu; the mean is k_u A⁻¹ K_un Λ⁻¹ (y - mean)
+    and the variance k - k_u (K_uu⁻¹ - A⁻¹) k_u. Memory grows with the points, not with the arms.
+    """
+    contents = np.unique(arms.content_N)
+    if len(contents) > network.config.points:
+        rng = np.random.default_rng(network.config.seed)
+        contents = np.sort(rng.choice(contents, network.config.points, replace=False))
+    points = {name: values[torch.from_numpy(contents)] for name, values in z.items()}
+    own_UU = _covariance(network, points, points)
+    own_UU += _JITTER * own_UU.diagonal().mean() * torch.eye(len(own_UU), dtype=own_UU.dtype)
+    y_N = torch.from_numpy(arms.logits)
+    precision_N = 1 / (torch.from_numpy(arms.noise) + network.residual.double())
+    mean = (precision_N @ y_N) / precision_N.sum()
+    gram_UU, target_U = own_UU.clone(), torch.zeros(len(own_UU), dtype=own_UU.dtype)
+    for rows in _chunks_of_tests(arms.test_N):
+        own = {name: values[torch.from_numpy(arms.content_N[rows])] for name, values in z.items()}
+        covariance_NU = _covariance(network, own, points)
+        weighted_NU = _within_tests(covariance_NU, precision_N[rows], arms.test_N[rows])
+        gram_UU += weighted_NU.mT @ covariance_NU
+        target_U += weighted_NU.mT @ (y_N[rows] - mean)
+    root_UU = torch.linalg.cholesky(gram_UU)
+    weights_U = torch.cholesky_solve(target_U.unsqueeze(1), root_UU).squeeze(1)
+    explained_UU = torch.cholesky_inverse(torch.linalg.cholesky(own_UU))
+    explained_UU -= torch.cholesky_inverse(root_UU)
+    network.weights_U.data = weights_U.float()
+    network.explained_UU = explained_UU.float()
+    for name, term in network.terms.items():
+        term.points_UX = points[name].float()  # type: ignore[assignment]
+    network.intercept.fill_(_intercept(network, z, arms))
+
+
+def _covariance(
+    network: GaussianProcess, first: Mapping[str, Tensor], second: Mapping[str, Tensor]
+) -> Tensor:
+    """Prior covariances, float64."""
+    found: Any = sum(
+        term.covariance(first[name].double(), second[name].double())  # type: ignore[operator]
+        for name, term in network.terms.items()
+    )
+    return found
+
+
+def _within_tests(values_NU: Tensor, precision_N: Tensor, test_N: np.ndarray) -> Tensor:
+    """Λ⁻¹ times `values_NU`, where Λ = diag(1 / precision) + LEVEL_VARIANCE in each test."""
+    _, codes = np.unique(test_N, return_inverse=True)
+    test = torch.from_numpy(codes)
+    weighted_NU = precision_N.unsqueeze(1) * values_NU
+    tests = int(test.max()) + 1
+    total_TU = torch.zeros(tests, values_NU.shape[1], dtype=values_NU.dtype)
+    total_TU.index_add_(0, test, weighted_NU)
+    sum_T = torch.zeros(tests, dtype=values_NU.dtype).index_add_(0, test, precision_N)
+    shrunk_TU = total_TU / (1 / LEVEL_VARIANCE + sum_T).unsqueeze(1)
+    return weighted_NU - precision_N.unsqueeze(1) * shrunk_TU[test]
+
+
+def _chunks_of_tests(test_N: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions of whole tests, some thousand arms at a time."""
+    order = np.argsort(test_N, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(test_N[order])) + 1, len(order))
+    begin = 0
+    for end in ends.tolist():
+        if end - begin >= _CHUNK or end == len(order):
+            yield order[begin:end]
+            begin = end
+
+
+def _intercept(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> float:
+    """The intercept with which the mean predicted rate of the arms is the mean observed one."""
+    values_C = torch.cat(
+        [
+            network.values({name: values[start : start + _CHUNK] for name, values in z.items()})
+            for start in range(0, len(next(iter(z.values()))), _CHUNK)
+        ]
+    )
+    function_N = values_C.double().numpy()[arms.content_N]
+    observed = float((arms.clicks_N / arms.impressions_N).mean())
+    return float(brentq(lambda at: expit(at + function_N).mean() - observed, -30, 30))

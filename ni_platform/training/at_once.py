@@ -1,0 +1,126 @@
+"""A Gaussian process fitted to a dataset: its frozen encoders run once, and no epochs follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ni_platform.data.batch import Inputs
+from ni_platform.data.dataset import Dataset
+from ni_platform.metrics.pair_probability import PredictedPairs
+from ni_platform.models.gaussian_process.fitting import Arms, fit
+from ni_platform.models.gaussian_process.network import GaussianProcess
+from ni_platform.models.outputs import rates
+from ni_platform.models.scorer import Scorer
+from ni_platform.narrowing import of_kind
+from ni_platform.training.config import TrainingConfig
+from ni_platform.training.encoded import Encoded, encode_once
+
+_ROWS_AT_ONCE = 4096
+_EXACT = TrainingConfig(precision="float32")
+"""Embeddings that differ by rounding would not be those of equal contents."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FittedAtOnce:
+    """A fitted regressor, and what its encoders gave for every row of the dataset."""
+
+    scorer: Scorer
+    outputs: Mapping[str, Encoded]
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        """Predicted success rates, float64 [len(rows)], of dataset rows."""
+        found = [np.empty(0)]
+        with torch.inference_mode():
+            for start in range(0, len(rows), _ROWS_AT_ONCE):
+                logits = self.scorer.model(self._inputs(rows[start : start + _ROWS_AT_ONCE]))
+                found.append(rates(logits, None)[0].double().cpu().numpy())
+        return np.concatenate(found)
+
+    def pairs(self, rows: np.ndarray, tests: np.ndarray, keys: np.ndarray) -> PredictedPairs:
+        """What is predicted of each pair of arms of a test whose inputs differ.
+
+        Args:
+            rows: dataset rows [N].
+            tests: codes of their A/B tests [N], -1 for none.
+            keys: of their inputs [N]; arms with equal ones are not compared.
+        """
+        network = of_kind(self.scorer.model, GaussianProcess)
+        first, second, difference, variance = [], [], [], []
+        order = np.argsort(tests, kind="stable")
+        order = order[tests[order] >= 0]
+        ends = np.append(np.flatnonzero(np.diff(tests[order])) + 1, len(order))
+        with torch.inference_mode():
+            for group in np.split(order, ends[:-1]):
+                mean_B, covariance_BB = network.posterior(self._inputs(rows[group]))
+                spread = covariance_BB.diagonal()
+                for i, j in combinations(range(len(group)), 2):
+                    if keys[group[i]] == keys[group[j]]:
+                        continue
+                    first.append(group[i])
+                    second.append(group[j])
+                    difference.append(float(mean_B[i] - mean_B[j]))
+                    own = float(spread[i] + spread[j] - 2 * covariance_BB[i, j])
+                    variance.append(max(own, 0.0) + 2 * float(network.residual))
+        return PredictedPairs(
+            first=np.array(first, dtype=np.int64),
+            second=np.array(second, dtype=np.int64),
+            difference=np.array(difference, dtype=np.float64),
+            variance=np.array(variance, dtype=np.float64),
+            overdispersion=float(network.overdispersion),
+        )
+
+    def _inputs(self, rows: np.ndarray) -> Inputs:
+        encoded = {name: output.rows(rows) for name, output in self.outputs.items()}
+        return Inputs(size=len(rows), encoded=encoded).to(self.scorer.device)
+
+
+def fit_at_once(
+    scorer: Scorer,
+    dataset: Dataset,
+    keys: np.ndarray,
+    train_rows: np.ndarray,
+    folder: str | Path,
+    *,
+    say: Callable[[str], None] = lambda words: None,
+) -> FittedAtOnce:
+    """Fit an untrained Gaussian process to rows of a dataset.
+
+    Args:
+        scorer: holds the process and its encoders.
+        dataset: what is encoded, and what happened.
+        keys: of all contents [N], equal where a model is given the same inputs.
+        train_rows: rows to fit to; those without impressions are left out.
+        folder: where encoders' outputs are kept for the next time, see `encode_once`.
+        say: told in words what is being done.
+
+    Raises:
+        NiError: a content cannot be read, or there are too few arms.
+    """
+    network = of_kind(scorer.model, GaussianProcess)
+    outputs: dict[str, Encoded] = {}
+    for name in scorer.config.modalities:
+        say(f"encoding {name}")
+        outputs[name] = encode_once(scorer, name, dataset, _EXACT, folder)
+    rows = np.asarray(train_rows, dtype=np.int64)
+    rows = rows[dataset.impressions[rows] > 0]
+    _, first, content = np.unique(keys[rows], return_index=True, return_inverse=True)
+    arms = Arms.pool(
+        content, _test_codes(dataset, rows), dataset.clicks[rows], dataset.impressions[rows]
+    )
+    distinct: dict[str, Tensor] = {n: output.rows(rows[first]) for n, output in outputs.items()}
+    fit(network, distinct, arms, say=say)
+    return FittedAtOnce(scorer=scorer, outputs=outputs)
+
+
+def _test_codes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """A number per A/B test; contents of none share one."""
+    tests = dataset.ab_test.iloc[rows]
+    codes = tests.astype("category").cat.codes.to_numpy(dtype=np.int64)
+    return np.where(codes < 0, codes.max(initial=-1) + 1, codes)
