@@ -127,7 +127,7 @@ def fit(
 
     maximise_likelihood(network, z, arms)
     say("solving for the weights of past contents")
-    _solve(network, z, arms)
+    solve(network, z, arms)
 
 
 def _standardise(term: Any, encoder: Any, x_CX: Tensor) -> None:
@@ -143,7 +143,7 @@ def _standardise(term: Any, encoder: Any, x_CX: Tensor) -> None:
     )
 
 
-def _solve(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> None:
+def solve(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> None:
     """Set the posterior, given all variances: exact where every distinct content is a point.
 
     Else the function is spanned by the points alone (deterministic training conditional,

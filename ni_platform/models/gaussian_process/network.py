@@ -111,7 +111,10 @@ class GaussianProcess(nn.Module):
 
     def posterior(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Mean [B] and covariance [B, B] of the function's values, logits beside the level."""
-        z = self._standardised(inputs)
+        return self.at(self._standardised(inputs))
+
+    def at(self, z: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """As `posterior`, at standardised embeddings."""
         covariance_BU = self._covariance_with_points(z)
         prior_BB = sum(term.covariance(z[name], z[name]) for name, term in self._terms())
         explained_BB = covariance_BU @ self.explained_UU @ covariance_BU.mT

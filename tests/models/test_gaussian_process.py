@@ -1,0 +1,172 @@
+"""A Gaussian process against its textbook form, and what it finds in planted data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.special import expit, logit
+
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.dataset_writer import write_dataset
+from ni_platform.data.manifest import Columns, Manifest, Target
+from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.models.gaussian_process.config import GaussianProcessConfig
+from ni_platform.models.gaussian_process.fitting import LEVEL_VARIANCE, Arms, fit, solve
+from ni_platform.models.gaussian_process.network import GaussianProcess
+from ni_platform.models.modalities.attributes import OneHotAttributes
+from ni_platform.models.modalities.embedding import Vectors
+from ni_platform.models.modalities.modality import InputSize
+from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.training.at_once import fit_at_once
+
+CONFIG = GaussianProcessConfig(embedding=Vectors(), attributes=OneHotAttributes())
+SIZES = {"embedding": InputSize(width=3), "attributes": InputSize(width=2)}
+
+
+def planted(contents=60, tests=40, effect=1.0, seed=0) -> tuple[dict[str, torch.Tensor], Arms]:
+    """Two arms per test, whose logits differ by `effect` times the first number of embeddings."""
+    rng = np.random.default_rng(seed)
+    vectors, others = rng.normal(size=(contents, 3)), rng.normal(size=(contents, 2))
+    content = rng.integers(contents, size=2 * tests)
+    test = np.repeat(np.arange(tests), 2)
+    level = rng.normal(-2, 1, tests)[test]
+    shown = rng.integers(500, 3000, 2 * tests).astype(float)
+    clicks = rng.binomial(shown.astype(int), expit(level + effect * vectors[content, 0]))
+    arms = Arms.pool(content, test, clicks.astype(float), shown)
+    return {
+        "embedding": torch.from_numpy(vectors).float(),
+        "attributes": torch.from_numpy(others).float(),
+    }, arms
+
+
+def with_variances(config=CONFIG) -> GaussianProcess:
+    """A network whose kernels are given rather than found."""
+    network = GaussianProcess(config, SIZES).eval()
+    network.terms["embedding"].variance.fill_(0.5)
+    network.terms["attributes"].variance.fill_(0.2)
+    network.terms["attributes"].length.fill_(0.8)
+    network.residual.fill_(0.01)
+    return network
+
+
+def textbook(z, arms, new) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the function at `new`, with the covariance of all arms at once."""
+
+    def kernel(first, second):
+        found = 0
+        for name, variance, length in (("embedding", 0.5, 3**0.5), ("attributes", 0.2, 0.8)):
+            a, b = first[name].double().numpy(), second[name].double().numpy()
+            squares = ((a[:, None] - b[None]) ** 2).sum(2)
+            found = found + variance * np.exp(-squares / (2 * length**2))
+        return found
+
+    own = {name: values[torch.from_numpy(arms.content_N)] for name, values in z.items()}
+    same = LEVEL_VARIANCE * (arms.test_N[:, None] == arms.test_N[None])
+    every = kernel(own, own) + same + np.diag(arms.noise + 0.01)
+    weight = 1 / (arms.noise + 0.01)
+    deviation = arms.logits - (weight @ arms.logits) / weight.sum()
+    across = kernel(new, own)
+    mean = across @ np.linalg.solve(every, deviation)
+    return mean, kernel(new, new) - across @ np.linalg.solve(every, across.T)
+
+
+@pytest.mark.parametrize("points", [4000, 30])
+def test_the_posterior_is_the_textbooks(points):
+    """Exact where every content is a point; with half of them it comes near."""
+    z, arms = planted()
+    network = with_variances(replace(CONFIG, points=points))
+    solve(network, z, arms)
+    new = {"embedding": torch.randn(7, 3), "attributes": torch.randn(7, 2)}
+    mean, covariance = textbook(z, arms, new)
+    known = network.at(new)
+    exact = points > len(z["embedding"])
+    np.testing.assert_allclose(known[0].numpy(), mean, atol=2e-3 if exact else 0.6)
+    if exact:
+        np.testing.assert_allclose(known[1].numpy(), covariance, atol=2e-3)
+
+
+def test_what_says_nothing_gets_nothing():
+    """The likelihood gives the variance to the modality that moves the rates."""
+    z, arms = planted(contents=200, tests=300)
+    network = GaussianProcess(CONFIG, SIZES).eval()
+    fit(network, z, arms)
+    found = network.summary()
+    assert found["embedding"] > 0.3
+    assert found["attributes"] < 0.1
+    rate = network.values({"embedding": torch.eye(3), "attributes": torch.zeros(3, 2)})
+    assert rate[0] - rate[1] > 0.3
+
+
+def test_arms_with_equal_inputs_are_pooled_and_tell_the_noise():
+    """Counts add up; noise of three times the binomial variance is found."""
+    clicks, shown = np.array([3.0, 5.0, 7.0]), np.array([100.0, 50.0, 80.0])
+    arms = Arms.pool(np.array([4, 4, 4]), np.array([9, 9, 8]), clicks, shown)
+    assert arms.clicks_N.tolist() == [7, 8]
+    assert arms.impressions_N.tolist() == [80, 150]
+    assert arms.overdispersion == 1.0
+    rng = np.random.default_rng(0)
+    shown = np.full(4000, 20_000.0)
+    noisy = logit(0.05) + rng.normal(0, np.sqrt(2 / (20_000 * 0.05 * 0.95)), 4000)
+    clicks = rng.binomial(20_000, expit(noisy)).astype(float)
+    codes = np.repeat(np.arange(1000), 4)
+    assert Arms.pool(codes, codes, clicks, shown).overdispersion == pytest.approx(3, abs=0.25)
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Dataset:
+    """Tests of three contents whose rates follow an embedding, every tenth without one."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(600, 3))
+    level = rng.normal(-2, 0.5, 200)[np.arange(600) // 3]
+    rate = expit(level + 0.8 * vectors[:, 0])
+    frame = pd.DataFrame(
+        {
+            "id": range(600),
+            "test": [f"t{row // 3}" for row in range(600)],
+            "clip": [None if row % 10 == 9 else vector for row, vector in enumerate(vectors)],
+            "price": rng.normal(size=600),
+            "shown": 2000,
+            "clicks": rng.binomial(2000, rate),
+        }
+    )
+    columns = Columns(content_id="id", ab_test="test", numeric=("price",), vector=("clip",))
+    target = Target(impressions="shown", clicks="clicks")
+    return write_dataset(tmp_path / "d", Manifest(name="d", columns=columns, target=target), frame)
+
+
+def test_a_fitted_process_orders_saves_and_loads(dataset, tmp_path):
+    """Unseen contents are ordered by their rates, and the saved model gives the same ones."""
+    train, rest = np.arange(450), np.arange(450, 600)
+    scorer = build_scorer(CONFIG, dataset, train, seed=0)
+    keys = np.arange(600).astype(str)
+    fitted = fit_at_once(scorer, dataset, keys, train, tmp_path / "encoded")
+    frame = dataset.inputs(rest)
+    rates = scorer.predict(frame)
+    np.testing.assert_allclose(fitted.predict(rest), rates, rtol=1e-5)
+    has = frame["clip"].notna().to_numpy()
+    truth = np.array([v[0] if v is not None else 0 for v in frame["clip"]])
+    assert np.corrcoef(logit(rates[has]), truth[has])[0, 1] > 0.9
+    assert dataset.success_rate[train].mean() == pytest.approx(
+        scorer.predict(dataset.inputs(train)).mean(), rel=0.05
+    )
+    scorer.save(tmp_path / "model")
+    loaded = Scorer.load(tmp_path / "model", "cpu")
+    np.testing.assert_array_equal(loaded.predict(frame), rates)
+    assert loaded.model.summary() == scorer.model.summary()
+
+
+def test_one_arm_is_not_enough():
+    """There is nothing to compare it with."""
+    arms = Arms.pool(np.zeros(1, int), np.zeros(1, int), np.ones(1), np.full(1, 9.0))
+    with pytest.raises(DatasetError, match="at least two different arms, but there are 1"):
+        fit(with_variances(), {}, arms)
+
+
+def test_it_reads_something():
+    """A config without any modality is refused."""
+    with pytest.raises(ConfigError, match="at least one modality"):
+        GaussianProcessConfig()
