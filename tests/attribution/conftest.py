@@ -14,7 +14,12 @@ from ni_platform.attribution.contents import Contents
 from ni_platform.attribution.explain import features_of
 from ni_platform.attribution.features import Features
 from ni_platform.data.dataset import Dataset
+from ni_platform.models.gaussian_process.config import GaussianProcessConfig
+from ni_platform.models.gaussian_process.network import GaussianProcess
+from ni_platform.models.modalities.attributes import OneHotAttributes
+from ni_platform.models.modalities.domain import HashedDomain
 from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.training.at_once import fit_at_once
 
 ROWS = np.array([0, 1, 2, 3, 4, 10])
 """Row 3 has no title, 4 and 10 no picture, 2 and 10 no domain, 1, 4 and 10 a subtitle."""
@@ -23,6 +28,9 @@ NETWORKS = {
     "neural_insights": NI,
     "m2fn": M2FN,
     "m2fn without low-level fusion": dataclasses.replace(M2FN, low_level=(False,) * 5),
+    "gaussian_process": GaussianProcessConfig(
+        image=NI.image, text=NI.text, domain=HashedDomain(), attributes=OneHotAttributes()
+    ),
 }
 CASES = [
     (network, modality)
@@ -39,16 +47,22 @@ def pictured(tmp_path_factory) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def scorers(pictured) -> dict[str, Scorer]:
+def scorers(pictured, tmp_path_factory) -> dict[str, Scorer]:
     """Each network with weights that make every modality count."""
     found = {}
     for name, config in NETWORKS.items():
         scorer = build_scorer(config, pictured, np.arange(50), seed=3)
+        found[name] = scorer
+        if isinstance(scorer.model, GaussianProcess):
+            keys = np.arange(len(pictured)).astype(str)
+            fit_at_once(scorer, pictured, keys, np.arange(50), tmp_path_factory.mktemp("encoded"))
+            for term in scorer.model.terms.values():
+                term.variance += 0.2  # each modality counts
+            continue
         with torch.no_grad():
             for weight in scorer.model.parameters():
                 weight += 0.05 * torch.randn(weight.shape, generator=torch.manual_seed(0))
             scorer.model.output.weight *= 20
-        found[name] = scorer
     return found
 
 

@@ -38,8 +38,8 @@ def planted(contents=60, tests=40, effect=1.0, seed=0) -> tuple[dict[str, torch.
     clicks = rng.binomial(shown.astype(int), expit(level + effect * vectors[content, 0]))
     arms = Arms.pool(content, test, clicks.astype(float), shown)
     return {
-        "embedding": torch.from_numpy(vectors).float(),
-        "attributes": torch.from_numpy(others).float(),
+        "embedding": torch.from_numpy(vectors),
+        "attributes": torch.from_numpy(others),
     }, arms
 
 
@@ -82,9 +82,11 @@ def textbook(z, arms, new, points) -> tuple[np.ndarray, np.ndarray]:
 def test_the_posterior_is_the_textbooks(points):
     """Exact where every content is a point; else that of a function spanned by the points."""
     z, arms = planted()
+    arms = replace(arms, overdispersion=1.5)
     network = with_variances(replace(CONFIG, points=points))
     solve(network, z, arms)
-    new = {"embedding": torch.randn(7, 3), "attributes": torch.randn(7, 2)}
+    assert network.summary()["overdispersion"] == 1.5
+    new = {"embedding": torch.randn(7, 3).double(), "attributes": torch.randn(7, 2).double()}
     chosen = {name: term.points_UX for name, term in network.terms.items()}
     assert len(chosen["embedding"]) == min(points, len(np.unique(arms.content_N)))
     mean, covariance = textbook(z, arms, new, chosen)
@@ -101,7 +103,9 @@ def test_what_says_nothing_gets_nothing():
     found = network.summary()
     assert found["embedding"] > 0.3
     assert found["attributes"] < 0.1
-    rate = network.values({"embedding": torch.eye(3), "attributes": torch.zeros(3, 2)})
+    rate = network.values(
+        {"embedding": torch.eye(3).double(), "attributes": torch.zeros(3, 2).double()}
+    )
     assert rate[0] - rate[1] > 0.3
 
 

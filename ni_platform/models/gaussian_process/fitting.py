@@ -120,7 +120,7 @@ def fit(
     z: dict[str, Tensor] = {}
     for name, term in network.terms.items():
         _standardise(term, network.encoders[name], embeddings[name].float())
-        z[name] = term.standardised(embeddings[name].float())  # type: ignore[operator]
+        z[name] = term.standardised(embeddings[name].double())  # type: ignore[operator]
     say("finding how far each modality reaches")
     # GPyTorch takes seconds to import.
     from ni_platform.models.gaussian_process.likelihood import maximise_likelihood
@@ -176,6 +176,7 @@ def solve(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> None
     network.explained_UU = explained_UU.float()
     for name, term in network.terms.items():
         term.points_UX = points[name].float()  # type: ignore[assignment]
+    network.overdispersion.fill_(arms.overdispersion)
     network.intercept.fill_(_intercept(network, z, arms))
 
 

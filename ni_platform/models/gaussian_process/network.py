@@ -107,7 +107,7 @@ class GaussianProcess(nn.Module):
 
     def values(self, z: Mapping[str, Tensor]) -> Tensor:
         """The function's values [B] at standardised embeddings."""
-        return self._covariance_with_points(z) @ self.weights_U
+        return self._covariance_with_points(z) @ self.weights_U.double()
 
     def posterior(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Mean [B] and covariance [B, B] of the function's values, logits beside the level."""
@@ -117,17 +117,20 @@ class GaussianProcess(nn.Module):
         """As `posterior`, at standardised embeddings."""
         covariance_BU = self._covariance_with_points(z)
         prior_BB = sum(term.covariance(z[name], z[name]) for name, term in self._terms())
-        explained_BB = covariance_BU @ self.explained_UU @ covariance_BU.mT
-        return covariance_BU @ self.weights_U, prior_BB - explained_BB
+        explained_BB = covariance_BU @ self.explained_UU.double() @ covariance_BU.mT
+        return covariance_BU @ self.weights_U.double(), prior_BB - explained_BB
 
     def _terms(self) -> list[tuple[str, Term]]:
         return list(self.terms.items())  # type: ignore[arg-type]
 
     def _standardised(self, inputs: Inputs) -> dict[str, Tensor]:
-        return {n: term.standardised(self.encode(n, inputs).float()) for n, term in self._terms()}
+        return {n: term.standardised(self.encode(n, inputs).double()) for n, term in self._terms()}
 
     def _covariance_with_points(self, z: Mapping[str, Tensor]) -> Tensor:
-        found: Any = sum(term.covariance(z[n], term.points_UX) for n, term in self._terms())
+        # Weights of both signs nearly cancel: in single precision a rate would depend on its batch.
+        found: Any = sum(
+            term.covariance(z[n], term.points_UX.double()) for n, term in self._terms()
+        )
         return found
 
     def stage(self, name: str) -> nn.Module:

@@ -1,0 +1,92 @@
+"""A Gaussian process as every other model: trained, recorded, served, explained, and not swept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pictured import TEXT, write_pictured
+
+from ni_platform.attribution.config import AttributionConfig
+from ni_platform.data.images import ImageInput
+from ni_platform.data.splits import SplitConfig
+from ni_platform.errors import ConfigError
+from ni_platform.evaluation import EvaluationConfig
+from ni_platform.experiment import train
+from ni_platform.experiment_config import ExperimentConfig, load_experiment
+from ni_platform.insights.config import InsightsConfig
+from ni_platform.models.gaussian_process.config import GaussianProcessConfig
+from ni_platform.models.modalities.attributes import OneHotAttributes
+from ni_platform.models.modalities.domain import HashedDomain
+from ni_platform.models.modalities.image import ImageEncoderConfig
+from ni_platform.models.regressor import load_regressor
+from ni_platform.opened import open_experiment
+from ni_platform.registry.model_source import resolve_model
+from ni_platform.tracking.run_queries import read_run, read_table_artifact
+from ni_platform.tracking.store import open_store
+from ni_platform.training.config import TrainingConfig
+from ni_platform.tuning.config import SweepConfig
+from ni_platform.tuning.sweep import run_sweep
+
+CONFIG = ExperimentConfig(
+    name="tests.ranker",
+    model=GaussianProcessConfig(
+        image=ImageEncoderConfig(input=ImageInput(size=32)),
+        text=TEXT,
+        domain=HashedDomain(),
+        attributes=OneHotAttributes(),
+    ),
+    splits=SplitConfig(near_duplicate_similarity=1.0),  # ten words make titles alike
+    evaluation=EvaluationConfig(replicates=20, glm=False),
+    insights=InsightsConfig(
+        attribution=AttributionConfig(methods=("feature_ablation", "grad_cam"), grid=2),
+        contents=20, shuffles=1, replicates=20, permutations=20,
+    ),
+)  # fmt: skip
+
+
+def test_from_a_dataset_to_an_explained_model(ni_home, tmp_path):
+    """The run says what it found of each modality, and its model predicts what it recorded."""
+    dataset = write_pictured(tmp_path / "pictured")
+    opened = open_experiment(CONFIG, dataset.root)
+    store = open_store()
+    run = train(store, opened, allow_failed_checks=True)  # 9 A/B tests are few
+    metrics = read_run(store, run.run_id).metrics
+    for name in ("image", "text", "domain", "attributes", "residual", "overdispersion"):
+        assert metrics[f"kernel/{name}"] >= 0
+    assert metrics["kernel/overdispersion"] == 1.0  # no two arms have equal inputs
+    assert 0 < metrics["test/pair_log_loss"] < 2
+    assert 0.5 < metrics["test/pair_coverage"] <= 1
+    assert any(name.startswith("insight") for name in metrics)
+    predictions = read_table_artifact(store, run.run_id, "predictions/test.parquet")
+    model = load_regressor(resolve_model(store, run.run_id))
+    rows = np.concatenate([opened.splits.rows(name) for name in ("in_domain", "out_of_domain")])
+    mine = dict(zip(dataset.content_id.iloc[rows], model.predict(dataset.inputs(rows))))
+    expected = predictions.set_index("content_id")["prediction"]
+    assert len(expected) == len(mine)
+    for content, rate in mine.items():
+        assert rate == pytest.approx(expected[content], rel=1e-4)
+
+
+def test_it_has_no_stages(ni_home, tmp_path):
+    """Settings of training are refused rather than ignored, and so is a sweep over them."""
+    with pytest.raises(ConfigError, match="gaussian_process is fitted at once"):
+        replace(CONFIG, training=TrainingConfig(epochs=3))
+    sweep = SweepConfig(
+        name="s", experiment=CONFIG, data=str(tmp_path), space="fusion.small", trials=1,
+        objective="pairwise_accuracy_within_tests",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="fitted at once"):
+        run_sweep(open_store(), sweep)
+
+
+@pytest.mark.parametrize("name", ["text_small", "full_small", "text", "full"])
+def test_the_shipped_experiments(name):
+    """Each is a Gaussian process on middle layers of a text encoder."""
+    config = load_experiment(f"ranker.{name}")
+    assert isinstance(config.model, GaussianProcessConfig)
+    assert len(config.model.text.layers) == 3
+    assert set(config.model.parts) == (
+        {"image", "text", "domain", "attributes"} if "full" in name else {"text"}
+    )
