@@ -205,7 +205,7 @@ def evaluate_pairs(table: pd.DataFrame, pairs: PredictedPairs, config: Evaluatio
         inside = table["part"].isin(members).to_numpy()
         own, rows = pairs.of(inside), table[inside]
         if len(own.first):
-            clusters = rows["ab_test"].astype("category").cat.codes.to_numpy(dtype=np.int64) + 1
+            clusters = rows["ab_test"].astype("category").cat.codes.to_numpy().astype(np.int64) + 1
             metrics[name] = pair_probability_metrics(
                 own,
                 rows["clicks"].to_numpy(np.float64),

@@ -92,7 +92,7 @@ def pair_probability_metrics(
     loss = -np.log(np.where(won > 0, probability, 1 - probability)) * decided
 
     def booked(values: Floats) -> Floats:
-        return np.bincount(first, values, minlength=len(clicks))
+        return np.bincount(first, values, minlength=len(clicks)).astype(np.float64)
 
     losses, inner, pairs_sum, decided_sum = resampling.sums(
         booked(loss), booked(inside), booked(np.ones(len(first))), booked(decided)

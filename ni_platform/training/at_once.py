@@ -14,7 +14,8 @@ from torch import Tensor
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.metrics.pair_probability import PredictedPairs
-from ni_platform.models.gaussian_process.fitting import Arms, fit
+from ni_platform.models.gaussian_process.arms import Arms
+from ni_platform.models.gaussian_process.fitting import fit
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.outputs import rates
 from ni_platform.models.scorer import Scorer

@@ -14,8 +14,9 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.models.gaussian_process.arms import LEVEL_VARIANCE, Arms
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
-from ni_platform.models.gaussian_process.fitting import LEVEL_VARIANCE, Arms, fit, solve
+from ni_platform.models.gaussian_process.fitting import fit, solve
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.modalities.attributes import OneHotAttributes
 from ni_platform.models.modalities.embedding import Vectors

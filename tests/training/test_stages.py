@@ -261,6 +261,7 @@ def test_killed_driver_resumes_with_identical_weights(two_cpus, task, tmp_path):
 DRIVER = """
 from dataclasses import replace
 import numpy as np
+from ni_platform.ray_cluster import start_ray
 from ni_platform.training.events import StepDone
 from ni_platform.training.stages import StageTask, run_stages
 from test_stages import CONFIG

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ni_platform.models.gaussian_process.fitting import LEVEL_VARIANCE, Arms
+from ni_platform.models.gaussian_process.arms import LEVEL_VARIANCE, Arms
 from ni_platform.models.gaussian_process.network import GaussianProcess
 
 _ARMS = 1500

@@ -164,4 +164,4 @@ def _grow(module: GaussianProcess, state: Mapping[str, Tensor], prefix: str, *ot
     module.weights_U.data = torch.empty_like(state[f"{prefix}weights_U"])
     module.explained_UU = torch.empty_like(state[f"{prefix}explained_UU"])
     for name, term in module.terms.items():
-        term.points_UX = torch.empty_like(state[f"{prefix}terms.{name}.points_UX"])  # type: ignore[assignment]
+        term.points_UX = torch.empty_like(state[f"{prefix}terms.{name}.points_UX"])

@@ -1,0 +1,83 @@
+"""The arms of A/B tests as a Gaussian process learns from them.
+
+An arm with c clicks of n impressions has y = log((c + 1/2) / (n - c + 1/2)) with
+
+    y = level of its A/B test + f(content) + residual + noise,
+
+levels N(mean, 4), f a Gaussian process with one kernel per modality, the residual what no
+modality says of an arm, and the noise φ / (n p (1 - p)), p = (c + 1/2) / (n + 1): binomial but for
+the overdispersion φ, which arms with equal inputs show. Arms of a test with equal inputs are
+pooled. Variances of kernels and residual maximise the marginal likelihood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL_VARIANCE = 4.0
+"""Of the levels of A/B tests: wide, as only differences within tests are to be learned from."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Arms:
+    """N arms, those of a test with equal inputs pooled."""
+
+    content_N: np.ndarray
+    """Of each arm the position of its distinct content."""
+    test_N: np.ndarray
+    """Codes of their tests; contents of no test share one."""
+    clicks_N: np.ndarray
+    impressions_N: np.ndarray
+    overdispersion: float
+    """Variance between arms of one test with equal inputs, 1 where it is binomial."""
+
+    @classmethod
+    def pool(
+        cls, content: np.ndarray, test: np.ndarray, clicks: np.ndarray, impressions: np.ndarray
+    ) -> Arms:
+        """Pool the arms that were shown."""
+        shown = impressions > 0
+        content, test, clicks, impressions = (
+            values[shown] for values in (content, test, clicks, impressions)
+        )
+        pairs, arm = np.unique(np.stack([test, content]), axis=1, return_inverse=True)
+        count = pairs.shape[1]
+        pooled_clicks = np.bincount(arm, clicks, count)
+        pooled_impressions = np.bincount(arm, impressions, count)
+        _, code = np.unique(pairs[0], return_inverse=True)
+        return cls(
+            content_N=pairs[1],
+            test_N=code,
+            clicks_N=pooled_clicks,
+            impressions_N=pooled_impressions,
+            overdispersion=_overdispersion(arm, clicks, impressions),
+        )
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Empirical logits, float64."""
+        missed = self.impressions_N - self.clicks_N
+        return np.log((self.clicks_N + 0.5) / (missed + 0.5))
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Variances of the logits, float64."""
+        return self.overdispersion * _binomial_noise(self.clicks_N, self.impressions_N)
+
+
+def _binomial_noise(clicks: np.ndarray, impressions: np.ndarray) -> np.ndarray:
+    rate = (clicks + 0.5) / (impressions + 1)
+    return 1 / (impressions * rate * (1 - rate))
+
+
+def _overdispersion(arm: np.ndarray, clicks: np.ndarray, impressions: np.ndarray) -> float:
+    """Mean square of what arms with equal inputs differ by, in standard deviations; at least 1."""
+    logit = np.log((clicks + 0.5) / (impressions - clicks + 0.5))
+    weight = 1 / _binomial_noise(clicks, impressions)
+    total = np.bincount(arm, weight)
+    mean = np.bincount(arm, weight * logit) / total
+    squares = np.sum(weight * (logit - mean[arm]) ** 2)
+    freedom = len(arm) - len(total)
+    return max(1.0, float(squares / freedom)) if freedom >= 20 else 1.0
