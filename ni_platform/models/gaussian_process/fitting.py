@@ -45,7 +45,7 @@ def fit(
     z: dict[str, Tensor] = {}
     for name, term in network.terms.items():
         _standardise(term, network.encoders[name], embeddings[name].float())
-        z[name] = term.standardised(embeddings[name].double())  # type: ignore[operator]
+        z[name] = term.standardised(embeddings[name].float())  # type: ignore[operator]
     say("finding how far each modality reaches")
     # GPyTorch takes seconds to import.
     from ni_platform.models.gaussian_process.likelihood import maximise_likelihood
@@ -144,7 +144,9 @@ def _intercept(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) ->
     """The intercept with which the mean predicted rate of the arms is the mean observed one."""
     values_C = torch.cat(
         [
-            network.values({name: values[start : start + _CHUNK] for name, values in z.items()})
+            network.values(
+                {name: values[start : start + _CHUNK].double() for name, values in z.items()}
+            )
             for start in range(0, len(next(iter(z.values()))), _CHUNK)
         ]
     )
