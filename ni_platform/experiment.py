@@ -169,7 +169,9 @@ def _evaluate(
     glm = _glm(record, experiment, table) if evaluation.glm else None
     metrics = record_evaluation(record, table, evaluation, glm)
     if fitted.pairs is not None:
-        log_estimates(record, evaluate_pairs(table, fitted.pairs, evaluation))
+        pairs = evaluate_pairs(table, fitted.pairs, evaluation)
+        log_estimates(record, pairs)
+        metrics = {name: found | pairs.get(name, {}) for name, found in metrics.items()}
     return metrics, glm
 
 

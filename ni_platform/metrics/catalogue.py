@@ -27,7 +27,8 @@ class Metric:
 
     label: str
     """What a person is shown."""
-    family: MetricFamily
+    family: MetricFamily | None = None
+    """None: it judges probabilities of pairs (`pair_probability`)."""
     unit: str = ""
     """Of the success rate, a share of pairs, or none."""
     lower_is_better: bool = False
@@ -90,6 +91,9 @@ METRICS: dict[str, Metric] = {
         lower_is_better=True,
         headline=False,
     ),
+    "pair_log_loss": Metric(label="P(A beats B), log loss", lower_is_better=True),
+    "pair_slope": Metric(label="P(A beats B), slope"),
+    "pair_coverage": Metric(label="differences within their 95 % interval", unit="share of pairs"),
 }
 """By the name under which runs record it, after the slice: `test/rmse`."""
 
@@ -99,7 +103,7 @@ HEADLINE = {name: metric.label for name, metric in METRICS.items() if metric.hea
 
 def families() -> tuple[MetricFamily, ...]:
     """Return what estimates all metrics of rates, each once."""
-    return tuple(dict.fromkeys(metric.family for metric in METRICS.values()))
+    return tuple(dict.fromkeys(m.family for m in METRICS.values() if m.family is not None))
 
 
 def lower_is_better(name: str) -> bool:
@@ -115,9 +119,14 @@ def family_of(name: str) -> MetricFamily:
     """Return what estimates a metric of rates, and others with it.
 
     Raises:
-        EvaluationError: There is no such metric, or it compares deviations.
+        EvaluationError: There is no such metric, or it judges something else than rates.
     """
     metric = known_metric(name)
+    if metric.family is None:
+        raise EvaluationError(
+            f"{name} judges probabilities of pairs, which only a Gaussian process gives: choose "
+            "a metric of rates"
+        )
     if metric.of_deviations is not None:
         raise EvaluationError(
             f"{name} compares deviations, which `evaluate_deviations` does; of rates that is "

@@ -18,7 +18,7 @@ from ni_platform.models.gaussian_process.arms import Arms
 from ni_platform.models.gaussian_process.fitting import fit
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.outputs import rates
-from ni_platform.models.scorer import Scorer
+from ni_platform.models.scorer import Scorer, chosen_device
 from ni_platform.narrowing import of_kind
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.encoded import Encoded, encode_once
@@ -105,10 +105,12 @@ def fit_at_once(
         NiError: a content cannot be read, or there are too few arms.
     """
     network = of_kind(scorer.model, GaussianProcess)
+    network.to(chosen_device())
     outputs: dict[str, Encoded] = {}
     for name in scorer.config.modalities:
         say(f"encoding {name}")
         outputs[name] = encode_once(scorer, name, dataset, _EXACT, folder)
+    network.to("cpu")  # the equations are solved in double precision
     rows = np.asarray(train_rows, dtype=np.int64)
     rows = rows[dataset.impressions[rows] > 0]
     _, first, content = np.unique(keys[rows], return_index=True, return_inverse=True)
@@ -121,7 +123,8 @@ def fit_at_once(
 
 
 def _test_codes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """A number per A/B test; contents of none share one."""
-    tests = dataset.ab_test.iloc[rows]
-    codes = tests.astype("category").cat.codes.to_numpy(dtype=np.int64)
-    return np.where(codes < 0, codes.max(initial=-1) + 1, codes)
+    """A number per A/B test; contents of none share one, some thousand of them at a time."""
+    codes = dataset.ab_test.iloc[rows].astype("category").cat.codes.to_numpy().astype(np.int64)
+    alone = np.flatnonzero(codes < 0)
+    codes[alone] = codes.max(initial=-1) + 1 + np.arange(len(alone)) // _ROWS_AT_ONCE
+    return codes

@@ -16,7 +16,7 @@ OUTCOME = ("clicks", "impressions", "ab_test")
 METRICS = [
     name
     for name, metric in CATALOGUE.items()
-    if not name.endswith("_distinct") and metric.of_deviations is None
+    if not name.endswith("_distinct") and metric.family and metric.of_deviations is None
 ]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import optuna
 import pytest
 from optuna.storages import JournalStorage
@@ -145,10 +143,21 @@ def test_a_torn_last_line_is_never_read_and_is_cut_off(folder, torn):
 @pytest.mark.parametrize("extra", [0, 1, 65_535, 65_536, 65_537, 200_000])
 def test_the_last_whole_line_is_found_behind_a_long_torn_one(folder, extra):
     """The end is searched in blocks of 64 KiB."""
-    whole = json.dumps({"text": "x" * 70_000}).encode() + b"\n"
+    whole = b'{"op_code":0,"text":"' + b"x" * 70_000 + b'"}\n'
     folder.log.write_bytes(whole + b"y" * extra)
-    LogFile(folder.log, writable=True).close()
-    assert folder.log.read_bytes() == whole
+    log = LogFile(folder.log, writable=True)
+    log.append_logs([{"op_code": 1}])
+    log.close()
+    assert folder.log.read_bytes() == whole + b'{"op_code":1}\n'
+
+
+def test_a_file_that_is_no_log_is_left_as_it_is(folder):
+    """Also one without any line break, which could be a line that was cut off."""
+    for content in (b"my notes", b'{"op": 1}\n{"half'):
+        folder.log.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"begins with .*; move that file away"):
+            TrialLog(folder.log, name="s", lower_is_better=True)
+        assert folder.log.read_bytes() == content
 
 
 def test_a_log_of_nothing_but_a_torn_line_begins_anew(folder):

@@ -35,7 +35,7 @@ def fit(
         say: told in words what is being done.
 
     Raises:
-        DatasetError: no test compares two different contents, and no level says anything either.
+        DatasetError: there are fewer than two arms.
     """
     if len(arms.content_N) < 2:
         raise DatasetError(

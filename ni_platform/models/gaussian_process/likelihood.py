@@ -102,4 +102,5 @@ def _whole_tests(test_N: np.ndarray, seed: int) -> np.ndarray:
     tests = np.random.default_rng(seed).permutation(np.unique(test_N))
     sizes = np.bincount(test_N)[tests]
     kept = tests[: max(1, int(np.searchsorted(np.cumsum(sizes), _ARMS, side="right")))]
-    return np.flatnonzero(np.isin(test_N, kept))[:_ARMS]
+    rows = np.flatnonzero(np.isin(test_N, kept))
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:_ARMS])  # of one large test

@@ -15,6 +15,9 @@ from optuna.storages.journal import BaseJournalBackend
 from ni_platform.errors import ConfigError
 from ni_platform.narrowing import given
 
+_START = b'{"op_code":'
+"""Of each line."""
+
 
 class LogFile(BaseJournalBackend):
     """One JSON object a line, in the format of Optuna's `JournalFileBackend`, which reads it too.
@@ -25,21 +28,36 @@ class LogFile(BaseJournalBackend):
 
     A line is in the operating system's hands when `append_logs` returns, so a process that is
     killed loses nothing; it is on disk after `sync`. A last line that was cut off is never read,
-    and removed when the file is opened for writing.
+    and makes room for the next one.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
-        """Open the file; without it there is nothing to read, and for writing it is made."""
+        """Open the file; without it there is nothing to read, and for writing it is made.
+
+        Raises:
+            ConfigError: It is for writing, and never was a log.
+        """
         self._path = path
         self._lines_read, self._bytes_read = 0, 0
         self._file: FileIO | None = None
+        self._ends_whole = False
+        """Whether the last line is known to be a whole one."""
         if writable:
             self._file = path.open("a+b", buffering=0)
-            self._file.truncate(whole_bytes(path))
+            self._file.seek(0)
+            start = self._file.read(len(_START)).rstrip(b"\0")  # zeros of a power cut
+            if not _START.startswith(start):
+                raise ConfigError(
+                    f"each line of a sweep's log begins with {_START.decode()}, but {path} begins "
+                    f"with {start!r}; move that file away"
+                )
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write lines down: all of them, or with an error none."""
         file = given(self._file)
+        if not self._ends_whole:
+            file.truncate(whole_bytes(self._path))
+            self._ends_whole = True
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
         end = file.seek(0, os.SEEK_END)
         try:
