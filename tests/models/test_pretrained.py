@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,46 @@ def test_text_encoder_from_a_folder(tmp_path, pooling):
     torch.testing.assert_close(embedding, expected)
     embedding.sum().backward()
     assert all(parameter.grad is not None for parameter in encoder.parameters())
+
+
+def test_layers_of_a_text_encoder(tmp_path):
+    """Embeddings of the named layers stand side by side; those beyond the last are not loaded."""
+    bert = save_bert(tmp_path)
+    config = TextEncoderConfig(weights=str(tmp_path), pooling="mean", max_tokens=16, layers=(2, 1))
+    encoder = config.build(InputSize()).eval()
+    tokens_BT, mask_BT = config.tokenizer([]).encode(["free shoes today", "shoes"])
+    hidden = bert(
+        input_ids=tokens_BT, attention_mask=mask_BT, output_hidden_states=True
+    ).hidden_states
+    expected = [
+        torch.stack([hidden[layer][0, :5].mean(0), hidden[layer][1, :3].mean(0)])
+        for layer in (2, 1)
+    ]
+    embedding = encoder(tokens_BT, mask_BT)
+    torch.testing.assert_close(embedding, torch.cat(expected, dim=1))
+    assert encoder.width == embedding.shape[1] == 64
+    vectors = encoder.token_vectors(tokens_BT)
+    by_vectors, states = encoder.embed_vectors(vectors, mask_BT)
+    torch.testing.assert_close(by_vectors, embedding)
+    torch.testing.assert_close(states, hidden[1])
+    first = replace(config, layers=(1,)).build(InputSize())
+    assert len(first.backbone.encoder.layer) == 1
+    with pytest.raises(ConfigError, match="at most 2 .* is 3"):
+        replace(config, layers=(1, 3)).build(InputSize())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layers": (0, 1)}, "different numbers from 1"),
+        ({"layers": (1, 1)}, "different numbers from 1"),
+        ({"layers": (3,), "architecture": "scratch"}, "at most scratch.layers = 2"),
+    ],
+)
+def test_layers_that_there_are_not(changes, message):
+    """The message says what may be named."""
+    with pytest.raises(ConfigError, match=message):
+        TextEncoderConfig(**changes)
 
 
 def test_text_encoder_under_a_task_head(tmp_path):
