@@ -105,7 +105,7 @@ def test_layers_of_a_text_encoder(tmp_path):
     torch.testing.assert_close(states, hidden[1])
     first = replace(config, layers=(1,)).build(InputSize())
     assert len(first.backbone.encoder.layer) == 1
-    with pytest.raises(ConfigError, match="at most 2 .* is 3"):
+    with pytest.raises(ConfigError, match=r"at most 2 .* is 3"):
         replace(config, layers=(1, 3)).build(InputSize())
 
 
