@@ -163,11 +163,6 @@ class AttributesEncoderConfig(EncoderConfig):
     reader: ClassVar[type[Reader]] = AttributesReader
     mlp: MLPConfig = field(default_factory=MLPConfig)
 
-    @property
-    def reading(self) -> None:
-        """As `EncoderConfig.reading`."""
-        return None
-
     def build(self, size: InputSize, skeleton: Path | None = None) -> MLP:
         """As `EncoderConfig.build`."""
         return MLP(size.width, self.mlp)
@@ -178,11 +173,6 @@ class OneHotAttributes(AsItIsConfig):
     """Attributes enter as they are read: one-hot categorical, standardised numeric."""
 
     reader: ClassVar[type[Reader]] = AttributesReader
-
-    @property
-    def reading(self) -> None:
-        """As `EncoderConfig.reading`."""
-        return None
 
 
 def levels_of(cells: pd.Series) -> tuple[str, ...]:

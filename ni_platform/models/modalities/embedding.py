@@ -32,11 +32,6 @@ class EmbeddingEncoderConfig(EncoderConfig):
     reader: ClassVar[type[Reader]] = EmbeddingReader
     mlp: MLPConfig = field(default_factory=MLPConfig)
 
-    @property
-    def reading(self) -> None:
-        """As `EncoderConfig.reading`."""
-        return None
-
     def build(self, size: InputSize, skeleton: Path | None = None) -> MLP:
         """As `EncoderConfig.build`."""
         return MLP(size.width, self.mlp)
@@ -47,8 +42,3 @@ class Vectors(AsItIsConfig):
     """Vector columns enter as they are read."""
 
     reader: ClassVar[type[Reader]] = EmbeddingReader
-
-    @property
-    def reading(self) -> None:
-        """As `EncoderConfig.reading`."""
-        return None

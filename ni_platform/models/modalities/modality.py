@@ -148,9 +148,9 @@ class EncoderConfig(ModalityConfig):
     """Whether `TrainingConfig.image_crop` concerns it."""
 
     @property
-    @abstractmethod
     def reading(self) -> Any:
-        """The part of this config that decides the tensors of a row."""
+        """The part of this config that decides the tensors of a row; None if nothing does."""
+        return None
 
     @abstractmethod
     def build(self, size: InputSize, skeleton: Path | None) -> nn.Module:
