@@ -15,9 +15,6 @@ from optuna.storages.journal import BaseJournalBackend
 from ni_platform.errors import ConfigError
 from ni_platform.narrowing import given
 
-_START = b'{"op_code":'
-"""Of each line."""
-
 
 class LogFile(BaseJournalBackend):
     """One JSON object a line, in the format of Optuna's `JournalFileBackend`, which reads it too.
@@ -32,11 +29,7 @@ class LogFile(BaseJournalBackend):
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
-        """Open the file; without it there is nothing to read, and for writing it is made.
-
-        Raises:
-            ConfigError: It is for writing, and never was a log.
-        """
+        """Open the file; without it there is nothing to read, and for writing it is made."""
         self._path = path
         self._lines_read, self._bytes_read = 0, 0
         self._file: FileIO | None = None
@@ -44,13 +37,6 @@ class LogFile(BaseJournalBackend):
         """Whether the last line is known to be a whole one."""
         if writable:
             self._file = path.open("a+b", buffering=0)
-            self._file.seek(0)
-            start = self._file.read(len(_START)).rstrip(b"\0")  # zeros of a power cut
-            if not _START.startswith(start):
-                raise ConfigError(
-                    f"each line of a sweep's log begins with {_START.decode()}, but {path} begins "
-                    f"with {start!r}; move that file away"
-                )
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write lines down: all of them, or with an error none."""

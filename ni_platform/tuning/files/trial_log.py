@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from ni_platform.errors import ConfigError
-from ni_platform.tuning.files.log_file import LogFile
+from ni_platform.tuning.files.log_file import LogFile, whole_bytes
 from ni_platform.tuning.search.quiet import quiet
 from ni_platform.tuning.search.suggestions import OVERRIDES
 
@@ -81,6 +81,10 @@ class TrialRecord:
         return self.epochs[self.best_epoch - 1] if self.best_epoch else {}
 
 
+_START = b'{"op_code":'
+"""Of each line."""
+
+
 class TrialLog:
     """A sweep's log, opened for writing by the one keeper of the sweep."""
 
@@ -104,6 +108,7 @@ class TrialLog:
             ConfigError: The file cannot be read.
         """
         self._clock = clock
+        _require_log(path)
         self._file = LogFile(path, writable=True)
         self._storage = _storage(path, self._file)
         studies = self._storage.get_all_studies()
@@ -167,6 +172,18 @@ class TrialLog:
 
     def _record(self, trial_id: int) -> TrialRecord:
         return _record(self._storage.get_trial(trial_id))
+
+
+def _require_log(path: Path) -> None:
+    """Refuse a file without any line break that is not the beginning of a log's first line."""
+    if path.exists() and not whole_bytes(path):
+        with path.open("rb") as file:
+            start = file.read(len(_START)).rstrip(b"\0")  # zeros of a power cut
+        if not _START.startswith(start):
+            raise ConfigError(
+                f"each line of a sweep's log begins with {_START.decode()}, but {path} begins with "
+                f"{start!r}; move that file away"
+            )
 
 
 def read_trials(path: Path) -> dict[int, TrialRecord]:
