@@ -48,7 +48,9 @@ def maximise_likelihood(network: GaussianProcess, z: Mapping[str, Tensor], arms:
     chosen = _whole_tests(arms.test_N, network.config.seed)
     content = torch.from_numpy(arms.content_N[chosen])
     test_N1 = torch.from_numpy(arms.test_N[chosen]).double().unsqueeze(1)
-    x_ND = torch.cat([test_N1, *(z[name][content].double() for name in z)], dim=1)
+    # Divided by the root of its width, so that lengths of any modality begin at 1.
+    scaled = [values[content].double() / values.shape[1] ** 0.5 for values in z.values()]
+    x_ND = torch.cat([test_N1, *scaled], dim=1)
     y_N = torch.from_numpy(arms.logits[chosen])
     likelihood = gpytorch.likelihoods.FixedNoiseGaussianLikelihood(
         torch.from_numpy(arms.noise[chosen]), learn_additional_noise=True
@@ -78,7 +80,8 @@ def maximise_likelihood(network: GaussianProcess, z: Mapping[str, Tensor], arms:
         term: Any = network.terms[name]
         term.variance.copy_(kernel.outputscale.detach())
         if network.config.kernel == "rbf":
-            term.length.copy_(kernel.base_kernel.lengthscale.detach().squeeze())
+            length = kernel.base_kernel.lengthscale.detach().squeeze()
+            term.length.copy_(length * z[name].shape[1] ** 0.5)
     network.residual.copy_(likelihood.second_noise.detach().squeeze())
 
 
@@ -86,12 +89,12 @@ def _kernel(kind: str, start: int, width: int) -> Any:
     columns = tuple(range(start, start + width))
     if kind == "linear":
         linear = gpytorch.kernels.LinearKernel(active_dims=columns)
-        linear.variance = 1 / width
+        linear.variance = 1.0
         linear.raw_variance.requires_grad_(False)
         scaled = gpytorch.kernels.ScaleKernel(linear)
     else:
         rbf = gpytorch.kernels.RBFKernel(active_dims=columns)
-        rbf.lengthscale = width**0.5
+        rbf.lengthscale = 1.0
         scaled = gpytorch.kernels.ScaleKernel(rbf)
     scaled.outputscale = 0.06
     return scaled
