@@ -7,6 +7,7 @@ import errno
 import gzip
 import io
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -88,7 +89,7 @@ def _layer(stream: IO[bytes], name: str, stack: ExitStack) -> tuple[IO[bytes], s
     if head[_TAR_MAGIC_AT:] == b"ustar":
         return _in_tar(stack.enter_context(tarfile.open(fileobj=stream, mode="r:")), name)
     if head.startswith(b"PK\x03\x04") and not _is_workbook(stream):
-        return _in_zip(stack.enter_context(zipfile.ZipFile(stream)), name, stack)
+        return _in_zip(stack.enter_context(_zip_file(stream)), name, stack)
     return None
 
 
@@ -98,10 +99,21 @@ def is_workbook(head: bytes) -> bool:
 
 
 def _is_workbook(stream: IO[bytes]) -> bool:
-    with zipfile.ZipFile(stream) as archive:
+    with _zip_file(stream) as archive:
         names = archive.namelist()
     stream.seek(0)
     return "[Content_Types].xml" in names or "mimetype" in names
+
+
+def _zip_file(stream: IO[bytes]) -> zipfile.ZipFile:
+    """Open a zip file; one whose directory is damaged is a BadZipFile, whatever zipfile raises."""
+    try:
+        archive = zipfile.ZipFile(stream)
+    except (ValueError, IndexError, OverflowError, NotImplementedError, struct.error) as error:
+        raise zipfile.BadZipFile(str(error)) from error
+    if not all(archive.namelist()):
+        raise zipfile.BadZipFile("a file in it has no name")
+    return archive
 
 
 def _in_zip(archive: zipfile.ZipFile, name: str, stack: ExitStack) -> tuple[IO[bytes], str]:
@@ -109,7 +121,10 @@ def _in_zip(archive: zipfile.ZipFile, name: str, stack: ExitStack) -> tuple[IO[b
     chosen = _only(name, [item.filename for item in files])
     if next(item for item in files if item.filename == chosen).flag_bits & 1:
         raise DatasetError(f"{name} is encrypted: unpack it first.")
-    return stack.enter_context(archive.open(chosen)), chosen
+    try:
+        return stack.enter_context(archive.open(chosen)), chosen
+    except NotImplementedError as error:  # no way of compression that zipfile knows
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def _in_tar(archive: tarfile.TarFile, name: str) -> tuple[IO[bytes], str]:

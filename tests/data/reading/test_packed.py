@@ -103,3 +103,23 @@ def test_a_small_zstd_file_is_read_whatever_is_collected_meanwhile(tmp_path):
     """Going back to the start of the stream must not close the file beneath it."""
     content = pa.Codec("zstd").compress(b"id,shown\na,1\n", asbytes=True)
     assert read(tmp_path, "t.csv.zst", content) == (["a"], [1])
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (28, b"\0\0"),  # the length of the name in the directory
+        (10, b"\x63\0"),  # the way of compression
+        (8, b"\0\x08"),  # the name is said to be UTF-8, and is none
+    ],
+    ids=["without a name", "unknown compression", "no UTF-8"],
+)
+def test_a_zip_whose_directory_is_damaged_is_one_error(tmp_path, at, value):
+    """Whatever Python's zipfile raises for it."""
+    content = bytearray(zipped(té__csv=CSV))
+    directory = content.rindex(b"PK\x01\x02")
+    content[directory + at : directory + at + 2] = value
+    if at == 8:
+        content[directory + 46 + 1] = 0xFF
+    with pytest.raises(DatasetError, match="cut short or damaged"):
+        read(tmp_path, "t.zip", bytes(content))
