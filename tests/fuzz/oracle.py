@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 import unicodedata
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -84,8 +85,11 @@ def number_fits(value: Any, read: Any) -> bool:
             c.isdigit() for c in _decoded(value) or ""
         )
     if isinstance(value, str | bytes):
+        text = (_decoded(value) or "").strip()
+        if re.fullmatch(r"[-+]?\d{1,3}(\.\d{3})+,\d+", text):  # 1.234,5 can mean one number only
+            text = text.replace(".", "").replace(",", ".")
         try:
-            value = Decimal((_decoded(value) or "").strip())
+            value = Decimal(text)
         except InvalidOperation:
             return False
     if isinstance(value, bool | int | np.integer | Decimal) or is_float(value):
