@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtr, ndtri
 
+from ni_platform.data.overdispersion import empirical_logit, logit_noise
 from ni_platform.metrics.intervals import COVERAGE, Estimate, Resampling, ratio
 from ni_platform.metrics.scored import Codes, Floats
 
@@ -78,11 +79,10 @@ def pair_probability_metrics(
     seen = impressions > 0
     kept = seen[pairs.first] & seen[pairs.second]
     first, second = pairs.first[kept], pairs.second[kept]
-    rate = (clicks + 0.5) / (impressions + 1)
-    with np.errstate(divide="ignore"):
-        noise = pairs.overdispersion / (impressions * rate * (1 - rate))
+    noise = pairs.overdispersion * logit_noise(clicks, impressions)
     deviation = np.sqrt(pairs.variance[kept] + noise[first] + noise[second])
-    observed = logit(rate[first]) - logit(rate[second])
+    logits = empirical_logit(clicks, impressions)
+    observed = logits[first] - logits[second]
     predicted = pairs.difference[kept]
     resampling = Resampling.of(clusters, replicates=replicates, seed=seed)
     inside = (np.abs(observed - predicted) <= _Z * deviation).astype(np.float64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.metrics.pair_probability import PredictedPairs
+from ni_platform.metrics.pairs import within_test_pairs
 from ni_platform.models.gaussian_process.arms import Arms
 from ni_platform.models.gaussian_process.fitting import fit
 from ni_platform.models.gaussian_process.network import GaussianProcess
@@ -60,20 +60,20 @@ class FittedAtOnce:
         with torch.inference_mode():
             for group in np.split(order, ends[:-1]):
                 mean_B, covariance_BB = network.posterior(self._inputs(rows[group]))
-                spread = covariance_BB.diagonal()
-                for i, j in combinations(range(len(group)), 2):
-                    if keys[group[i]] == keys[group[j]]:
-                        continue
+                mean, covariance = mean_B.numpy(), covariance_BB.numpy()
+                for i, j in within_test_pairs(np.zeros(len(group), dtype=np.int64)):
+                    differ = keys[group[i]] != keys[group[j]]
+                    i, j = i[differ], j[differ]
+                    own = covariance[i, i] + covariance[j, j] - 2 * covariance[i, j]
                     first.append(group[i])
                     second.append(group[j])
-                    difference.append(float(mean_B[i] - mean_B[j]))
-                    own = float(spread[i] + spread[j] - 2 * covariance_BB[i, j])
-                    variance.append(max(own, 0.0) + 2 * float(network.residual))
+                    difference.append(mean[i] - mean[j])
+                    variance.append(own.clip(min=0) + 2 * float(network.residual))
         return PredictedPairs(
-            first=np.array(first, dtype=np.int64),
-            second=np.array(second, dtype=np.int64),
-            difference=np.array(difference, dtype=np.float64),
-            variance=np.array(variance, dtype=np.float64),
+            first=np.concatenate([np.empty(0, np.int64), *first]),
+            second=np.concatenate([np.empty(0, np.int64), *second]),
+            difference=np.concatenate([np.empty(0), *difference]),
+            variance=np.concatenate([np.empty(0), *variance]),
             overdispersion=float(network.overdispersion),
         )
 

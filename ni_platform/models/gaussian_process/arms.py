@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ni_platform.data.overdispersion import empirical_logit, logit_noise
+
 LEVEL_VARIANCE = 4.0
 """Of the levels of A/B tests: wide, as only differences within tests are to be learned from."""
 
@@ -58,24 +60,18 @@ class Arms:
     @property
     def logits(self) -> np.ndarray:
         """Empirical logits, float64."""
-        missed = self.impressions_N - self.clicks_N
-        return np.log((self.clicks_N + 0.5) / (missed + 0.5))
+        return empirical_logit(self.clicks_N, self.impressions_N)
 
     @property
     def noise(self) -> np.ndarray:
         """Variances of the logits, float64."""
-        return self.overdispersion * _binomial_noise(self.clicks_N, self.impressions_N)
-
-
-def _binomial_noise(clicks: np.ndarray, impressions: np.ndarray) -> np.ndarray:
-    rate = (clicks + 0.5) / (impressions + 1)
-    return 1 / (impressions * rate * (1 - rate))
+        return self.overdispersion * logit_noise(self.clicks_N, self.impressions_N)
 
 
 def _overdispersion(arm: np.ndarray, clicks: np.ndarray, impressions: np.ndarray) -> float:
     """Mean square of what arms with equal inputs differ by, in standard deviations; at least 1."""
-    logit = np.log((clicks + 0.5) / (impressions - clicks + 0.5))
-    weight = 1 / _binomial_noise(clicks, impressions)
+    logit = empirical_logit(clicks, impressions)
+    weight = 1 / logit_noise(clicks, impressions)
     total = np.bincount(arm, weight)
     mean = np.bincount(arm, weight * logit) / total
     squares = np.sum(weight * (logit - mean[arm]) ** 2)
