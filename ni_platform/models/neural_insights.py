@@ -27,14 +27,14 @@ from ni_platform.models.modalities.modality import (
     EncoderConfig,
     HasSkeleton,
     InputSize,
-    parts_of,
+    ModelConfig,
 )
 from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class NeuralInsightsConfig:
+class NeuralInsightsConfig(ModelConfig):
     """Which modalities are read, how each is encoded, and how they are fused.
 
     Embeddings are concatenated in the order of the fields. A modality whose config is None is not
@@ -56,21 +56,6 @@ class NeuralInsightsConfig:
     def __post_init__(self) -> None:
         if not self.parts:
             raise ConfigError("A model reads at least one modality, but all are null: set one.")
-
-    @property
-    def parts(self) -> dict[str, EncoderConfig]:
-        """The modalities that are read."""
-        return parts_of(self)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(self.parts)
-
-    @property
-    def conditioned(self) -> tuple[str, ...]:
-        """Modalities whose encoder also reads the others: none."""
-        return ()
 
 
 class NeuralInsights(nn.Module):

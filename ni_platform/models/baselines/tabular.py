@@ -28,7 +28,7 @@ from ni_platform.models.baselines.features import TableFeatures
 from ni_platform.models.inputs import InputEncoder
 from ni_platform.models.modalities.attributes import AttributesReader
 from ni_platform.models.modalities.domain import DomainReader
-from ni_platform.models.modalities.modality import ColumnRole, ModalityConfig, Reader, parts_of
+from ni_platform.models.modalities.modality import ColumnRole, ModalityConfig, ModelConfig, Reader
 from ni_platform.models.modalities.text import TextReader
 from ni_platform.models.saved_folder import (
     damaged,
@@ -61,7 +61,7 @@ class OneHot(ModalityConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TabularConfig:
+class TabularConfig(ModelConfig):
     """Which estimator, and what it reads; a modality that is None is not read."""
 
     kind: Literal["tabular"] = "tabular"
@@ -75,16 +75,6 @@ class TabularConfig:
 
     def __post_init__(self) -> None:
         check_seed("model.seed", self.seed)
-
-    @property
-    def parts(self) -> dict[str, ModalityConfig]:
-        """The modalities that are read."""
-        return parts_of(self)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(self.parts)
 
 
 class TabularRegressor:

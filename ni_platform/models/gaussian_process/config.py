@@ -10,13 +10,13 @@ from ni_platform.models.modalities.attributes import OneHotAttributes
 from ni_platform.models.modalities.domain import HashedDomain
 from ni_platform.models.modalities.embedding import Vectors
 from ni_platform.models.modalities.image import ImageEncoderConfig
-from ni_platform.models.modalities.modality import EncoderConfig, parts_of
+from ni_platform.models.modalities.modality import ModelConfig
 from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.seeds import check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianProcessConfig:
+class GaussianProcessConfig(ModelConfig):
     """A level per A/B test plus a function of the content, with one kernel per modality.
 
     Encoders are frozen. A modality whose config is None is not read.
@@ -41,18 +41,3 @@ class GaussianProcessConfig:
             raise ConfigError("A model reads at least one modality, but all are null: set one.")
         if self.points < 1:
             raise ConfigError(f"model.points must be at least 1, but is {self.points}.")
-
-    @property
-    def parts(self) -> dict[str, EncoderConfig]:
-        """The modalities that are read."""
-        return parts_of(self)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(self.parts)
-
-    @property
-    def conditioned(self) -> tuple[str, ...]:
-        """Modalities whose encoder also reads the others: none."""
-        return ()

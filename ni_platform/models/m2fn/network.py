@@ -23,7 +23,7 @@ from ni_platform.models.m2fn.image_network import (
 from ni_platform.models.m2fn.steps import ConditionalBatchNorm, HighLevelFusion, SpatialAttention
 from ni_platform.models.modalities.attributes import OneHotAttributes
 from ni_platform.models.modalities.domain import HashedDomain
-from ni_platform.models.modalities.modality import EncoderConfig, InputSize, parts_of
+from ni_platform.models.modalities.modality import EncoderConfig, InputSize, ModelConfig, parts_of
 from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.neural_insights import build_encoder, embed, save_skeletons
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
@@ -31,7 +31,7 @@ from ni_platform.narrowing import given, of_kind
 
 
 @dataclass(frozen=True, kw_only=True)
-class M2FNConfig:
+class M2FNConfig(ModelConfig):
     """Which modules are there (Tables 6 and 7) and how wide they are (Section 7.1).
 
     text, domain and attributes are the auxiliary vector, the input step. Without any of them the
@@ -99,11 +99,6 @@ class M2FNConfig:
         """The modalities that are read."""
         found = parts_of(self)
         return {n: part for n, part in found.items() if n in self.auxiliary or not self.image.blank}
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(self.parts)
 
     @property
     def conditioned(self) -> tuple[str, ...]:

@@ -6,20 +6,18 @@ import re
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ni_platform.data.batch import ModalityInputs
-from ni_platform.data.dataset import Dataset
-from ni_platform.data.manifest import Columns
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders.mlp import MLP, MLPConfig
 from ni_platform.models.modalities.modality import (
     AsItIsConfig,
-    ColumnRole,
+    ColumnReader,
     EncoderConfig,
     InputSize,
     Reader,
@@ -27,39 +25,20 @@ from ni_platform.models.modalities.modality import (
     category,
     modality_inputs,
 )
-from ni_platform.narrowing import given
 
 
 @dataclass(frozen=True, kw_only=True)
-class DomainReader(VectorReader):
+class DomainReader(ColumnReader, VectorReader):
     """Domains to float32 counts of their hashed tokens [B, buckets]."""
 
+    role: ClassVar[Literal["image", "domain"]] = "domain"
     column: str
     buckets: int
 
     @classmethod
-    def declared(cls, columns: Columns) -> tuple[str, ...]:
-        """As `Reader.declared`."""
-        return () if columns.domain is None else (columns.domain,)
-
-    @classmethod
-    def fit(cls, config: Any, columns: Columns, dataset: Dataset, frame: pd.DataFrame) -> Self:
-        """As `Reader.fit`."""
-        return cls(column=given(columns.domain), buckets=config.buckets)
-
-    @classmethod
-    def load(cls, config: Any, values: Any, folder: Path) -> Self:
-        """As `Reader.load`."""
-        return cls(column=str(values["column"]), buckets=config.buckets)
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """As `Reader.save`."""
-        return {"column": self.column}
-
-    @property
-    def roles(self) -> dict[str, ColumnRole]:
-        """As `Reader.roles`."""
-        return {self.column: "domain"}
+    def of(cls, column: str, config: Any) -> Self:
+        """As `ColumnReader.of`."""
+        return cls(column=column, buckets=config.buckets)
 
     @property
     def size(self) -> InputSize:

@@ -14,9 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ni_platform.data.batch import ModalityInputs
-from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import ImageInput, decode, pixel_count
-from ni_platform.data.manifest import Columns
 from ni_platform.data.reading.labels import is_null
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders.efficientnet_lite import EfficientNetLite0
@@ -29,7 +27,7 @@ from ni_platform.models.encoders.pretrained import (
     restore_backbone,
 )
 from ni_platform.models.modalities.modality import (
-    ColumnRole,
+    ColumnReader,
     EncoderConfig,
     InputSize,
     Reader,
@@ -42,37 +40,19 @@ _PLACEHOLDER_SIDE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageReader(Reader):
+class ImageReader(ColumnReader):
     """Pictures to uint8 RGB [B, 3, H, W], or to a list of B tensors [3, H, W] of native size."""
 
     kept: ClassVar[bool] = False
+    role: ClassVar[Literal["image", "domain"]] = "image"
     column: str
     """Its cells are paths, s3:// URIs or encoded bytes."""
     input: ImageInput = field(default_factory=ImageInput)
 
     @classmethod
-    def declared(cls, columns: Columns) -> tuple[str, ...]:
-        """As `Reader.declared`."""
-        return () if columns.image is None else (columns.image,)
-
-    @classmethod
-    def fit(cls, config: Any, columns: Columns, dataset: Dataset, frame: pd.DataFrame) -> Self:
-        """As `Reader.fit`."""
-        return cls(column=given(columns.image), input=config.input)
-
-    @classmethod
-    def load(cls, config: Any, values: Any, folder: Path) -> Self:
-        """As `Reader.load`."""
-        return cls(column=str(values["column"]), input=config.input)
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """As `Reader.save`."""
-        return {"column": self.column}
-
-    @property
-    def roles(self) -> dict[str, ColumnRole]:
-        """As `Reader.roles`."""
-        return {self.column: "image"}
+    def of(cls, column: str, config: Any) -> Self:
+        """As `ColumnReader.of`."""
+        return cls(column=column, input=config.input)
 
     def read(
         self,

@@ -113,6 +113,43 @@ class Reader(ABC):
         return tuple(torch.from_numpy(array[rows]) for array in arrays)
 
 
+class ColumnReader(Reader):
+    """Reads a modality of one column; what else it knows is in the config."""
+
+    role: ClassVar[Literal["image", "domain"]]
+    column: str
+
+    @classmethod
+    @abstractmethod
+    def of(cls, column: str, config: Any) -> Self:
+        """Read this column as the config says."""
+
+    @classmethod
+    def declared(cls, columns: Columns) -> tuple[str, ...]:
+        """As `Reader.declared`."""
+        name: str | None = getattr(columns, cls.role)
+        return () if name is None else (name,)
+
+    @classmethod
+    def fit(cls, config: Any, columns: Columns, dataset: Dataset, frame: pd.DataFrame) -> Self:
+        """As `Reader.fit`."""
+        return cls.of(getattr(columns, cls.role), config)
+
+    @classmethod
+    def load(cls, config: Any, values: Any, folder: Path) -> Self:
+        """As `Reader.load`."""
+        return cls.of(str(values["column"]), config)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """As `Reader.save`."""
+        return {"column": self.column}
+
+    @property
+    def roles(self) -> dict[str, ColumnRole]:
+        """As `Reader.roles`."""
+        return {self.column: self.role}
+
+
 class VectorReader(Reader):
     """Reads a modality whose tensor is one vector [B, X] per content."""
 
@@ -177,6 +214,25 @@ class HasSkeleton(Protocol):
     def save_skeleton(self, folder: Path) -> None:
         """Write what `EncoderConfig.build` needs to rebuild it without its pretrained source."""
         ...
+
+
+class ModelConfig:
+    """What a model reads: a field per modality; one that is None is not read."""
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The modalities that are read."""
+        return parts_of(self)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.parts)
+
+    @property
+    def conditioned(self) -> tuple[str, ...]:
+        """Modalities whose encoder also reads the others."""
+        return ()
 
 
 def parts_of(config: Any) -> dict[str, Any]:
