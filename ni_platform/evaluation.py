@@ -16,6 +16,7 @@ import pandas as pd
 
 from ni_platform.data import vectors
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.overdispersion import dataset_overdispersion
 from ni_platform.data.splits import Splits
 from ni_platform.errors import DatasetError
 from ni_platform.metrics import plots
@@ -98,7 +99,10 @@ def split_table(dataset: Dataset, splits: Splits) -> pd.DataFrame:
 
 
 def outcome_table(dataset: Dataset, membership: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
-    """Return what happened to the contents `rows` beside their `membership`, row for row."""
+    """Return what happened to the contents `rows` beside their `membership`, row for row.
+
+    `overdispersion` is the same for all of them, see `dataset_overdispersion`.
+    """
     domain = dataset.domain
     return membership.reset_index(drop=True).assign(
         ab_test=dataset.ab_test.to_numpy()[rows],
@@ -106,6 +110,7 @@ def outcome_table(dataset: Dataset, membership: pd.DataFrame, rows: np.ndarray) 
         impressions=dataset.impressions[rows],
         clicks=dataset.clicks[rows],
         success_rate=dataset.success_rate[rows],
+        overdispersion=dataset_overdispersion(dataset, rows),
     )
 
 

@@ -28,6 +28,8 @@ from ni_platform.evaluation import (
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.insights import Insights
 from ni_platform.insights.record import attribution_table, explain_and_record
+from ni_platform.models.gaussian_process.network import GaussianProcess
+from ni_platform.models.gaussian_process.uncertainty import predict_with_uncertainty
 from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.models.scorer import Scorer
 from ni_platform.registry.model_source import resolve_model, run_of_model
@@ -89,6 +91,7 @@ def predict(
 ) -> int:
     """Write `content_id` and `prediction` for each content of `data`; return how many.
 
+    A Gaussian process says how sure it is: see `predict_with_uncertainty` for its further columns.
     The file appears in one step, complete. `store` as `resolve_model` takes it. `say` is told of
     levels that the model does not know.
 
@@ -101,12 +104,17 @@ def predict(
     dataset = Dataset.open(data)
     for note in scorer.unknown_levels(dataset.inputs()):
         say(note)
-    table = pd.DataFrame(
-        {
-            "content_id": dataset.content_id,
-            "prediction": _score(scorer, dataset, np.arange(len(dataset)), on_scored)[0],
-        }
-    )
+    if isinstance(scorer, Scorer) and isinstance(scorer.model, GaussianProcess):
+        progress = (
+            (lambda done: None) if on_scored is None else partial(on_scored, total=len(dataset))
+        )
+        table = predict_with_uncertainty(
+            scorer, dataset.inputs(), dataset.ab_test.reset_index(drop=True), progress=progress
+        )
+    else:
+        rates = _score(scorer, dataset, np.arange(len(dataset)), on_scored)[0]
+        table = pd.DataFrame({"prediction": rates})
+    table.insert(0, "content_id", dataset.content_id.to_numpy())
     _write_whole(table, target)
     return len(table)
 

@@ -14,6 +14,9 @@ from ni_platform.cli.output import console, data_option, say
 def command(model: str, data: str, output: str) -> None:
     """Write content_id and prediction for each content of --data, scored by MODEL.
 
+    A ranker also writes the 95 % interval of each rate (low, high) and the chance that a content is
+    the best of its A/B test (chance_best).
+
     MODEL is a run id, models:/NAME@champion or another model URI.
     """
     from ni_platform.cli.progress import ScoringProgress

@@ -1,6 +1,18 @@
-"""How far a content's observed success rate can be trusted."""
+"""How far a content's observed success rate can be trusted.
+
+Rates scatter by more than clicks given impressions: arms of one A/B test between which nothing is
+known to differ, twins, show by how much.
+"""
+
+from __future__ import annotations
 
 import numpy as np
+
+from ni_platform.data import vectors
+from ni_platform.data.dataset import Dataset
+
+MIN_FREEDOM = 20
+"""Twins, beyond the first of each kind, with fewer of which it is not estimated."""
 
 
 def precision(rate: np.ndarray, impressions: np.ndarray) -> np.ndarray:
@@ -29,3 +41,48 @@ def logit_noise(clicks: np.ndarray, impressions: np.ndarray) -> np.ndarray:
     rate = (clicks + 0.5) / (impressions + 1)
     with np.errstate(divide="ignore"):
         return np.asarray(1 / (impressions * rate * (1 - rate)))
+
+
+def overdispersion(twin: np.ndarray, clicks: np.ndarray, impressions: np.ndarray) -> float:
+    """Variance of logits among twins, in units of the binomial one; at least 1.
+
+    Pearson's estimate (McCullagh and Nelder 1989, section 4.5.2): the mean square of what twins
+    differ by. 1 with fewer than `MIN_FREEDOM` of them beyond the first of each kind.
+
+    Args:
+        twin: numbers from 0 [N], equal for arms of one test between which nothing is known to
+            differ.
+        clicks: of N arms.
+        impressions: of N arms, positive.
+    """
+    logit = empirical_logit(clicks, impressions)
+    weight = 1 / logit_noise(clicks, impressions)
+    total = np.bincount(twin, weight)
+    mean = np.bincount(twin, weight * logit) / total
+    squares = np.sum(weight * (logit - mean[twin]) ** 2)
+    freedom = len(twin) - len(total)
+    return max(1.0, float(squares / freedom)) if freedom >= MIN_FREEDOM else 1.0
+
+
+def dataset_overdispersion(dataset: Dataset, rows: np.ndarray) -> float:
+    """As `overdispersion`, of those `rows` that are arms of A/B tests.
+
+    Twins agree in every column of the table, read by models or not, but ids and outcomes; in
+    pictures by their bytes.
+    """
+    columns, manifest = dataset.manifest.columns, dataset.manifest
+    apart = {columns.content_id, columns.ab_test, columns.arm, *manifest.derived}
+    apart |= set(manifest.target.declared.values())
+    rows = np.asarray(rows, dtype=np.int64)
+    rows = rows[(dataset.impressions[rows] > 0) & dataset.ab_test.notna().to_numpy()[rows]]
+    told = dataset.contents.iloc[rows]
+    told = told[[name for name in told if name not in apart]]
+    if dataset.image_digests is not None:
+        told = told.assign(**{str(columns.image): dataset.image_digests.iloc[rows]})
+    for name in columns.vector:
+        told = told.assign(**{name: vectors.digests(told[name])})
+    # What is neither text nor number, such as a list, has no hash.
+    told = told.astype({name: str for name in told if told[name].dtype == object})
+    keys = [dataset.ab_test.iloc[rows], *(told[name] for name in told)]
+    twin = told.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    return overdispersion(twin, dataset.clicks[rows], dataset.impressions[rows])

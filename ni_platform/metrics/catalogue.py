@@ -28,7 +28,8 @@ class Metric:
     label: str
     """What a person is shown."""
     family: MetricFamily | None = None
-    """None: it judges probabilities of pairs (`pair_probability`)."""
+    """None: it judges no predicted rates, but probabilities of pairs (`pair_probability`), or the
+    data."""
     unit: str = ""
     """Of the success rate, a share of pairs, or none."""
     lower_is_better: bool = False
@@ -80,6 +81,7 @@ METRICS: dict[str, Metric] = {
     "noise_ceiling_within_tests_distinct": _ceiling(),
     "pairwise_accuracy_significant_distinct": _within_tests("significant, inputs differ"),
     "noise_ceiling_significant_distinct": _ceiling(),
+    "overdispersion": Metric(label="noise, in binomial ones", lower_is_better=True),
     "calibration_slope": Metric(label="calibration slope", family=calibration_metrics),
     "calibration_intercept": Metric(
         label="calibration intercept", family=calibration_metrics, headline=False
@@ -124,8 +126,8 @@ def family_of(name: str) -> MetricFamily:
     metric = known_metric(name)
     if metric.family is None:
         raise EvaluationError(
-            f"{name} judges probabilities of pairs, which only a Gaussian process gives: choose "
-            "a metric of rates"
+            f"{name} judges no predicted rates: choose a metric that does, such as "
+            "pairwise_accuracy_within_tests"
         )
     if metric.of_deviations is not None:
         raise EvaluationError(

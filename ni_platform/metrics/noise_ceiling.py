@@ -10,13 +10,15 @@ Upworthy archive it puts the ceiling 2 points too high). Given d, the true diffe
 observed sign with probability Σ_k r_k Φ(|d| σ_k / (s √(σ_k² + s²))), where r_k is the
 posterior weight of component k. The mean over pairs is the ceiling.
 
-The noise is that of clicks given impressions, in normal approximation: below about ten clicks
-per content the ceiling is off by a few points. Ratings scatter less than clicks of the same
+The noise is that of clicks given impressions, in normal approximation, times the overdispersion
+that twins show (`data/overdispersion.py`). Below about ten clicks per content the ceiling is off by
+a few points. Ratings scatter less than clicks of the same
 rate, so for a ratings target the ceiling is a lower bound.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +27,7 @@ from scipy.special import ndtr
 
 from ni_platform.metrics.intervals import Draws, Resampling, ratio
 from ni_platform.metrics.pairs import SIGNIFICANT_Z, two_proportion_z, within_test_pairs
-from ni_platform.metrics.scored import Floats, ScoredContents
+from ni_platform.metrics.scored import Codes, Floats, ScoredContents
 
 MAX_STRATA = 4
 PAIRS_PER_STRATUM = 2_000
@@ -90,28 +92,28 @@ def noise_ceiling_metrics(scored: ScoredContents, resampling: Resampling) -> dic
 
     The prediction is not looked at. Intervals resample the tests at the fitted prior; what the
     fit itself leaves open, one or two points, comes on top. `_distinct` as in
-    `pairwise.within_test_metrics`: pairs whose inputs differ, with the prior of all pairs.
+    `pairwise.within_test_metrics`: pairs whose inputs differ, with a prior of their own.
+    `overdispersion` stands beside them where there is any.
     """
-    prior = fit_effect_prior(scored)
-    metrics = _ceilings(scored, resampling, prior, distinct=False)
+    metrics = _ceilings(scored, resampling, distinct=False)
+    if (scored.overdispersion != 1).any():
+        metrics["overdispersion"] = Draws(scored.overdispersion.mean(keepdims=True), 0)
     if scored.has_twins:
-        metrics |= _ceilings(scored, resampling, prior, distinct=True)
+        metrics |= _ceilings(scored, resampling, distinct=True)
     return metrics
 
 
 def _ceilings(
-    scored: ScoredContents, resampling: Resampling, prior: EffectPrior | None, *, distinct: bool
+    scored: ScoredContents, resampling: Resampling, *, distinct: bool
 ) -> dict[str, Draws]:
-    size = len(scored)
+    size, prior = len(scored), fit_effect_prior(scored, distinct=distinct)
     expected, pairs = np.zeros(size), np.zeros(size)
     expected_significant, significant_pairs = np.zeros(size), np.zeros(size)
     if prior is not None:
-        for first, second in within_test_pairs(scored.test_codes):
-            z, noise = two_proportion_z(scored, first, second)
+        for first, second in _pairs(scored, distinct):
             counted = scored.success_rate[first] != scored.success_rate[second]
-            if distinct:
-                counted &= scored.input_codes[first] != scored.input_codes[second]
-            first, z, noise = first[counted], z[counted], noise[counted]
+            first, second = first[counted], second[counted]
+            z, noise = two_proportion_z(scored, first, second)
             probability = prior.sign_probability(_log_odds(z, noise), noise)
             significant = np.abs(z) > SIGNIFICANT_Z
             expected[first] += probability
@@ -130,13 +132,21 @@ def _ceilings(
     }
 
 
-def fit_effect_prior(scored: ScoredContents) -> EffectPrior | None:
+def _pairs(scored: ScoredContents, distinct: bool) -> Iterator[tuple[Codes, Codes]]:
+    for first, second in within_test_pairs(scored.test_codes):
+        differ = scored.input_codes[first] != scored.input_codes[second]
+        yield (first[differ], second[differ]) if distinct else (first, second)
+
+
+def fit_effect_prior(scored: ScoredContents, *, distinct: bool = False) -> EffectPrior | None:
     """The prior of true differences within tests; None without a pair that had a click.
+
+    With `distinct` of pairs whose inputs differ.
 
     Pairs with equal observed rates count as well: they tell that differences are small.
     """
     differences, noises, fitted = [], [], 0
-    for first, second in within_test_pairs(scored.test_codes):
+    for first, second in _pairs(scored, distinct):
         z, noise = two_proportion_z(scored, first, second)
         known = np.isfinite(noise)
         differences.append(_log_odds(z, noise)[known])

@@ -38,14 +38,14 @@ def within_test_pairs(test_codes: Codes, *, seed: int = 0) -> Iterator[tuple[Cod
 def two_proportion_z(scored: ScoredContents, first: Codes, second: Codes) -> tuple[Floats, Floats]:
     """Return z of the pooled two-proportion test and the noise in log-odds, each [P].
 
-    With pooled rate p, variance p(1 − p)(1/n₁ + 1/n₂); dividing the difference by p(1 − p)
-    puts it on the log-odds scale, where z × noise is the observed difference. Without any
-    click, or without anything but clicks, z is 0 and the noise infinite.
+    With pooled rate p, variance p(1 − p)(φ₁/n₁ + φ₂/n₂), φ the overdispersion; dividing the
+    difference by p(1 − p) puts it on the log-odds scale, where z × noise is the observed
+    difference. Without any click, or without anything but clicks, z is 0 and the noise infinite.
     """
     n1, n2 = scored.impressions[first], scored.impressions[second]
     pooled = (scored.clicks[first] + scored.clicks[second]) / (n1 + n2)
     spread = pooled * (1 - pooled)
-    inverse = 1 / n1 + 1 / n2
+    inverse = scored.overdispersion[first] / n1 + scored.overdispersion[second] / n2
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = scored.success_rate[first] - scored.success_rate[second]
         z = np.where(spread > 0, difference / np.sqrt(spread * inverse), 0.0)

@@ -42,13 +42,17 @@ class Observed:
     """What a model may read: metrics ending in `_distinct` leave out pairs that share it."""
     success_rate: ArrayLike | None = None
     """clicks / impressions unless given."""
+    overdispersion: ArrayLike | None = None
+    """Variance of observed rates in units of the binomial one; 1 unless given."""
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Observed:
         """Take the columns of a table of predictions, which names inputs `content_key`."""
         names = ("clicks", "impressions", "ab_test", "group", "success_rate")
         columns = {name: table[name].to_numpy() for name in names}
-        return cls(**columns, inputs=table["content_key"].to_numpy())
+        # Runs of earlier versions took all noise for binomial.
+        noise = table["overdispersion"].to_numpy() if "overdispersion" in table else None
+        return cls(**columns, inputs=table["content_key"].to_numpy(), overdispersion=noise)
 
     def rows(self, chosen: Any) -> Observed:
         """Return some of the rows, by an index of numpy."""
@@ -78,6 +82,8 @@ class ScoredContents:
     inputs: NDArray[Any]
     """Label of what a model may read of the content [N]: contents with equal labels are the same
     to every model. None for a content like no other."""
+    overdispersion: Floats
+    """Variance of the observed rate in units of the binomial one [N]."""
 
     @classmethod
     def of(cls, prediction: ArrayLike, observed: Observed) -> ScoredContents:
@@ -94,6 +100,9 @@ class ScoredContents:
         labels = {
             name: _labels(getattr(observed, name), size) for name in ("ab_test", "group", "inputs")
         }
+        columns["overdispersion"] = np.ones(size)
+        if observed.overdispersion is not None:
+            columns["overdispersion"] = np.asarray(observed.overdispersion, dtype=np.float64)
         if observed.success_rate is not None:
             columns["success_rate"] = np.asarray(observed.success_rate, dtype=np.float64)
         for name, column in (columns | labels).items():
@@ -160,7 +169,7 @@ class ScoredContents:
                 "Metrics need at least one content with impressions, but there is none; evaluate "
                 "a part of the split that is not empty."
             )
-        for name in ("prediction", "success_rate", "clicks", "impressions"):
+        for name in ("prediction", "success_rate", "clicks", "impressions", "overdispersion"):
             bad = np.flatnonzero(~np.isfinite(getattr(self, name)))
             if len(bad):
                 raise EvaluationError(

@@ -164,7 +164,7 @@ class Scorer:
         deviations = None if self.buckets is None else np.empty_like(means)
         try:
             with torch.inference_mode():
-                for start, inputs in self._read_ahead(frame, batch_size):
+                for start, inputs in self.read_ahead(frame, batch_size):
                     outputs = self.model(inputs.to(self.device))
                     mean_B, deviation_B = rates(outputs, self.buckets)
                     rows = slice(start, start + inputs.size)
@@ -177,7 +177,7 @@ class Scorer:
             self.model.train(training)
         return means, deviations
 
-    def _read_ahead(self, frame: pd.DataFrame, batch_size: int) -> Iterator[tuple[int, Inputs]]:
+    def read_ahead(self, frame: pd.DataFrame, batch_size: int = 64) -> Iterator[tuple[int, Inputs]]:
         """First row and inputs of each batch, in order, read by threads ahead of their use."""
         starts = range(0, len(frame), batch_size)
         with ThreadPoolExecutor(_READERS) as pool:

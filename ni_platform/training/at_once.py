@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.overdispersion import dataset_overdispersion
 from ni_platform.metrics.pair_probability import PredictedPairs
 from ni_platform.metrics.pairs import within_test_pairs
-from ni_platform.models.gaussian_process.arms import Arms
+from ni_platform.models.gaussian_process.arms import Arms, chunks_of_tests
 from ni_platform.models.gaussian_process.fitting import fit
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.outputs import rates
@@ -54,19 +55,16 @@ class FittedAtOnce:
         """
         network = of_kind(self.scorer.model, GaussianProcess)
         first, second, difference, variance = [], [], [], []
-        order = np.argsort(tests, kind="stable")
-        order = order[tests[order] >= 0]
-        ends = np.append(np.flatnonzero(np.diff(tests[order])) + 1, len(order))
         with torch.inference_mode():
-            for group in np.split(order, ends[:-1]):
-                mean_B, covariance_BB = network.posterior(self._inputs(rows[group]))
+            for chunk in chunks_of_tests(tests):
+                mean_B, covariance_BB = network.posterior(self._inputs(rows[chunk]))
                 mean, covariance = mean_B.numpy(), covariance_BB.numpy()
-                for i, j in within_test_pairs(np.zeros(len(group), dtype=np.int64)):
-                    differ = keys[group[i]] != keys[group[j]]
+                for i, j in within_test_pairs(tests[chunk]):
+                    differ = keys[chunk[i]] != keys[chunk[j]]
                     i, j = i[differ], j[differ]
                     own = covariance[i, i] + covariance[j, j] - 2 * covariance[i, j]
-                    first.append(group[i])
-                    second.append(group[j])
+                    first.append(chunk[i])
+                    second.append(chunk[j])
                     difference.append(mean[i] - mean[j])
                     variance.append(own.clip(min=0) + 2 * float(network.residual))
         return PredictedPairs(
@@ -115,7 +113,11 @@ def fit_at_once(
     rows = rows[dataset.impressions[rows] > 0]
     _, first, content = np.unique(keys[rows], return_index=True, return_inverse=True)
     arms = Arms.pool(
-        content, _test_codes(dataset, rows), dataset.clicks[rows], dataset.impressions[rows]
+        content,
+        _test_codes(dataset, rows),
+        dataset.clicks[rows],
+        dataset.impressions[rows],
+        dataset_overdispersion(dataset, rows),
     )
     distinct: dict[str, Tensor] = {n: output.rows(rows[first]) for n, output in outputs.items()}
     fit(network, distinct, arms, say=say)

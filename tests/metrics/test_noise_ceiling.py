@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 from ni_platform.metrics.noise_ceiling import EffectPrior, fit_effect_prior
@@ -36,6 +37,37 @@ def test_ceiling_matches_the_oracle(planted_tests, name):
     assert found["noise_ceiling_significant"].value == pytest.approx(
         found["pairwise_accuracy_significant"].value, abs=tolerance
     )
+
+
+def test_ceiling_of_overdispersed_rates_needs_the_overdispersion(planted_tests):
+    """Rates that scatter three times as much as clicks do (variance 3, not 1): within 0.03."""
+    data = planted_tests(tests=1500, arms=5, effect=EFFECTS["normal"])
+    rng = np.random.default_rng(1)
+    noise = 1 / (data["impressions"] * data["rate"] * (1 - data["rate"]))
+    scattered = expit(logit(data["rate"]) + rng.normal(0, np.sqrt(2 * noise)))
+    data["clicks"] = rng.binomial(data["impressions"], scattered)
+    columns = {key: data[key] for key in ("clicks", "impressions", "ab_test")}
+    known = {"overdispersion": np.full(len(scattered), 3.0)}
+    right = evaluate(data["rate"], **columns, **known, replicates=0)
+    assert right["overdispersion"].value == 3
+    for pairs in ("within_tests", "significant"):
+        reached = right[f"pairwise_accuracy_{pairs}"].value
+        assert right[f"noise_ceiling_{pairs}"].value == pytest.approx(reached, abs=0.03)
+    blind = evaluate(data["rate"], **columns, replicates=0)
+    reached = blind["pairwise_accuracy_within_tests"].value
+    assert blind["noise_ceiling_within_tests"].value > 0.05 + reached
+
+
+def test_overdispersion_divides_z_by_its_root():
+    """100 and 130 clicks of 1,000: z = 2.103 with binomial noise, half of it where it is 4."""
+    columns = {"clicks": [130, 100], "impressions": [1000, 1000], "ab_test": [0, 0]}
+    one = scored_contents([0.1, 0.1], **columns)
+    four = scored_contents([0.1, 0.1], **columns, overdispersion=[4.0, 4.0])
+    z, noise = two_proportion_z(one, np.array([0]), np.array([1]))
+    z_four, noise_four = two_proportion_z(four, np.array([0]), np.array([1]))
+    assert z[0] == pytest.approx(0.03 / np.sqrt(0.115 * 0.885 * 0.002))
+    assert z_four[0] == pytest.approx(z[0] / 2)
+    assert noise_four[0] == pytest.approx(2 * noise[0])
 
 
 def test_ceiling_does_not_look_at_the_prediction(planted_tests):

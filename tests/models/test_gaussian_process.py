@@ -18,6 +18,7 @@ from ni_platform.models.gaussian_process.arms import LEVEL_VARIANCE, Arms
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.gaussian_process.fitting import fit, solve
 from ni_platform.models.gaussian_process.network import GaussianProcess
+from ni_platform.models.gaussian_process.uncertainty import predict_with_uncertainty
 from ni_platform.models.modalities.attributes import OneHotAttributes
 from ni_platform.models.modalities.embedding import Vectors
 from ni_platform.models.modalities.modality import InputSize
@@ -110,19 +111,15 @@ def test_what_says_nothing_gets_nothing():
     assert rate[0] - rate[1] > 0.3
 
 
-def test_arms_with_equal_inputs_are_pooled_and_tell_the_noise():
-    """Counts add up; noise of three times the binomial variance is found."""
+def test_arms_with_equal_inputs_are_pooled():
+    """Counts add up, and noise is what one arm of both would have."""
     clicks, shown = np.array([3.0, 5.0, 7.0]), np.array([100.0, 50.0, 80.0])
     arms = Arms.pool(np.array([4, 4, 4]), np.array([9, 9, 8]), clicks, shown)
     assert arms.clicks_N.tolist() == [7, 8]
     assert arms.impressions_N.tolist() == [80, 150]
-    assert arms.overdispersion == 1.0
-    rng = np.random.default_rng(0)
-    shown = np.full(4000, 20_000.0)
-    noisy = logit(0.05) + rng.normal(0, np.sqrt(2 / (20_000 * 0.05 * 0.95)), 4000)
-    clicks = rng.binomial(20_000, expit(noisy)).astype(float)
-    codes = np.repeat(np.arange(1000), 4)
-    assert Arms.pool(codes, codes, clicks, shown).overdispersion == pytest.approx(3, abs=0.25)
+    rate = 8.5 / 151
+    assert arms.noise[1] == pytest.approx(1 / (150 * rate * (1 - rate)))
+    assert replace(arms, overdispersion=2.0).noise == pytest.approx(2 * arms.noise)
 
 
 @pytest.fixture
@@ -166,6 +163,33 @@ def test_a_fitted_process_orders_saves_and_loads(dataset, tmp_path):
     loaded = Scorer.load(tmp_path / "model", "cpu")
     np.testing.assert_array_equal(loaded.predict(frame), rates)
     assert loaded.model.summary() == scorer.model.summary()
+
+
+def test_it_says_how_sure_it_is(dataset, tmp_path):
+    """Intervals hold true rates of unseen contents, and chances to win are those of a normal."""
+    train, rest = np.arange(450), np.arange(450, 600)
+    scorer = build_scorer(CONFIG, dataset, train, seed=0)
+    fit_at_once(scorer, dataset, np.arange(600).astype(str), train, tmp_path / "encoded")
+    assert scorer.model.summary()["level"] == pytest.approx(0.5, abs=0.1)
+    frame, tests = dataset.inputs(rest), dataset.ab_test.iloc[rest].reset_index(drop=True)
+    tests[:2] = None  # of the first test one arm is left, which is its best for certain
+    found = predict_with_uncertainty(scorer, frame, tests)
+    np.testing.assert_allclose(found["prediction"], scorer.predict(frame), rtol=1e-5)
+    # Observed rates of 2,000 impressions stand for the true ones: they add little.
+    inside = dataset.success_rate[rest]
+    inside = (found["low"] <= inside) & (inside <= found["high"])
+    assert 0.9 <= inside.mean() <= 0.99
+    assert found["chance_best"].isna().tolist() == [True] * 2 + [False] * 148
+    sums = found["chance_best"].groupby(tests).sum()
+    np.testing.assert_allclose(sums, 1)
+    # Of two arms the first wins with Phi(difference / its deviation), by hand from the posterior.
+    pair = [3, 4]
+    two = predict_with_uncertainty(scorer, frame.iloc[pair], pd.Series(["a", "a"]))
+    mean, covariance = scorer.model.posterior(scorer.inputs.encode(frame.iloc[pair]))
+    step = torch.tensor([1.0, -1.0]).double()
+    deviation = torch.sqrt(step @ covariance @ step + 2 * scorer.model.residual)
+    by_hand = float(torch.special.ndtr((step @ mean) / deviation))
+    assert two["chance_best"][0] == pytest.approx(by_hand, abs=0.02)
 
 
 def test_one_arm_is_not_enough():

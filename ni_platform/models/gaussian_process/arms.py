@@ -6,12 +6,13 @@ An arm with c clicks of n impressions has y = log((c + 1/2) / (n - c + 1/2)) wit
 
 levels N(mean, 4), f a Gaussian process with one kernel per modality, the residual what no
 modality says of an arm, and the noise φ / (n p (1 - p)), p = (c + 1/2) / (n + 1): binomial but for
-the overdispersion φ, which arms with equal inputs show. Arms of a test with equal inputs are
+the overdispersion φ (`data/overdispersion.py`). Arms of a test with equal inputs are
 pooled. Variances of kernels and residual maximise the marginal likelihood.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from ni_platform.data.overdispersion import empirical_logit, logit_noise
 
 LEVEL_VARIANCE = 4.0
 """Of the levels of A/B tests: wide, as only differences within tests are to be learned from."""
+
+_CHUNK = 1024
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,11 +36,16 @@ class Arms:
     clicks_N: np.ndarray
     impressions_N: np.ndarray
     overdispersion: float
-    """Variance between arms of one test with equal inputs, 1 where it is binomial."""
+    """Variance of observed rates in units of the binomial one."""
 
     @classmethod
     def pool(
-        cls, content: np.ndarray, test: np.ndarray, clicks: np.ndarray, impressions: np.ndarray
+        cls,
+        content: np.ndarray,
+        test: np.ndarray,
+        clicks: np.ndarray,
+        impressions: np.ndarray,
+        overdispersion: float = 1.0,
     ) -> Arms:
         """Pool the arms that were shown."""
         shown = impressions > 0
@@ -54,7 +62,7 @@ class Arms:
             test_N=code,
             clicks_N=pooled_clicks,
             impressions_N=pooled_impressions,
-            overdispersion=_overdispersion(arm, clicks, impressions),
+            overdispersion=overdispersion,
         )
 
     @property
@@ -68,12 +76,13 @@ class Arms:
         return self.overdispersion * logit_noise(self.clicks_N, self.impressions_N)
 
 
-def _overdispersion(arm: np.ndarray, clicks: np.ndarray, impressions: np.ndarray) -> float:
-    """Mean square of what arms with equal inputs differ by, in standard deviations; at least 1."""
-    logit = empirical_logit(clicks, impressions)
-    weight = 1 / logit_noise(clicks, impressions)
-    total = np.bincount(arm, weight)
-    mean = np.bincount(arm, weight * logit) / total
-    squares = np.sum(weight * (logit - mean[arm]) ** 2)
-    freedom = len(arm) - len(total)
-    return max(1.0, float(squares / freedom)) if freedom >= 20 else 1.0
+def chunks_of_tests(test_N: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions of whole tests, by codes [N] from 0, some thousand arms at a time."""
+    order = np.argsort(test_N, kind="stable")
+    order = order[np.searchsorted(test_N[order], 0) :]
+    ends = np.append(np.flatnonzero(np.diff(test_N[order])) + 1, len(order))
+    begin = 0
+    for end in ends.tolist():
+        if end - begin >= _CHUNK or (end == len(order) and end > begin):
+            yield order[begin:end]
+            begin = end

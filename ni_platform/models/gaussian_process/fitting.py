@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from ni_platform.errors import DatasetError
-from ni_platform.models.gaussian_process.arms import LEVEL_VARIANCE, Arms
+from ni_platform.models.gaussian_process.arms import LEVEL_VARIANCE, Arms, chunks_of_tests
 from ni_platform.models.gaussian_process.network import GaussianProcess
 
 _CHUNK = 4096
@@ -87,7 +87,7 @@ def solve(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> None
     precision_N = 1 / (torch.from_numpy(arms.noise) + network.residual.double())
     mean = (precision_N @ y_N) / precision_N.sum()
     gram_UU, target_U = own_UU.clone(), torch.zeros(len(own_UU), dtype=own_UU.dtype)
-    for rows in _chunks_of_tests(arms.test_N):
+    for rows in chunks_of_tests(arms.test_N):
         own = {name: values[torch.from_numpy(arms.content_N[rows])] for name, values in z.items()}
         covariance_NU = _covariance(network, own, points)
         weighted_NU = _within_tests(covariance_NU, precision_N[rows], arms.test_N[rows])
@@ -102,7 +102,11 @@ def solve(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> None
     for name, term in network.terms.items():
         term.points_UX = points[name].float()
     network.overdispersion.fill_(arms.overdispersion)
-    network.intercept.fill_(_intercept(network, z, arms))
+    function_N = _function(network, z)[arms.content_N]
+    network.intercept.fill_(_intercept(function_N, arms))
+    network.level_variance.fill_(
+        _level_variance(arms, arms.logits - function_N, precision_N.numpy())
+    )
 
 
 def _covariance(
@@ -129,19 +133,8 @@ def _within_tests(values_NU: Tensor, precision_N: Tensor, test_N: np.ndarray) ->
     return weighted_NU - precision_N.unsqueeze(1) * shrunk_TU[test]
 
 
-def _chunks_of_tests(test_N: np.ndarray) -> Iterator[np.ndarray]:
-    """Positions of whole tests, some thousand arms at a time."""
-    order = np.argsort(test_N, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(test_N[order])) + 1, len(order))
-    begin = 0
-    for end in ends.tolist():
-        if end - begin >= _CHUNK or end == len(order):
-            yield order[begin:end]
-            begin = end
-
-
-def _intercept(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> float:
-    """The intercept with which the mean predicted rate of the arms is the mean observed one."""
+def _function(network: GaussianProcess, z: Mapping[str, Tensor]) -> np.ndarray:
+    """The function's values at all distinct contents, float64 [C]."""
     values_C = torch.cat(
         [
             network.values(
@@ -150,6 +143,19 @@ def _intercept(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) ->
             for start in range(0, len(next(iter(z.values()))), _CHUNK)
         ]
     )
-    function_N = values_C.double().numpy()[arms.content_N]
+    return np.asarray(values_C.double().numpy())
+
+
+def _intercept(function_N: np.ndarray, arms: Arms) -> float:
+    """The intercept with which the mean predicted rate of the arms is the mean observed one."""
     observed = float((arms.clicks_N / arms.impressions_N).mean())
     return float(brentq(lambda at: expit(at + function_N).mean() - observed, -30, 30))
+
+
+def _level_variance(arms: Arms, left_N: np.ndarray, precision_N: np.ndarray) -> float:
+    """Variance of the levels of tests, by moments, from what the function leaves of the logits."""
+    total_T = np.bincount(arms.test_N, precision_N)
+    level_T = np.bincount(arms.test_N, precision_N * left_N) / total_T
+    if len(level_T) < 2:
+        return LEVEL_VARIANCE
+    return max(0.0, float(level_T.var(ddof=1) - (1 / total_T).mean()))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ni_platform.data.batch import Inputs
 from ni_platform.errors import ConfigError
+from ni_platform.models.gaussian_process.arms import LEVEL_VARIANCE
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.modalities.modality import InputSize
 from ni_platform.models.neural_insights import build_encoder, embed, save_skeletons
@@ -65,6 +66,7 @@ class GaussianProcess(nn.Module):
     intercept: Tensor
     explained_UU: Tensor
     residual: Tensor
+    level_variance: Tensor
     overdispersion: Tensor
 
     def __init__(
@@ -94,6 +96,7 @@ class GaussianProcess(nn.Module):
         self.weights_U = nn.Parameter(torch.zeros(0), requires_grad=False)
         self.register_buffer("explained_UU", torch.zeros(0, 0))
         self.register_buffer("residual", torch.tensor(0.0))
+        self.register_buffer("level_variance", torch.tensor(LEVEL_VARIANCE))
         self.register_buffer("overdispersion", torch.tensor(1.0))
         self.register_load_state_dict_pre_hook(_grow)
 
@@ -138,13 +141,15 @@ class GaussianProcess(nn.Module):
         raise ConfigError(f"A Gaussian process has no stage {name!r}: it is fitted at once.")
 
     def summary(self) -> dict[str, float]:
-        """What was found: each modality's standard deviation in logits, and that of the residual.
+        """What was found: standard deviations in logits, and the overdispersion.
 
-        One near 0 says nothing that the others do not say.
+        They are of each modality, of what no modality says of an arm (`residual`) and of the levels
+        of A/B tests (`level`). A modality near 0 says nothing that the others do not say.
         """
         found = {name: math.sqrt(float(term.variance)) for name, term in self._terms()}
         return found | {
             "residual": math.sqrt(float(self.residual)),
+            "level": math.sqrt(float(self.level_variance)),
             "overdispersion": float(self.overdispersion),
         }
 
@@ -159,8 +164,10 @@ class GaussianProcess(nn.Module):
         save_skeletons(self.encoders, folder)
 
 
-def _grow(module: GaussianProcess, state: Mapping[str, Tensor], prefix: str, *others: Any) -> None:
+def _grow(module: GaussianProcess, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
     """Make room for as many past contents as a saved state has."""
+    # The first saved ones did not say how levels differ: then intervals of rates are wide.
+    state.setdefault(f"{prefix}level_variance", torch.tensor(LEVEL_VARIANCE))
     module.weights_U.data = torch.empty_like(state[f"{prefix}weights_U"])
     module.explained_UU = torch.empty_like(state[f"{prefix}explained_UU"])
     for name, term in module.terms.items():
