@@ -6,7 +6,6 @@ be recomputed from its artifact `predictions/test.parquet` and compared with any
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ni_platform.data import vectors
+from ni_platform.data.content_keys import content_keys
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.overdispersion import dataset_overdispersion
 from ni_platform.data.splits import Splits
@@ -58,32 +57,6 @@ class EvaluationConfig:
     """Bootstrap replicates behind each 95 % interval; whole A/B tests are drawn."""
     glm: bool = True
     """Fit the reference GLM on the same split, as NI Table 1 does."""
-
-
-def content_keys(dataset: Dataset) -> np.ndarray:
-    """Return a SHA-256 per content over what a model may read, pictures by their bytes.
-
-    Two contents with equal keys are the same input to every model, whatever their ids; so a key
-    tells whether a model has trained on a content of another dataset. What was derived from other
-    inputs says nothing new and stays out, so that a content is known again after
-    `ni data attributes`. Object array [N].
-    """
-    inputs = dataset.inputs()
-    digests = dataset.image_digests
-    if digests is not None:
-        inputs = inputs.assign(**{str(dataset.manifest.columns.image): digests})
-    for name in dataset.manifest.columns.vector:
-        inputs[name] = vectors.digests(inputs[name])
-    inputs = inputs[list(dataset.manifest.given(tuple(inputs.columns)))]
-    # Sorted columns: a reordered manifest describes the same content.
-    rows = inputs[sorted(inputs.columns)].astype(object).where(inputs.notna(), None)
-    return np.array(
-        [
-            hashlib.sha256(repr(tuple(row)).encode()).hexdigest()
-            for row in rows.itertuples(index=False)
-        ],
-        dtype=object,
-    )
 
 
 def split_table(dataset: Dataset, splits: Splits) -> pd.DataFrame:

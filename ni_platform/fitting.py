@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ni_platform.data.content_keys import input_keys
 from ni_platform.metrics.pair_probability import PredictedPairs
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
@@ -70,7 +71,7 @@ def _fit_gaussian_process(
 ) -> Fitted:
     """Fit a Gaussian process to what its frozen encoders give."""
     scorer, rows = experiment.build_scorer(), experiment.evaluated_rows
-    keys = experiment.input_keys(scorer.inputs.roles)
+    keys = input_keys(experiment.readable, scorer.inputs.roles)
     fitted = fit_at_once(
         scorer,
         experiment.readable,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import Splits, split_dataset
 from ni_platform.errors import ConfigError, DatasetError
-from ni_platform.evaluation import content_keys
 from ni_platform.experiment_config import ExperimentConfig, fingerprint
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.inputs import columns_of
@@ -60,13 +58,6 @@ class OpenedExperiment:
             "ni.splits_fingerprint": self.splits.fingerprint(),
             **provenance(),
         }
-
-    def input_keys(self, columns: Collection[str]) -> NDArray[np.object_]:
-        """Return a key per content [N], equal where these columns are equal."""
-        unread = [name for name in self.readable.manifest.columns.inputs if name not in columns]
-        dataset = self.readable.without_inputs(unread)
-        manifest = replace(dataset.manifest, derived=())
-        return content_keys(Dataset(dataset.root, manifest, dataset.contents))
 
     def build_scorer(self) -> Scorer:
         """Return its untrained network, whose readers are fitted to the training rows.

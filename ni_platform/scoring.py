@@ -14,6 +14,7 @@ import pandas as pd
 from ni_platform.attribution.config import AttributionConfig
 from ni_platform.attribution.explain import explain as explain_rows
 from ni_platform.data import storage
+from ni_platform.data.content_keys import content_keys
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import TEST_PARTS, SplitConfig, row_groups
 from ni_platform.errors import ConfigError, DatasetError
@@ -21,7 +22,6 @@ from ni_platform.evaluation import (
     EvaluationConfig,
     FinishedRun,
     add_predictions,
-    content_keys,
     outcome_table,
     record_evaluation,
 )

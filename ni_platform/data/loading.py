@@ -11,8 +11,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -205,6 +206,38 @@ class Source(ABC):
             ab_test_B=torch.from_numpy(self.ab_test_codes[rows]),
             ratings_BK=None if self._ratings is None else torch.from_numpy(self._ratings[rows]),
         )
+
+    def pooled(self, rows: Rows, keys: np.ndarray) -> tuple[Self, Rows]:
+        """Add up what happened to those of `rows` that are equal arms of one A/B test.
+
+        Args:
+            rows: dataset rows.
+            keys: of all contents [N], equal where a model is given the same inputs.
+
+        Returns:
+            This source with sums in place of the counts of the first of equal arms, and the rows
+            without the others. Contents of no test stay as they are.
+        """
+        _, key = np.unique(keys[rows], return_inverse=True)
+        test = self.ab_test_codes[rows]
+        alone = np.where(test < 0, np.arange(len(rows)), -1)
+        _, first, arm = np.unique(
+            np.stack([test, key, alone]), axis=1, return_index=True, return_inverse=True
+        )
+        other = copy(self)
+        for name in ("_impressions", "_clicks", "_ratings"):
+            counts = getattr(self, name)
+            if counts is not None:
+                counts = counts.copy()
+                sums = np.zeros((len(first), *counts.shape[1:]), counts.dtype)
+                np.add.at(sums, arm, counts[rows])
+                counts[rows[first]] = sums
+                setattr(other, name, counts)
+        several = rows[first[np.bincount(arm) > 1]]
+        several = several[other._impressions[several] > 0]
+        other._rates = self._rates.copy()
+        other._rates[several] = other._clicks[several] / other._impressions[several]
+        return other, np.sort(rows[first])
 
     def load(self, rows: Rows, rng: np.random.Generator | None = None) -> Batch:
         """Return dataset rows as a batch.

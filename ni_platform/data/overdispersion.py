@@ -7,9 +7,11 @@ known to differ, twins, show by how much.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from ni_platform.data import vectors
 from ni_platform.data.dataset import Dataset
+from ni_platform.narrowing import given
 
 MIN_FREEDOM = 20
 """Twins, beyond the first of each kind, with fewer of which it is not estimated."""
@@ -60,7 +62,7 @@ def overdispersion(twin: np.ndarray, clicks: np.ndarray, impressions: np.ndarray
     total = np.bincount(twin, weight)
     mean = np.bincount(twin, weight * logit) / total
     squares = np.sum(weight * (logit - mean[twin]) ** 2)
-    freedom = len(twin) - len(total)
+    freedom = _freedom(twin)
     return max(1.0, float(squares / freedom)) if freedom >= MIN_FREEDOM else 1.0
 
 
@@ -77,12 +79,24 @@ def dataset_overdispersion(dataset: Dataset, rows: np.ndarray) -> float:
     rows = rows[(dataset.impressions[rows] > 0) & dataset.ab_test.notna().to_numpy()[rows]]
     told = dataset.contents.iloc[rows]
     told = told[[name for name in told if name not in apart]]
-    if dataset.image_digests is not None:
-        told = told.assign(**{str(columns.image): dataset.image_digests.iloc[rows]})
     for name in columns.vector:
         told = told.assign(**{name: vectors.digests(told[name])})
+    pictures = [] if columns.image is None else [str(columns.image)]
+    twin = _twins(dataset.ab_test.iloc[rows], told.drop(columns=pictures))
+    # Bytes of pictures are only read where they can tell.
+    if pictures and _freedom(twin) >= MIN_FREEDOM:
+        digests = given(dataset.image_digests).iloc[rows]
+        twin = _twins(dataset.ab_test.iloc[rows], told.assign(**{pictures[0]: digests}))
+    return overdispersion(twin, dataset.clicks[rows], dataset.impressions[rows])
+
+
+def _twins(ab_test: pd.Series, told: pd.DataFrame) -> np.ndarray:
     # What is neither text nor number, such as a list, has no hash.
     told = told.astype({name: str for name in told if told[name].dtype == object})
-    keys = [dataset.ab_test.iloc[rows], *(told[name] for name in told)]
-    twin = told.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
-    return overdispersion(twin, dataset.clicks[rows], dataset.impressions[rows])
+    keys = [ab_test, *(told[name] for name in told)]
+    return np.asarray(told.groupby(keys, sort=False, dropna=False).ngroup())
+
+
+def _freedom(twin: np.ndarray) -> int:
+    """Twins beyond the first of each kind."""
+    return len(twin) - int(twin.max(initial=-1)) - 1

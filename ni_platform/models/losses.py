@@ -8,8 +8,9 @@ whole batch, whatever share of the batch each has.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -83,8 +84,12 @@ class LossConfig:
 class Loss:
     """Weighted sum of losses of a model's outputs: logits [B], or [B, K] over `buckets`."""
 
-    def __init__(self, config: LossConfig, buckets: Buckets | None = None) -> None:
+    def __init__(
+        self, config: LossConfig, buckets: Buckets | None = None, noise: float = 1.0
+    ) -> None:
+        """Take what the outputs are over, and the noise of rates in units of the binomial one."""
         self.buckets = buckets
+        self._rate_terms = _RATE_TERMS | {"pairwise": partial(pairwise, noise=noise)}
         self.weights = {name: w for name, w in config.weights.items() if w > 0}
         self._overdispersion = config.overdispersion
 
@@ -97,7 +102,7 @@ class Loss:
         on_rates = [name for name in self.weights if name in _RATE_TERMS]
         if on_rates:
             logits_B = logits_of(outputs, self.buckets)
-            terms |= {name: _RATE_TERMS[name](logits_B, outcomes) for name in on_rates}
+            terms |= {name: self._rate_terms[name](logits_B, outcomes) for name in on_rates}
         for name in self.weights:
             if name in _DISTRIBUTION_TERMS:
                 observed_BK = given(self.buckets).spread(outcomes)
@@ -147,14 +152,15 @@ def binomial(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor]:
     return -likelihood_B.sum(), outcomes.impressions_B.sum()
 
 
-def pairwise(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor]:
+def pairwise(logits_B: Tensor, outcomes: Outcomes, noise: float = 1.0) -> tuple[Tensor, Tensor]:
     """Cross entropy of which arm of an A/B test shows the higher rate, over its pairs.
 
     With s the noise of a pair's observed log-odds difference, a model foresees that the first
     arm comes out better with probability Phi(difference of logits / s), here by the logistic
     curve of the same width. So a pair asks for differences of the size that rates really have,
     and the loss agrees with `binomial` on them. The target is Phi(z), z the two-proportion z
-    statistic, and the pair's weight |2 Phi(z) - 1|: what may well be noise hardly counts.
+    statistic, and the pair's weight |2 Phi(z) - 1|: what may well be noise hardly counts. `noise`
+    is the variance of observed rates in units of the binomial one.
     """
     impressions_B, clicks_B = outcomes.impressions_B, outcomes.clicks_B
     shown_BB = (impressions_B > 0).unsqueeze(1) & (impressions_B > 0).unsqueeze(0)
@@ -164,7 +170,7 @@ def pairwise(logits_B: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor]:
     rate_B = clicks_B / safe_B
     pooled_BB = (clicks_B.unsqueeze(1) + clicks_B) / (safe_B.unsqueeze(1) + safe_B)
     spread_BB = pooled_BB * (1 - pooled_BB)
-    inverse_BB = 1 / safe_B.unsqueeze(1) + 1 / safe_B
+    inverse_BB = noise * (1 / safe_B.unsqueeze(1) + 1 / safe_B)
     usable_BB = pair_BB & (spread_BB > 0)
     spread_BB = torch.where(usable_BB, spread_BB, 1.0)
     z_BB = (rate_B.unsqueeze(1) - rate_B) / (spread_BB * inverse_BB).sqrt()
@@ -229,7 +235,7 @@ def _same_test(ab_test_B: Tensor) -> Tensor:
     return (ab_test_B.unsqueeze(1) == ab_test_B) & (ab_test_B >= 0).unsqueeze(1)
 
 
-_RATE_TERMS = {
+_RATE_TERMS: dict[str, Callable[[Tensor, Outcomes], tuple[Tensor, Tensor]]] = {
     "mse": mse,
     "weighted_mse": weighted_mse,
     "binomial": binomial,

@@ -44,6 +44,8 @@ class TrainingConfig:
     monitor: Monitor | None = "loss"
     """Validation metric that selects the epoch whose weights are kept (None: the last epoch's)."""
     loss: LossConfig = field(default_factory=LossConfig)
+    pool_equal_arms: bool = False
+    """Whether arms of an A/B test that are the same to the stage are one, with all their counts."""
     frozen: tuple[str, ...] = ()
     """Modalities whose encoders keep their weights and stay in evaluation mode."""
     precision: Literal["auto", Precision] = "auto"

@@ -57,6 +57,7 @@ class StageTraining:
         config: hyper-parameters.
         workers: this worker and its peers. All of them must make the same calls.
         pretrained: modalities whose encoders start from pretrained weights.
+        noise: variance of observed rates in units of the binomial one.
         emit: told on worker 0 what happens.
         save: told on every worker when a checkpoint is due; `Checkpoint` on worker 0, else None.
 
@@ -71,6 +72,7 @@ class StageTraining:
         *,
         workers: WorkerGroup,
         pretrained: Collection[str] = (),
+        noise: float = 1.0,
         emit: Callable[[Event], None] = lambda event: None,
         save: Callable[[Checkpoint | None], None] = lambda checkpoint: None,
     ) -> None:
@@ -81,7 +83,7 @@ class StageTraining:
         self.workers = workers
         self._tell, self._save = emit, save
         self._seed = states.stage_seed(config.seed, name)
-        self._loss = Loss(config.loss, getattr(module, "buckets", None))
+        self._loss = Loss(config.loss, getattr(module, "buckets", None), noise)
         self._stepper = Stepper(
             module, data.source, self._loss, config, workers=workers, pretrained=pretrained
         )

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from ni_platform.data.content_keys import input_keys
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import Rows
+from ni_platform.data.overdispersion import dataset_overdispersion
 from ni_platform.errors import ConfigError
 from ni_platform.models.modalities.modality import InputSize
 from ni_platform.models.outputs import Buckets
@@ -41,6 +43,10 @@ class SharedStage:
     """Modalities whose encoders were trained by a stage before this one."""
     train_rows: Rows
     validation_rows: Rows
+    keys: np.ndarray
+    """Of all contents [N], equal where the model is given the same inputs."""
+    noise: float
+    """Variance of observed rates in units of the binomial one."""
 
     @classmethod
     def prepare(
@@ -100,6 +106,8 @@ class SharedStage:
             pretrained=frozenset(states),
             train_rows=train_rows,
             validation_rows=validation_rows,
+            keys=np.unique(input_keys(dataset, whole.inputs.roles), return_inverse=True)[1],
+            noise=dataset_overdispersion(dataset, np.asarray(train_rows)),
         )
 
     def stage(
@@ -119,6 +127,12 @@ class SharedStage:
         """
         used = [name for name in encodable(model, training) if name in self.source.outputs]
         self._check(model, {*used, *self.pretrained})
+        if training.pool_equal_arms and set(model.modalities) != set(self.model.modalities):
+            raise ConfigError(
+                "training.pool_equal_arms asks for the modalities that the dataset was prepared "
+                f"with, {', '.join(self.model.modalities)}, but the model reads "
+                f"{', '.join(model.modalities)}; leave the modalities as they are"
+            )
         module = build_network(
             model,
             self.sizes,
@@ -128,14 +142,18 @@ class SharedStage:
             encoded={name: self.source.outputs[name].width for name in used},
         )
         self._load_weights(module)
+        source, train_rows = self.source.using(used, crop=training.image_crop), self.train_rows
+        if training.pool_equal_arms:
+            source, train_rows = source.pooled(train_rows, self.keys)
         return Stage(
             name=FUSED,
             module=module.to(device),
-            source=self.source.using(used, crop=training.image_crop),
+            source=source,
             training=training,
-            train_rows=self.train_rows,
+            train_rows=train_rows,
             validation_rows=self.validation_rows,
             pretrained=pretrained_modalities(model),
+            noise=self.noise if training.loss.pairwise > 0 else 1.0,
         )
 
     def _load_weights(self, module: nn.Module) -> None:

@@ -14,8 +14,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from ni_platform.data.content_keys import input_keys
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import BatchSource, Rows, Source
+from ni_platform.data.overdispersion import dataset_overdispersion
 from ni_platform.errors import DatasetError, TrainingError
 from ni_platform.models.inputs import InputEncoder
 from ni_platform.models.modalities.modality import parts_of
@@ -123,6 +125,8 @@ class Stage:
     """May be empty. Of both kinds of rows only contents that were shown are used."""
     pretrained: frozenset[str] = frozenset()
     """Modalities whose encoders start from pretrained weights."""
+    noise: float = 1.0
+    """Variance of observed rates in units of the binomial one."""
 
     def start(
         self,
@@ -146,6 +150,7 @@ class Stage:
             self.training,
             workers=workers,
             pretrained=self.pretrained,
+            noise=self.noise,
             emit=emit,
             save=save,
         )
@@ -192,15 +197,25 @@ def opened(task: StageTask, states: Mapping[str, Path], device: torch.device) ->
         load_state(scorer.model, states[stage])
     torch.manual_seed(stage_seed(task.training.seed, task.name))  # of a fresh head
     inputs = inputs_of_stage(scorer.inputs, task.name)
+    source: Source = BatchSource(dataset, inputs, crop=task.training.image_crop)
+    train_rows = task.train_rows
+    if task.training.pool_equal_arms:
+        source, train_rows = source.pooled(train_rows, input_keys(dataset, inputs.roles))
     return Stage(
         name=task.name,
         module=scorer.model.stage(task.name).to(device),
-        source=BatchSource(dataset, inputs, crop=task.training.image_crop),
+        source=source,
         training=task.training,
-        train_rows=task.train_rows,
+        train_rows=train_rows,
         validation_rows=task.validation_rows,
         pretrained=pretrained_modalities(scorer.config),
+        noise=pair_noise(dataset, task.training, task.train_rows),
     )
+
+
+def pair_noise(dataset: Dataset, training: TrainingConfig, rows: Rows) -> float:
+    """Variance of observed rates in units of the binomial one; 1 where no pair is compared."""
+    return dataset_overdispersion(dataset, rows) if training.loss.pairwise > 0 else 1.0
 
 
 def load_state(model: nn.Module, path: Path) -> None:

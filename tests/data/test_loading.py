@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ni_platform.data.batch import Inputs
+from ni_platform.data.content_keys import input_keys
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import (
     BatchSource,
@@ -186,3 +187,31 @@ def test_crops_follow_the_seed_of_the_request(dataset):
     assert len(set(first.draws.values())) == 20
     list(Loader(BatchSource(dataset, first), threads=1).iterate([Request(rows=np.array([0]))]))
     assert len(first.draws) == 20
+
+
+def test_equal_arms_of_a_test_are_pooled():
+    """Counts add up on the first of them; other tests, other inputs and other rows stay."""
+    frame = pd.DataFrame(
+        {
+            "id": list("abcdefg"),
+            "test": ["t", "t", "t", "u", "u", None, None],
+            "text": ["one", "two", "one", "one", "one", "one", "one"],
+            "shown": [100, 10, 300, 20, 30, 5, 6],
+            "clicked": [10, 1, 50, 2, 3, 1, 1],
+        }
+    )
+    manifest = Manifest(
+        name="d",
+        columns=Columns(content_id="id", ab_test="test", text=("text",)),
+        target=Target(impressions="shown", clicks="clicked"),
+    )
+    dataset = Dataset("memory", manifest, frame)
+    source = BatchSource(dataset, Encoder())
+    # Row 4 is not trained on: its counts stay apart.
+    pooled, rows = source.pooled(np.array([0, 1, 2, 3, 5, 6]), input_keys(dataset, ["text"]))
+    assert rows.tolist() == [0, 1, 3, 5, 6]
+    outcomes = pooled.outcomes(np.array([0, 1, 3, 4, 5, 6]))
+    assert outcomes.impressions_B.tolist() == [400, 10, 20, 30, 5, 6]
+    assert outcomes.clicks_B.tolist() == [60, 1, 2, 3, 1, 1]
+    assert outcomes.success_rate_B.tolist() == pytest.approx([0.15, 0.1, 0.1, 0.1, 0.2, 1 / 6])
+    assert source.outcomes(np.array([0])).clicks_B.tolist() == [10]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ni_platform.data.content_keys import content_keys
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.importers.table import import_table
@@ -13,7 +14,6 @@ from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.splits import SplitConfig, row_groups
 from ni_platform.data.vectors import digests, stacked
 from ni_platform.errors import DatasetError
-from ni_platform.evaluation import content_keys
 
 TARGET = Target(impressions="shown", clicks="clicked")
 MANIFEST = Manifest(

@@ -71,7 +71,8 @@ def test_overdispersion_keeps_the_rate_and_bounds_the_weight():
     assert loss.item() == pytest.approx((few * few_loss + many * many_loss) / (few + many))
 
 
-def test_pairwise():
+@pytest.mark.parametrize("overdispersion", [1.0, 2.5])
+def test_pairwise(overdispersion):
     """A pair's logit difference over its noise is compared with Phi(z), weighted by certainty."""
     clicks, impressions = [30, 50, 40, 7], [1000, 1000, 800, 100]
     observed = outcomes(clicks, impressions, [3, 3, 3, -1])
@@ -79,14 +80,16 @@ def test_pairwise():
     total = weight = 0.0
     for i, j in ((0, 1), (0, 2), (1, 2)):
         z, _ = proportions_ztest([clicks[i], clicks[j]], [impressions[i], impressions[j]])
+        z /= math.sqrt(overdispersion)
         target, certainty = norm.cdf(z), abs(2 * norm.cdf(z) - 1)
         pooled = (clicks[i] + clicks[j]) / (impressions[i] + impressions[j])
-        inverse = 1 / impressions[i] + 1 / impressions[j]
+        inverse = overdispersion * (1 / impressions[i] + 1 / impressions[j])
         noise = math.sqrt(inverse / (pooled * (1 - pooled)))
         better = 1 / (1 + math.exp(-1.702 * (logits[i] - logits[j]) / noise))
         entropy = -(target * math.log(better) + (1 - target) * math.log(1 - better))
         total, weight = total + certainty * entropy, weight + certainty
-    assert only("pairwise")(logits, observed).item() == pytest.approx(total / weight, rel=1e-5)
+    loss = Loss(LossConfig(mse=0.0, pairwise=1.0), noise=overdispersion)
+    assert loss(logits, observed).item() == pytest.approx(total / weight, rel=1e-5)
 
 
 def test_pairwise_agrees_with_the_observed_difference():
