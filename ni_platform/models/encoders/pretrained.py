@@ -152,8 +152,12 @@ def load_efficientnet_lite0(network: EfficientNetLite0, weights: str) -> None:
     with _explained(weights):
         state = _read_state(path)
         published = "_conv_stem.weight" in state
+        named = from_published_names(state) if published else from_timm_names(state)
+        known = network.state_dict()  # without the blocks after the last that is read
         network.load_state_dict(
-            from_published_names(state) if published else from_timm_names(state)
+            {name: value for name, value in named.items() if name in known}
+            if network.layers
+            else named
         )
 
 

@@ -17,7 +17,7 @@ from ni_platform.data.batch import ModalityInputs
 from ni_platform.data.images import ImageInput, decode, pixel_count
 from ni_platform.data.reading.labels import is_null
 from ni_platform.errors import ConfigError
-from ni_platform.models.encoders.efficientnet_lite import EfficientNetLite0
+from ni_platform.models.encoders.efficientnet_lite import BLOCKS, EfficientNetLite0
 from ni_platform.models.encoders.image import ImageEncoder, TransformersImageNetwork
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
 from ni_platform.models.encoders.pretrained import (
@@ -31,6 +31,7 @@ from ni_platform.models.modalities.modality import (
     EncoderConfig,
     InputSize,
     Reader,
+    check_layers,
     modality_inputs,
 )
 from ni_platform.narrowing import given
@@ -113,9 +114,22 @@ class ImageEncoderConfig(EncoderConfig):
     architecture: Literal["table3", "efficientnet_lite0", "transformers"] = "table3"
     weights: str | None = None
     """Hub id, folder, `package:NAME/PATH` or alias (see `encoders.pretrained`); None: random."""
+    layers: tuple[int, ...] = ()
+    """Layers whose maps, averaged over space, stand side by side, from 1: blocks of
+    EfficientNet-Lite0, hidden states of transformers; none: the last map."""
     input: ImageInput = field(default_factory=ImageInput)
 
     def __post_init__(self) -> None:
+        check_layers(self.layers)
+        if self.layers and self.architecture == "table3":
+            raise ConfigError(
+                f"Table 3's image network is read at its end, but image.layers are {self.layers}. "
+                "Leave them out, or set architecture to 'efficientnet_lite0' or 'transformers'."
+            )
+        if self.architecture == "efficientnet_lite0" and max(self.layers, default=0) > BLOCKS:
+            raise ConfigError(
+                f"EfficientNet-Lite0 has {BLOCKS} blocks, but image.layers are {self.layers}."
+            )
         if self.architecture == "transformers" and self.weights is None:
             raise ConfigError(
                 "An image encoder of architecture 'transformers' needs weights: a hub id such as "
@@ -146,17 +160,20 @@ class ImageEncoderConfig(EncoderConfig):
         if self.architecture == "table3":
             return ImageEncoder(PreactivationResNet(), (127.5,) * 3, (127.5,) * 3)
         if self.architecture == "efficientnet_lite0":
-            network = EfficientNetLite0()
+            network = EfficientNetLite0(self.layers)
             if self.weights is not None and skeleton is None:
                 load_efficientnet_lite0(network, self.weights)
             return ImageEncoder(network, (127.0,) * 3, (128.0,) * 3)
         if skeleton is not None:
             # The buffers of the pixel statistics are among the saved weights.
             backbone = restore_backbone(skeleton)
-            return ImageEncoder(TransformersImageNetwork(backbone), (0.0,) * 3, (1.0,) * 3)
+            network = TransformersImageNetwork(backbone, self.layers)
+            return ImageEncoder(network, (0.0,) * 3, (1.0,) * 3)
         weights = given(self.weights)
         mean, std = pixel_normalization(weights)
-        return ImageEncoder(TransformersImageNetwork(load_backbone(weights)), mean, std)
+        return ImageEncoder(
+            TransformersImageNetwork(load_backbone(weights), self.layers), mean, std
+        )
 
 
 def _cropped(picture: Image.Image, side: int, rng: np.random.Generator | None) -> Image.Image:

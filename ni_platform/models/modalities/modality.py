@@ -22,7 +22,7 @@ from ni_platform.data.batch import ModalityInputs
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.manifest import Columns
 from ni_platform.data.reading.labels import CellError, label
-from ni_platform.errors import DatasetError
+from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.models.encoders.stand_in import AsItIs
 from ni_platform.narrowing import of_kind
 
@@ -258,3 +258,9 @@ def category(cell: Any) -> str | None:
         raise DatasetError(
             f"A category must be one value, but got {cell!r:.80}, {error}."
         ) from error
+
+
+def check_layers(layers: tuple[int, ...]) -> None:
+    """Raise ConfigError unless the layers to be read of an encoder are different ones from 1."""
+    if min(layers, default=1) < 1 or len(set(layers)) < len(layers):
+        raise ConfigError(f"layers are different numbers from 1, but got {layers}.")

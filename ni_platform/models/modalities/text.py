@@ -29,6 +29,7 @@ from ni_platform.models.modalities.modality import (
     EncoderConfig,
     InputSize,
     Reader,
+    check_layers,
     modality_inputs,
 )
 from ni_platform.narrowing import given, of_kind
@@ -172,8 +173,7 @@ class TextEncoderConfig(EncoderConfig):
                 f"layers must be at most scratch.layers = {self.scratch.layers}, but are "
                 f"{self.layers}."
             )
-        if min(self.layers, default=1) < 1 or len(set(self.layers)) < len(self.layers):
-            raise ConfigError(f"layers are different numbers from 1, but got {self.layers}.")
+        check_layers(self.layers)
         if self.max_tokens < 3:
             raise ConfigError(f"max_tokens must be at least 3, but is {self.max_tokens}.")
         if self.dropout is not None and not 0 <= self.dropout < 1:
