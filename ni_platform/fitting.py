@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ni_platform.chosen_layers import choose_layers
 from ni_platform.data.content_keys import input_keys
 from ni_platform.metrics.pair_probability import PredictedPairs
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
@@ -69,7 +70,9 @@ def fit_model(
 def _fit_gaussian_process(
     experiment: OpenedExperiment, record: RunRecord, folder: Path, on_event: OnEvent
 ) -> Fitted:
-    """Fit a Gaussian process to what its frozen encoders give."""
+    """Fit a Gaussian process to what its frozen encoders give; chosen layers become tags."""
+    encoded = state_folder() / "encoded"
+    experiment, outputs = choose_layers(experiment, encoded, on_event)
     scorer, rows = experiment.build_scorer(), experiment.evaluated_rows
     keys = input_keys(experiment.readable, scorer.inputs.roles)
     fitted = fit_at_once(
@@ -77,10 +80,13 @@ def _fit_gaussian_process(
         experiment.readable,
         keys,
         experiment.splits.rows("train"),
-        state_folder() / "encoded",
+        encoded,
+        outputs=outputs,
         say=on_event,
     )
     network = of_kind(scorer.model, GaussianProcess)
+    parts = of_kind(scorer.config, GaussianProcessConfig).parts
+    record.set_tags({f"ni.layers.{name}": str(parts[name].layers) for name in outputs})
     record.log_metrics({f"kernel/{name}": value for name, value in network.summary().items()})
     tests = experiment.dataset.ab_test.iloc[rows].astype("category").cat.codes.to_numpy()
     return Fitted(

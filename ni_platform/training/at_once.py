@@ -80,6 +80,25 @@ class FittedAtOnce:
         return Inputs(size=len(rows), encoded=encoded).to(self.scorer.device)
 
 
+def encode_all(
+    scorer: Scorer,
+    dataset: Dataset,
+    folder: str | Path,
+    *,
+    known: Mapping[str, Encoded] | None = None,
+    say: Callable[[str], None] = lambda words: None,
+) -> dict[str, Encoded]:
+    """What each encoder of a Gaussian process gives for all rows; `known` is not computed again."""
+    outputs = dict(known or {})
+    scorer.model.to(chosen_device())
+    for name in scorer.config.modalities:
+        if name not in outputs:
+            say(f"encoding {name}")
+            outputs[name] = encode_once(scorer, name, dataset, _EXACT, folder)
+    scorer.model.to("cpu")  # the equations are solved in double precision
+    return outputs
+
+
 def fit_at_once(
     scorer: Scorer,
     dataset: Dataset,
@@ -87,6 +106,7 @@ def fit_at_once(
     train_rows: np.ndarray,
     folder: str | Path,
     *,
+    outputs: Mapping[str, Encoded] | None = None,
     say: Callable[[str], None] = lambda words: None,
 ) -> FittedAtOnce:
     """Fit an untrained Gaussian process to rows of a dataset.
@@ -97,18 +117,14 @@ def fit_at_once(
         keys: of all contents [N], equal where a model is given the same inputs.
         train_rows: rows to fit to; those without impressions are left out.
         folder: where encoders' outputs are kept for the next time, see `encode_once`.
+        outputs: of encoders, where they are known.
         say: told in words what is being done.
 
     Raises:
         NiError: a content cannot be read, or there are too few arms.
     """
     network = of_kind(scorer.model, GaussianProcess)
-    network.to(chosen_device())
-    outputs: dict[str, Encoded] = {}
-    for name in scorer.config.modalities:
-        say(f"encoding {name}")
-        outputs[name] = encode_once(scorer, name, dataset, _EXACT, folder)
-    network.to("cpu")  # the equations are solved in double precision
+    outputs = encode_all(scorer, dataset, folder, known=outputs, say=say)
     rows = np.asarray(train_rows, dtype=np.int64)
     rows = rows[dataset.impressions[rows] > 0]
     _, first, content = np.unique(keys[rows], return_index=True, return_inverse=True)

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,15 +47,22 @@ class Encoded:
     """[N, width], or [N, C, H', W'] of a picture's map; may be read-only. The bits of bfloat16
     numbers, which NumPy does not know, stand in int16."""
     bfloat16: bool
+    columns: np.ndarray | None = None
+    """Positions of the numbers of an embedding that count; None: all."""
 
     @property
     def width(self) -> int:
         """What the network's stand-in is told: the embedding's width, or the map's channels."""
-        return int(self.values.shape[1])
+        return int(self.values.shape[1]) if self.columns is None else len(self.columns)
+
+    def only(self, columns: np.ndarray) -> Encoded:
+        """Return these outputs with some numbers of each embedding, by their positions."""
+        return replace(self, columns=columns)
 
     def rows(self, rows: np.ndarray) -> Tensor:
         """Outputs [B, ...] of dataset rows, in the type that the encoder gave."""
-        values = torch.from_numpy(self.values[rows])
+        chosen = self.values[rows]
+        values = torch.from_numpy(chosen if self.columns is None else chosen[:, self.columns])
         return values.view(torch.bfloat16) if self.bfloat16 else values
 
 

@@ -110,6 +110,21 @@ def load_backbone(weights: str, *, dropout: float | None = None, layers: int | N
     return _without_pooler(backbone).train()
 
 
+def depth_of(weights: str) -> int:
+    """Layers of a transformers encoder, or stages of a convolutional one.
+
+    Raises:
+        WeightsError: the weights cannot be reached.
+    """
+    from transformers import AutoConfig
+
+    folder = locate(weights)
+    with _explained(weights), _quiet():
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    stages = getattr(config, "depths", None)
+    return len(stages) if stages else int(config.num_hidden_layers)
+
+
 def restore_backbone(folder: Path) -> Any:
     """The transformers encoder whose config lies in `folder`, with weights still to be loaded."""
     from transformers import AutoConfig, AutoModel

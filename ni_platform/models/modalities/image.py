@@ -21,6 +21,7 @@ from ni_platform.models.encoders.efficientnet_lite import BLOCKS, EfficientNetLi
 from ni_platform.models.encoders.image import ImageEncoder, TransformersImageNetwork
 from ni_platform.models.encoders.preactivation_resnet import PreactivationResNet
 from ni_platform.models.encoders.pretrained import (
+    depth_of,
     load_backbone,
     load_efficientnet_lite0,
     pixel_normalization,
@@ -30,9 +31,12 @@ from ni_platform.models.modalities.modality import (
     ColumnReader,
     EncoderConfig,
     InputSize,
+    Layers,
     Reader,
     check_layers,
+    layer_options,
     modality_inputs,
+    named_layers,
 )
 from ni_platform.narrowing import given
 
@@ -114,21 +118,18 @@ class ImageEncoderConfig(EncoderConfig):
     architecture: Literal["table3", "efficientnet_lite0", "transformers"] = "table3"
     weights: str | None = None
     """Hub id, folder, `package:NAME/PATH` or alias (see `encoders.pretrained`); None: random."""
-    layers: tuple[int, ...] = ()
-    """Layers whose maps, averaged over space, stand side by side, from 1: blocks of
-    EfficientNet-Lite0, hidden states of transformers; none: the last map."""
+    layers: Layers = ()
+    """Layers whose maps, averaged over space, stand side by side: blocks of EfficientNet-Lite0,
+    hidden states of transformers."""
     input: ImageInput = field(default_factory=ImageInput)
 
     def __post_init__(self) -> None:
-        check_layers(self.layers)
+        blocks = BLOCKS if self.architecture == "efficientnet_lite0" else None
+        check_layers(self.layers, blocks, "image.layers")
         if self.layers and self.architecture == "table3":
             raise ConfigError(
                 f"Table 3's image network is read at its end, but image.layers are {self.layers}. "
                 "Leave them out, or set architecture to 'efficientnet_lite0' or 'transformers'."
-            )
-        if self.architecture == "efficientnet_lite0" and max(self.layers, default=0) > BLOCKS:
-            raise ConfigError(
-                f"EfficientNet-Lite0 has {BLOCKS} blocks, but image.layers are {self.layers}."
             )
         if self.architecture == "transformers" and self.weights is None:
             raise ConfigError(
@@ -151,29 +152,36 @@ class ImageEncoderConfig(EncoderConfig):
         """As `EncoderConfig.reading`."""
         return self.input
 
+    @property
+    def layer_options(self) -> tuple[tuple[int, ...], ...]:
+        """As `EncoderConfig.layer_options`."""
+        if self.layers != "auto":
+            return ()
+        efficientnet = self.architecture == "efficientnet_lite0"
+        return layer_options(BLOCKS if efficientnet else depth_of(given(self.weights)))
+
     def build(self, size: InputSize, skeleton: Path | None = None) -> ImageEncoder:
         """As `EncoderConfig.build`.
 
         Raises:
             WeightsError: the weights cannot be reached; the message names the ways to get them.
         """
+        layers = named_layers(self.layers, "image.layers")
         if self.architecture == "table3":
             return ImageEncoder(PreactivationResNet(), (127.5,) * 3, (127.5,) * 3)
         if self.architecture == "efficientnet_lite0":
-            network = EfficientNetLite0(self.layers)
+            network = EfficientNetLite0(layers)
             if self.weights is not None and skeleton is None:
                 load_efficientnet_lite0(network, self.weights)
             return ImageEncoder(network, (127.0,) * 3, (128.0,) * 3)
         if skeleton is not None:
             # The buffers of the pixel statistics are among the saved weights.
             backbone = restore_backbone(skeleton)
-            network = TransformersImageNetwork(backbone, self.layers)
+            network = TransformersImageNetwork(backbone, layers)
             return ImageEncoder(network, (0.0,) * 3, (1.0,) * 3)
         weights = given(self.weights)
         mean, std = pixel_normalization(weights)
-        return ImageEncoder(
-            TransformersImageNetwork(load_backbone(weights), self.layers), mean, std
-        )
+        return ImageEncoder(TransformersImageNetwork(load_backbone(weights), layers), mean, std)
 
 
 def _cropped(picture: Image.Image, side: int, rng: np.random.Generator | None) -> Image.Image:

@@ -189,6 +189,11 @@ class EncoderConfig(ModalityConfig):
         """The part of this config that decides the tensors of a row; None if nothing does."""
         return None
 
+    @property
+    def layer_options(self) -> tuple[tuple[int, ...], ...]:
+        """Layers to choose from, where the config leaves that to the validation part."""
+        return ()
+
     @abstractmethod
     def build(self, size: InputSize, skeleton: Path | None) -> nn.Module:
         """The encoder, whose `width` is that of the embedding; called with the reader's tensors.
@@ -260,7 +265,39 @@ def category(cell: Any) -> str | None:
         ) from error
 
 
-def check_layers(layers: tuple[int, ...]) -> None:
-    """Raise ConfigError unless the layers to be read of an encoder are different ones from 1."""
+Layers = tuple[int, ...] | Literal["auto"]
+"""Layers of an encoder that are read, from 1; none: the last; "auto": chosen by validation, for a
+Gaussian process."""
+
+
+def check_layers(layers: Layers, most: int | None, name: str) -> None:
+    """Raise ConfigError unless `layers` are different numbers from 1 to `most`, or "auto"."""
+    if layers == "auto":
+        return
     if min(layers, default=1) < 1 or len(set(layers)) < len(layers):
-        raise ConfigError(f"layers are different numbers from 1, but got {layers}.")
+        raise ConfigError(f"{name} are different numbers from 1, but got {layers}.")
+    if most is not None and max(layers, default=0) > most:
+        raise ConfigError(f"{name} must be at most {most} for this network, but are {layers}.")
+
+
+def named_layers(layers: Layers, name: str) -> tuple[int, ...]:
+    """The layers of an encoder that is to be built.
+
+    Raises:
+        ConfigError: They are to be chosen, which only a Gaussian process does.
+    """
+    if layers == "auto":
+        raise ConfigError(
+            f"{name}='auto' is for a Gaussian process, which chooses them by validation; name the "
+            "layers of a network, or search them with a sweep"
+        )
+    return layers
+
+
+def layer_options(depth: int) -> tuple[tuple[int, ...], ...]:
+    """Layers to choose from, of a network of so many: three evenly apart, and the last alone."""
+    if depth < 3:
+        return tuple((layer,) for layer in range(1, depth + 1))
+    step = max(1, depth // 6)
+    threes = [(at, at + step, at + 2 * step) for at in range(step, depth - 2 * step + 1, step)]
+    return (*threes, (depth,))

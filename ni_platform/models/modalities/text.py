@@ -18,6 +18,7 @@ from ni_platform.data.manifest import Columns
 from ni_platform.data.reading.labels import is_null
 from ni_platform.errors import ConfigError
 from ni_platform.models.encoders.pretrained import (
+    depth_of,
     load_backbone,
     load_tokenizer,
     restore_backbone,
@@ -28,9 +29,12 @@ from ni_platform.models.modalities.modality import (
     ColumnRole,
     EncoderConfig,
     InputSize,
+    Layers,
     Reader,
     check_layers,
+    layer_options,
     modality_inputs,
+    named_layers,
 )
 from ni_platform.narrowing import given, of_kind
 
@@ -152,9 +156,9 @@ class TextEncoderConfig(EncoderConfig):
     """Hub id, folder, `package:NAME/PATH` or alias (see `encoders.pretrained`)."""
     pooling: Literal["cls", "mean"] = "cls"
     """`cls`: the first token's state, as BERT; `mean`: of all tokens, as sentence encoders."""
-    layers: tuple[int, ...] = ()
-    """Layers whose embeddings stand side by side, from 1; none: the last. Middle layers keep how
-    a text is written, which the last one was trained to forget."""
+    layers: Layers = ()
+    """Layers whose embeddings stand side by side. Middle layers keep how a text is written, which
+    the last one was trained to forget."""
     max_tokens: int = 128
     columns: Literal["joined", "separate"] = "joined"
     """Several text columns are one text, or each has its own embedding (M2FN Table 1)."""
@@ -168,12 +172,8 @@ class TextEncoderConfig(EncoderConfig):
                 "A text encoder of architecture 'transformers' needs weights: a hub id such as "
                 "'bert-base-uncased' or a folder. Without any, use architecture 'scratch'."
             )
-        if self.architecture == "scratch" and max(self.layers, default=0) > self.scratch.layers:
-            raise ConfigError(
-                f"layers must be at most scratch.layers = {self.scratch.layers}, but are "
-                f"{self.layers}."
-            )
-        check_layers(self.layers)
+        depth = self.scratch.layers if self.architecture == "scratch" else None
+        check_layers(self.layers, depth, "text.layers")
         if self.max_tokens < 3:
             raise ConfigError(f"max_tokens must be at least 3, but is {self.max_tokens}.")
         if self.dropout is not None and not 0 <= self.dropout < 1:
@@ -192,6 +192,14 @@ class TextEncoderConfig(EncoderConfig):
             self.scratch.vocabulary,
         )  # fmt: skip
 
+    @property
+    def layer_options(self) -> tuple[tuple[int, ...], ...]:
+        """As `EncoderConfig.layer_options`."""
+        if self.layers != "auto":
+            return ()
+        scratch = self.architecture == "scratch"
+        return layer_options(self.scratch.layers if scratch else depth_of(given(self.weights)))
+
     def tokenizer(self, texts: Iterable[str]) -> TextTokenizer:
         """The pretrained encoder's tokenizer, or a vocabulary learned from the training `texts`."""
         if self.architecture == "scratch":
@@ -205,12 +213,13 @@ class TextEncoderConfig(EncoderConfig):
         Raises:
             WeightsError: the weights cannot be reached; the message names the ways to get them.
         """
+        layers = named_layers(self.layers, "text.layers")
         if skeleton is not None:
             backbone = restore_backbone(skeleton)
         elif self.architecture == "scratch":
             backbone = self._small_transformer(size.vocabulary)
         else:
-            last = max(self.layers, default=None)
+            last = max(layers, default=None)
             backbone = load_backbone(given(self.weights), dropout=self.dropout, layers=last)
         longest = getattr(backbone.config, "max_position_embeddings", None)
         if longest is not None and self.max_tokens > longest:
@@ -219,7 +228,7 @@ class TextEncoderConfig(EncoderConfig):
                 f"but is {self.max_tokens}."
             )
         columns = size.texts if _separate(self) else 1
-        return TextEncoder(backbone, self.pooling, columns, self.layers)
+        return TextEncoder(backbone, self.pooling, columns, layers)
 
     def _small_transformer(self, vocabulary: int) -> Any:
         from transformers import BertConfig, BertModel  # takes seconds
