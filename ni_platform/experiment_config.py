@@ -94,9 +94,10 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         stages = self.pretraining.stages
-        if isinstance(self.model, TabularConfig) and self.insights is not None:
+        if isinstance(self.model, TabularConfig | EnsembleConfig) and self.insights is not None:
             raise ConfigError(
-                "insights explain networks, not a model of kind tabular; set insights to null"
+                f"insights end the training of networks, not of a model of kind {self.model.kind}; "
+                "set insights to null (`ni insights RUN` explains an ensemble of networks)"
             )
         if isinstance(self.model, AT_ONCE):
             if stages or self.training != TrainingConfig():

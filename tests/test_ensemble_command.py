@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from pictured import TEXT, write_pictured
 
+from ni_platform.dashboard.opening import open_studio
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import SplitConfig
 from ni_platform.evaluation import EvaluationConfig
@@ -81,6 +82,13 @@ def ensemble(runs: dict[str, str]) -> dict:
     """What `ni ensemble` of the three says."""
     words = [runs[name] for name in ("ranker", "domain", "linear")]
     return ni("ensemble", *words, "--name=mix", "--allow-failed-checks", "--json").json
+
+
+@pytest.fixture(scope="module")
+def explained(runs: dict[str, str]) -> str:
+    """The run of an ensemble of networks."""
+    words = (runs["ranker"], runs["domain"], "--name=networks", "--allow-failed-checks", "--json")
+    return ni("ensemble", *words).json["run_id"]
 
 
 def recorded(run_id: str, part: str) -> pd.DataFrame:
@@ -151,6 +159,43 @@ def test_it_is_registered_and_promoted_by_the_gates(ensemble, home):
     dataset = Dataset.open(str(home / "data/dataset"))
     rates = pd.Series(model.predict(dataset.inputs()), index=dataset.content_id)
     np.testing.assert_allclose(rates[own.index], own, rtol=1e-4)
+
+
+def test_an_ensemble_of_networks_is_explained(explained, home):
+    """`ni explain` divides its predictions; what the words and attributes give adds up."""
+    data = str(home / "data/dataset")
+    words = (explained, f"--data={data}", "--methods=kernel_shap")
+    assert ni("explain", *words, "--contents=12", "--output=a.parquet").code == 0
+    assert ni("predict", explained, f"--data={data}", "--output=e.csv").code == 0
+    table = pd.read_parquet("a.parquet")
+    rates = pd.read_csv("e.csv").set_index("content_id")["prediction"]
+    assert set(table["modality"]) == {"text", "attributes", "domain"}
+    np.testing.assert_allclose(table["prediction"], rates[table["content_id"]], rtol=1e-5)
+    sums = [contributions.sum() for contributions in table["contributions"]]
+    np.testing.assert_allclose(sums, table["prediction"] - table["baseline"], atol=1e-9)
+
+
+def test_its_insights_stand_in_its_run(explained, home):
+    """As those of any network, judged on the tests that its members did not learn from."""
+    data = str(home / "data/dataset")
+    words = (explained, f"--data={data}", "--methods=feature_ablation", "--contents=30", "--json")
+    assert ni("insights", *words).json["run_id"] == explained
+    metrics = read_run(open_store(), explained).metrics
+    assert "insight/text/feature_ablation" in metrics
+    studio = open_studio(open_store(), explained, data)
+    assert studio.insights is not None
+    assert set(studio.explainer.modalities) == {"text", "attributes", "domain"}
+
+
+def test_a_tabular_member_is_not_explained(runs, home):
+    """One message, which names the member."""
+    words = (runs["linear"], runs["domain"], "--name=t", "--allow-failed-checks", "--json")
+    ensemble = ni("ensemble", *words).json
+    assert ensemble["weights"][runs["linear"]] > 0
+    data = str(home / "data/dataset")
+    result = ni("explain", ensemble["run_id"], f"--data={data}", "--output=a.parquet")
+    assert result.code == 1
+    assert f"member {runs['linear']} is of kind tabular" in result.stderr
 
 
 @pytest.mark.parametrize(

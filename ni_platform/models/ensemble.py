@@ -13,8 +13,9 @@ import torch
 
 from ni_platform.errors import ConfigError
 from ni_platform.models.baselines.tabular import TabularRegressor
+from ni_platform.models.inputs import InputEncoder
 from ni_platform.models.mixing import mixed
-from ni_platform.models.modalities.modality import ColumnRole, ModelConfig
+from ni_platform.models.modalities.modality import ColumnRole, ModelConfig, Reader
 from ni_platform.models.saved_folder import (
     damaged,
     new_folder,
@@ -22,6 +23,7 @@ from ni_platform.models.saved_folder import (
     write_description,
 )
 from ni_platform.models.scorer import NETWORKS, Scorer
+from ni_platform.narrowing import of_kind
 
 Member = Scorer | TabularRegressor
 
@@ -60,6 +62,44 @@ class Ensemble:
     def roles(self) -> dict[str, ColumnRole]:
         """The columns that any member reads, and what they are."""
         return {name: role for each in self.members.values() for name, role in each.roles.items()}
+
+    @property
+    def networks(self) -> dict[str, Scorer]:
+        """The members by run id, the heaviest first, where all are networks.
+
+        Raises:
+            ConfigError: one is not, so the ensemble cannot be explained.
+        """
+        for run, member in self.members.items():
+            if not isinstance(member, Scorer):
+                raise ConfigError(
+                    f"The ensemble's member {run} is of kind tabular, and only networks can be "
+                    "explained: mix runs of networks, or explain those one by one."
+                )
+        order = sorted(self.members, key=lambda run: -self.weights[run])
+        return {run: of_kind(self.members[run], Scorer) for run in order}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What any of the networks reads."""
+        every = [name for network in self.networks.values() for name in network.modalities]
+        return tuple(dict.fromkeys(every))
+
+    @property
+    def inputs(self) -> InputEncoder:
+        """The readers of all networks, by run and modality; those of the heaviest come first."""
+        return InputEncoder(
+            {
+                f"{run}/{name}": reader
+                for run, network in self.networks.items()
+                for name, reader in network.inputs.readers.items()
+            }
+        )
+
+    def with_networks(self, change: Callable[[Scorer], Scorer]) -> Ensemble:
+        """Return the ensemble of what `change` makes of each network."""
+        changed = {run: change(network) for run, network in self.networks.items()}
+        return Ensemble(changed, self.weights)
 
     def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
         """What the members' `unknown_levels` say, each once."""
@@ -110,6 +150,16 @@ class Ensemble:
             raise damaged(folder, error) from error
         members = {run: load_member(folder / _MEMBERS / run, device) for run in weights}
         return cls(members, weights)
+
+
+Explainable = Scorer | Ensemble
+"""What can be explained, where an ensemble's members are networks."""
+
+
+def network_with(model: Explainable, kind: type[Reader]) -> Scorer | None:
+    """Return the network that has such a reader, of several the heaviest; None if none has."""
+    networks = [model] if isinstance(model, Scorer) else model.networks.values()
+    return next((network for network in networks if network.inputs.find(kind)), None)
 
 
 def load_member(folder: Path, device: str | torch.device = "auto") -> Member:
