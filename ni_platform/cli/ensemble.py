@@ -46,6 +46,8 @@ def command(
     version = register(store, name, run.run_id, run.model_uri, on_wait=note)
     weights = read_weights(store, run.run_id)
     table("Members", ("run", "weight"), list(weights.items()))
+    if max(weights.values()) == 1:
+        console.print("One run has all the weight, so the ensemble predicts what that run does.")
     print_run(run)
     console.print(f"Registered as {version.uri}", highlight=False)
     if as_json:
