@@ -28,10 +28,8 @@ class EnsembleContents:
         """Read and encode the rows of `frame` once for each network; errors as `Contents`."""
         self.scorer = scorer
         self.frame = frame.reset_index(drop=True)
-        networks = scorer.networks
-        self.members = [Contents(network, frame) for network in networks.values()]
-        """The heaviest first."""
-        self.weights = [scorer.weights[run] for run in networks]
+        self.members = [Contents(network, frame) for network in scorer.networks.values()]
+        self.weights = list(scorer.weights.values())
         self.predictions = mixed([each.predictions for each in self.members], self.weights)
         """Success rates, float64 [N]."""
 
@@ -66,7 +64,9 @@ class EnsembleFeatures:
         """Of each of `members` and content, which of the ensemble's features each of its own is."""
         self._sizes = np.array([len(found) for found in union], dtype=np.int64)
         first = self.members[0]
-        self.shapes = first.shapes if isinstance(first, Cells) else [(len(u),) for u in union]
+        self.shapes: list[tuple[int, ...]] = [(len(found),) for found in union]
+        if isinstance(first, Cells):
+            self.shapes = first.shapes
         self.words: list[list[Word]] = union if isinstance(first, Words) else []
         self.names: list[list[str]] = []
         self.elements: list[list[Any]] = [[word.key for word in found] for found in self.words]

@@ -34,11 +34,9 @@ class LoadedModel:
         """Hold the scorer; `name` is the URI it came from."""
         self.scorer = scorer
         self.name = name
-        networks = {name: scorer} if isinstance(scorer, Scorer) else scorer.networks
-        self._networks = [_Network(network) for network in networks.values()]
-        self._weights = (
-            [1.0] if isinstance(scorer, Scorer) else [scorer.weights[n] for n in networks]
-        )
+        networks = [scorer] if isinstance(scorer, Scorer) else scorer.networks.values()
+        self._networks = [_Network(network) for network in networks]
+        self._weights = [1.0] if isinstance(scorer, Scorer) else list(scorer.weights.values())
 
     @classmethod
     def load(cls, store: Store, uri: str) -> LoadedModel:

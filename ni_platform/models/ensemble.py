@@ -49,14 +49,17 @@ class EnsembleConfig(ModelConfig):
 
 
 class Ensemble:
-    """Regressors with positive weights that sum to 1, by the ids of the runs that trained them."""
+    """Regressors with positive weights that sum to 1, by the ids of the runs that trained them.
+
+    The heaviest comes first.
+    """
 
     buckets: None = None
     """It gives rates; of a member that gives distributions, the mean counts."""
 
     def __init__(self, members: Mapping[str, Member], weights: Mapping[str, float]) -> None:
-        self.members = dict(members)
-        self.weights = dict(weights)
+        self.weights = dict(sorted(weights.items(), key=lambda item: -item[1]))
+        self.members = {run: members[run] for run in self.weights}
 
     @property
     def roles(self) -> dict[str, ColumnRole]:
@@ -65,7 +68,7 @@ class Ensemble:
 
     @property
     def networks(self) -> dict[str, Scorer]:
-        """The members by run id, the heaviest first, where all are networks.
+        """The members by run id, where all are networks.
 
         Raises:
             ConfigError: one is not, so the ensemble cannot be explained.
@@ -76,8 +79,7 @@ class Ensemble:
                     f"The ensemble's member {run} is of kind tabular, and only networks can be "
                     "explained: mix runs of networks, or explain those one by one."
                 )
-        order = sorted(self.members, key=lambda run: -self.weights[run])
-        return {run: of_kind(self.members[run], Scorer) for run in order}
+        return {run: of_kind(member, Scorer) for run, member in self.members.items()}
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -146,6 +148,8 @@ class Ensemble:
         description = read_description(folder, ["ensemble"])
         try:
             weights = {run: float(weight) for run, weight in description["weights"].items()}
+            if min(weights.values()) <= 0 or abs(sum(weights.values()) - 1) > 1e-6:
+                raise ValueError(f"weights must be above 0 and sum to 1, but are {weights}")
         except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise damaged(folder, error) from error
         members = {run: load_member(folder / _MEMBERS / run, device) for run in weights}

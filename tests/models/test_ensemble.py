@@ -55,6 +55,22 @@ def test_a_prediction_is_the_mean_of_logits(ensemble, data):
     assert ensemble.predict(frame.head(0)).shape == (0,)
 
 
+def test_the_order_of_members_does_not_matter(ensemble, data):
+    """Weights go by name, also in a copy with other networks."""
+    frame = data.inputs()
+    networks = {name: ensemble.members[name] for name in ("b", "a")}
+    one = Ensemble(networks, {"a": 0.9, "b": 0.1})
+    other = Ensemble(dict(reversed(networks.items())), {"b": 0.1, "a": 0.9})
+    expected = one.predict(frame)
+    np.testing.assert_allclose(other.predict(frame), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        one.with_networks(lambda network: network).predict(frame), expected, rtol=1e-6
+    )
+    assert list(one.networks) == list(other.networks) == ["a", "b"]
+    swapped = Ensemble(networks, {"a": 0.1, "b": 0.9}).predict(frame)
+    assert not np.allclose(swapped, expected, rtol=1e-6)
+
+
 def test_it_reads_what_any_member_reads(ensemble, data):
     """Pictures for the one, the domain for another; a level that two do not know is said once."""
     assert ensemble.roles == {
@@ -92,10 +108,10 @@ def test_a_damaged_folder_is_one_message(ensemble, tmp_path):
         load_regressor(tmp_path / "model")
     description = tmp_path / "model/regressor.json"
     values = json.loads(description.read_text())
-    del values["weights"]
-    description.write_text(json.dumps(values))
-    with pytest.raises(ConfigError, match="damaged"):
-        load_regressor(tmp_path / "model")
+    for weights in ({}, {"a": 0.5, "b": 0.2}, {"a": 1.5, "b": -0.5}, None):
+        description.write_text(json.dumps(values | {"weights": weights}))
+        with pytest.raises(ConfigError, match="damaged"):
+            load_regressor(tmp_path / "model")
 
 
 @pytest.mark.parametrize("members", [(), ("a",), ("a", "b", "a")])
