@@ -12,6 +12,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.models.ensemble import EnsembleConfig
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.regressor import RegressorConfig
 from ni_platform.models.scorer import NetworkConfig
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ni_platform.tracking.store import Store
 
 EXPERIMENTS = "experiments"
+AT_ONCE = (TabularConfig, GaussianProcessConfig, EnsembleConfig)
+"""Configs of models that are fitted at once, not trained by the loop."""
 TABLES = "_tables"
 """End of the names of files whose functions are tables of a paper."""
 LONGEST_NAME = 200
@@ -82,7 +85,7 @@ class ExperimentConfig:
             ConfigError: It is fitted at once.
 
         """
-        if isinstance(self.model, TabularConfig | GaussianProcessConfig):
+        if isinstance(self.model, AT_ONCE):
             raise ConfigError(
                 f"{self.name} is of kind {self.model.kind}, which is fitted at once and not "
                 "trained; name an experiment with a network"
@@ -91,11 +94,12 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         stages = self.pretraining.stages
-        if isinstance(self.model, TabularConfig) and self.insights is not None:
+        if isinstance(self.model, TabularConfig | EnsembleConfig) and self.insights is not None:
             raise ConfigError(
-                "insights explain networks, not a model of kind tabular; set insights to null"
+                f"insights end the training of networks, not of a model of kind {self.model.kind}; "
+                "set insights to null (`ni insights RUN` explains an ensemble of networks)"
             )
-        if isinstance(self.model, TabularConfig | GaussianProcessConfig):
+        if isinstance(self.model, AT_ONCE):
             if stages or self.training != TrainingConfig():
                 raise ConfigError(
                     f"a model of kind {self.model.kind} is fitted at once: training and "

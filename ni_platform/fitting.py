@@ -10,10 +10,13 @@ import numpy as np
 
 from ni_platform.chosen_layers import choose_layers
 from ni_platform.data.content_keys import input_keys
+from ni_platform.ensembling import fit_ensemble
 from ni_platform.metrics.pair_probability import PredictedPairs
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
+from ni_platform.models.ensemble import EnsembleConfig
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.gaussian_process.network import GaussianProcess
+from ni_platform.models.regressor import Regressor
 from ni_platform.models.scorer import Scorer
 from ni_platform.narrowing import of_kind
 from ni_platform.opened import OpenedExperiment
@@ -57,10 +60,15 @@ def fit_model(
     config, readable = experiment.config.model, experiment.readable
     if isinstance(config, GaussianProcessConfig):
         return _fit_gaussian_process(experiment, record, workspace / "model", on_event)
-    if not isinstance(config, TabularConfig):
+    model: Regressor
+    if isinstance(config, EnsembleConfig):
+        on_event("weighing members by validation")
+        model = fit_ensemble(experiment, record)
+    elif isinstance(config, TabularConfig):
+        on_event(f"fitting {config.estimator}")
+        model = TabularRegressor.fit(config, readable, experiment.splits.rows("train"))
+    else:
         return _train_stages(experiment, record, workspace, workers, on_event)
-    on_event(f"fitting {config.estimator}")
-    model = TabularRegressor.fit(config, readable, experiment.splits.rows("train"))
     return Fitted(
         save=lambda: model.save(workspace / "model"),
         predictions=model.predict(readable.inputs(experiment.evaluated_rows)),

@@ -105,7 +105,7 @@ def fitted_to(config: ExperimentConfig, dataset: Dataset) -> ExperimentConfig:
     columns = dataset.without_inputs(config.leave_out).manifest.columns
     found = columns_of(config.model.parts, columns)
     absent: dict[str, Any] = {name: None for name, own in found.items() if not own.inputs}
-    if len(absent) == len(found):
+    if absent and len(absent) == len(found):
         raise ConfigError(
             f"{config.name} reads {', '.join(absent)}, but {dataset.root} has none of it; "
             f"its inputs are {', '.join(columns.inputs) or 'none at all'}"

@@ -28,6 +28,7 @@ from ni_platform.evaluation import (
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.insights import Insights
 from ni_platform.insights.record import attribution_table, explain_and_record
+from ni_platform.models.ensemble import Ensemble, Explainable
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.gaussian_process.uncertainty import predict_with_uncertainty
 from ni_platform.models.regressor import Regressor, load_regressor
@@ -236,15 +237,17 @@ def _own_run(
     )
 
 
-def network_of(store: Store | None, uri: str) -> Scorer:
-    """Load a model that is a network, which can be explained.
+def network_of(store: Store | None, uri: str) -> Explainable:
+    """Load a model that is a network, or an ensemble of networks, which can be explained.
 
     Raises:
-        ConfigError: It is a tabular one.
+        ConfigError: It is a tabular one, or has such a member.
         TrackingError: There is no such model.
 
     """
     model = load_regressor(resolve_model(store, uri))
+    if isinstance(model, Ensemble) and model.networks:
+        return model
     if not isinstance(model, Scorer):
         raise ConfigError(
             f"{uri} is a model of kind tabular, and only networks can be explained; name a run of "

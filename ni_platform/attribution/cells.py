@@ -40,8 +40,12 @@ class Cells:
     readings (`assembled`); both give the same result.
     """
 
-    def __init__(self, contents: Contents, modality: str, *, grid: int) -> None:
+    def __init__(
+        self, contents: Contents, modality: str, *, grid: int | Sequence[tuple[int, ...]]
+    ) -> None:
         """Lay a grid of `grid` cells along the longer side over each picture.
+
+        In place of that number, `grid` may say for each content how many cells down and across.
 
         Raises:
             ConfigError: a picture of native size is too large for a network without tiles.
@@ -54,17 +58,17 @@ class Cells:
         has = contents.has(modality)
         sides = [tuple(picture.shape[1:]) for picture in pixels]
         self.shapes: list[tuple[int, ...]] = [
-            _grid(side, grid) if there else (0, 0) for side, there in zip(sides, has)
+            (0, 0) if not has[row] else _grid(side, grid) if isinstance(grid, int) else grid[row]
+            for row, side in enumerate(sides)
         ]
         self._tiled = {
             row: TiledPicture(self._gridded(row, self.shapes[row]))
             for row in range(len(contents))
             if has[row] and self._takes_tiles(sides[row])
         }
-        whole = {side for row, side in enumerate(sides) if row not in self._tiled}
-        self._labels = {
-            side: _labels(side, _grid(side, grid)).to(contents.device) for side in whole
-        }
+        self._grids = list(zip(sides, self.shapes))
+        whole = {found for row, found in enumerate(self._grids) if row not in self._tiled}
+        self._labels = {found: _labels(*found).to(contents.device) for found in whole}
         self._sizes = np.array([np.prod(shape) for shape in self.shapes], dtype=np.int64)
 
     @property
@@ -107,13 +111,13 @@ class Cells:
             embedding_PC = picture.embeddings(present[places, : self._sizes[row]])
             found[places] = self._rates_of_embeddings(row, embedding_PC)
         rest = np.flatnonzero(~np.isin(rows, list(by_picture)))
-        for group in _of_equal_size([self.pixels[row].shape for row in rows[rest]]):
+        for group in _of_equal_size([self._grids[row] for row in rows[rest]]):
             group = rest[group]
-            side = tuple(self.pixels[rows[group[0]]].shape[1:])
+            side, _ = grid = self._grids[rows[group[0]]]
             at_once = max(1, PIXELS_AT_ONCE // (side[0] * side[1]))
             for part in in_batches(len(group), at_once):
                 chosen = group[part]
-                found[chosen] = self._masked_rates(rows[chosen], present[chosen], side)
+                found[chosen] = self._masked_rates(rows[chosen], present[chosen], grid)
         self.evaluations += len(rows)
         return found[which]
 
@@ -150,8 +154,8 @@ class Cells:
             )
         return np.concatenate(found)
 
-    def _masked_rates(self, rows: np.ndarray, present: np.ndarray, side: Any) -> np.ndarray:
-        labels_HW = self._labels[side]
+    def _masked_rates(self, rows: np.ndarray, present: np.ndarray, grid: Any) -> np.ndarray:
+        labels_HW = self._labels[grid]
         cells = int(labels_HW.max()) + 1
         kept = torch.zeros(len(rows), cells, dtype=torch.bool, device=self.contents.device)
         width = min(cells, present.shape[1])
@@ -243,7 +247,7 @@ def _grid(side: tuple[int, ...], cells: int) -> tuple[int, int]:
     return down, across
 
 
-def _labels(side: tuple[int, ...], grid: tuple[int, int]) -> Tensor:
+def _labels(side: tuple[int, ...], grid: tuple[int, ...]) -> Tensor:
     """The cell of each pixel [H, W], row by row."""
     down, across = (_cell_of(length, cells) for length, cells in zip(side, grid))
     return down.unsqueeze(1) * grid[1] + across
@@ -255,7 +259,7 @@ def _cell_of(length: int, cells: int) -> Tensor:
 
 
 def _of_equal_size(shapes: Sequence[Any]) -> list[np.ndarray]:
-    """Positions of the pictures of each size."""
+    """Positions of the pictures of each size and grid."""
     groups: dict[Any, list[int]] = {}
     for position, shape in enumerate(shapes):
         groups.setdefault(tuple(shape), []).append(position)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import pandas as pd
 import torch
@@ -13,6 +15,15 @@ from ni_platform.models.modalities.image import ImageReader
 from ni_platform.models.neural_insights import take
 from ni_platform.models.outputs import rates
 from ni_platform.models.scorer import Scorer
+
+
+class Predicted(Protocol):
+    """N contents that a model has read."""
+
+    predictions: np.ndarray
+    """Success rates, float64 [N]."""
+
+    def __len__(self) -> int: ...
 
 
 class Contents:

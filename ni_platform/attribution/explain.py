@@ -16,6 +16,7 @@ from ni_platform.attribution.columns import Named
 from ni_platform.attribution.config import PCA, AttributionConfig
 from ni_platform.attribution.consensus import PrincipalComponent, resized
 from ni_platform.attribution.contents import Contents
+from ni_platform.attribution.ensemble import EnsembleContents, EnsembleFeatures
 from ni_platform.attribution.feature_ablation import FeatureAblation
 from ni_platform.attribution.features import Features, without_anything
 from ni_platform.attribution.grad_cam import GradCam
@@ -23,6 +24,7 @@ from ni_platform.attribution.integrated_gradients import IntegratedGradients
 from ni_platform.attribution.kernel_shap import KernelShap
 from ni_platform.attribution.words import Word, Words
 from ni_platform.errors import ConfigError
+from ni_platform.models.ensemble import Explainable
 from ni_platform.models.modalities.image import ImageReader
 from ni_platform.models.modalities.text import TextReader
 from ni_platform.models.scorer import Scorer
@@ -63,7 +65,7 @@ class Explanations:
 
 
 def explain(
-    scorer: Scorer,
+    scorer: Explainable,
     frame: pd.DataFrame,
     config: AttributionConfig,
     *,
@@ -72,13 +74,13 @@ def explain(
     with_maps: bool = False,
     progress: Callable[[int], None] = lambda contents: None,
 ) -> Explanations:
-    """Explain what a network predicts for the rows of `frame`.
+    """Explain what a network, or an ensemble of them, predicts for the rows of `frame`.
 
     Contents pass through in small groups, so memory holds the attributions and one group's
     tensors. Contents of one A/B test that stand together share the work on equal texts.
 
     Args:
-        scorer: the trained network.
+        scorer: the trained model.
         frame: as `InputEncoder.encode` takes it.
         config: how.
         modalities: what is explained; all that the network reads if None.
@@ -89,17 +91,17 @@ def explain(
     Raises:
         ConfigError: the network does not read one of `modalities`, or a method does not fit it.
     """
-    chosen = scorer.config.modalities if modalities is None else modalities
+    chosen = scorer.modalities if modalities is None else modalities
     for name in chosen:
-        if name not in scorer.config.modalities:
+        if name not in scorer.modalities:
             raise ConfigError(
                 f"the model does not read {name}, so it cannot be explained; it reads "
-                f"{', '.join(scorer.config.modalities)}"
+                f"{', '.join(scorer.modalities)}"
             )
     found = {name: ModalityExplained() for name in chosen}
     predictions = [np.empty(0)]
     for group in _groups(scorer, frame):
-        contents = Contents(scorer, group)
+        contents = contents_of(scorer, group)
         predictions.append(contents.predictions)
         for name, explained in found.items():
             _explain(features_of(contents, name, config), config, explained, with_maps)
@@ -113,7 +115,7 @@ def explain(
     return Explanations(np.concatenate(predictions), found)
 
 
-def _groups(scorer: Scorer, frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _groups(scorer: Explainable, frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Parts of `frame` that are explained together: few contents, and few pixels."""
     start, pixels = 0, 0
     for end, size in enumerate(scorer.inputs.native_pixels(frame)):
@@ -125,13 +127,44 @@ def _groups(scorer: Scorer, frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield frame.iloc[start:]
 
 
-def features_of(contents: Contents, modality: str, config: AttributionConfig) -> Features:
+def contents_of(scorer: Explainable, frame: pd.DataFrame) -> Contents | EnsembleContents:
+    """The rows of `frame` as a model reads them."""
+    if isinstance(scorer, Scorer):
+        return Contents(scorer, frame)
+    return EnsembleContents(scorer, frame)
+
+
+def features_of(
+    contents: Contents | EnsembleContents, modality: str, config: AttributionConfig
+) -> Features:
     """The features of one modality."""
+    if isinstance(contents, Contents):
+        return _of_network(contents, modality, config.grid)
+    found = [
+        _of_network(each, modality, config.grid) if modality in each.modalities else None
+        for each in contents.members
+    ]
+    return EnsembleFeatures(contents, modality, _on_one_grid(found))
+
+
+def _on_one_grid(members: list[Features | None]) -> list[Features | None]:
+    """The features of an ensemble's networks, of pictures with the cells that all can have."""
+    cells = [each for each in members if isinstance(each, Cells)]
+    grids = [tuple(np.min(shapes, axis=0).tolist()) for shapes in zip(*(c.shapes for c in cells))]
+    return [
+        Cells(each.contents, each.modality, grid=grids)
+        if isinstance(each, Cells) and each.shapes != grids
+        else each
+        for each in members
+    ]
+
+
+def _of_network(contents: Contents, modality: str, grid: int) -> Features:
     reader = contents.scorer.inputs.readers[modality]
     if isinstance(reader, TextReader):
         return Words(contents, modality)
     if isinstance(reader, ImageReader):
-        return Cells(contents, modality, grid=config.grid)
+        return Cells(contents, modality, grid=grid)
     return Named(contents, modality)
 
 
@@ -139,15 +172,16 @@ def _explain(
     features: Features, config: AttributionConfig, explained: ModalityExplained, with_maps: bool
 ) -> None:
     baselines = without_anything(features)
-    if isinstance(features, Words):
+    if isinstance(features, Words | EnsembleFeatures):
         explained.words += features.words
-        explained.elements += [[word.key for word in words] for words in features.words]
-    elif isinstance(features, Cells):
-        if with_maps:
-            explained.maps += feature_maps(features, config.map_side)
-    elif isinstance(features, Named):
+    if isinstance(features, Named | EnsembleFeatures):
         explained.names += features.names
+    if isinstance(features, Words | Named | EnsembleFeatures):
         explained.elements += features.elements
+    # Maps only compare pictures: those of the network that weighs most do.
+    read = features.members[0] if isinstance(features, EnsembleFeatures) else features
+    if isinstance(read, Cells) and with_maps:
+        explained.maps += feature_maps(read, config.map_side)
     for method in attributors(config):
         if not method.explains(features):
             continue

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ni_platform.attribution.contents import Contents
+from ni_platform.attribution.contents import Contents, Predicted
 
 PIXELS_AT_ONCE = 500_000
 """Pixels of pictures that an image network reads together, beyond a first picture: gradients need
@@ -24,11 +24,15 @@ class Features(Protocol):
     """
 
     modality: str
-    contents: Contents
     shapes: list[tuple[int, ...]]
     """Of the features of each content: [words], [columns], or [cells down, cells across]."""
     evaluations: int
     """How often the network was asked so far, duplicates not counted."""
+
+    @property
+    def contents(self) -> Predicted:
+        """Whose they are."""
+        ...
 
     def rates(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
         """Success rates, float64 [P], of contents `rows` [P] with only their `present` features.

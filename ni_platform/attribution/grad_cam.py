@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ni_platform.attribution import tiles
 from ni_platform.attribution.cells import Cells
+from ni_platform.attribution.ensemble import EnsembleFeatures
 from ni_platform.attribution.features import Features
 from ni_platform.attribution.integrated_gradients import groups
 from ni_platform.attribution.words import Words
@@ -39,10 +40,14 @@ class GradCam:
 
     def explains(self, features: Features) -> bool:
         """As `Attributor.explains`."""
+        if isinstance(features, EnsembleFeatures):
+            return self.explains(features.members[0])
         return isinstance(features, Words | Cells)
 
     def attribute(self, features: Features) -> list[np.ndarray]:
         """As `Attributor.attribute`; of pictures, maps of the layer's size."""
+        if isinstance(features, EnsembleFeatures):
+            return features.by_derivative(self.attribute)
         found = [np.zeros(shape) for shape in features.shapes]
         for rows, _ in groups(features, self.at_once):
             if isinstance(features, Words):

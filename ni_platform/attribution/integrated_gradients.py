@@ -11,6 +11,7 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 
 from ni_platform.attribution import tiles
 from ni_platform.attribution.cells import Cells
+from ni_platform.attribution.ensemble import EnsembleFeatures
 from ni_platform.attribution.features import PIXELS_AT_ONCE, Features, counts
 from ni_platform.narrowing import given
 
@@ -65,13 +66,14 @@ def groups(features: Features, at_once: int) -> Iterator[tuple[list[int], int]]:
     With each group comes how many points of that shape the network may see together: `at_once`, of
     pictures no more than `PIXELS_AT_ONCE` hold. A group has no more rows than that.
     """
-    groups_of: dict[tuple[int, ...], list[int]] = {}
+    read = features.members if isinstance(features, EnsembleFeatures) else [features]
+    cells = [each for each in read if isinstance(each, Cells)]
+    groups_of: dict[tuple[tuple[int, ...], ...], list[int]] = {}
     for row in np.flatnonzero(counts(features)):
-        shape: tuple[int, ...] = ()
-        if isinstance(features, Cells):
-            shape = tuple(features.pixels[row].shape[1:])
-        groups_of.setdefault(shape, []).append(int(row))
-    for shape, rows in groups_of.items():
-        most = max(1, min(at_once, PIXELS_AT_ONCE // prod(shape))) if shape else at_once
+        sides = tuple(tuple(each.pixels[row].shape[1:]) for each in cells)
+        groups_of.setdefault(sides, []).append(int(row))
+    for sides, rows in groups_of.items():
+        pixels = sum(prod(side) for side in sides)
+        most = max(1, min(at_once, PIXELS_AT_ONCE // pixels)) if pixels else at_once
         for start in range(0, len(rows), most):
             yield rows[start : start + most], most

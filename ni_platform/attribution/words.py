@@ -144,6 +144,11 @@ class Words:
             )
         return words, slots
 
+    @property
+    def elements(self) -> list[list[str]]:
+        """The words of each content, equal where two contents have the same one."""
+        return [[word.key for word in words] for words in self.words]
+
     def rates(self, rows: np.ndarray, present: np.ndarray) -> np.ndarray:
         """As `Features.rates`; texts that are equal are encoded once, whosever they are."""
         first, which = distinct(rows, present, self._sizes)

@@ -17,6 +17,7 @@ COMMANDS = {
     "data": "Make, import and check datasets.",
     "experiments": "List the experiment definitions that `ni train` knows.",
     "train": "Train an experiment on a dataset and record the run.",
+    "ensemble": "Make one model of several runs' models, weighted by validation.",
     "sweep": "Search an experiment's settings, up to tens of thousands of trials.",
     "table": "A paper's table, measured on your data.",
     "compare": "Compare recorded runs side by side.",

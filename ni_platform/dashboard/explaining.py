@@ -16,8 +16,8 @@ from ni_platform.attribution.explain import explain
 from ni_platform.attribution.words import Word
 from ni_platform.dashboard.pictures import GRID, Cell, grid_of, overlays, strongest
 from ni_platform.insights.record import StoredInsights
+from ni_platform.models.ensemble import Explainable
 from ni_platform.models.modalities.modality import category
-from ni_platform.models.scorer import Scorer
 
 _DEFAULT = {"image": "feature_ablation"}
 """Where no insights say which method agrees best with outcomes; else Kernel SHAP."""
@@ -87,7 +87,7 @@ class Explainer:
     Not for several threads at once: hooks of one explanation must not see another's network.
     """
 
-    def __init__(self, scorer: Scorer, insights: StoredInsights | None) -> None:
+    def __init__(self, scorer: Explainable, insights: StoredInsights | None) -> None:
         """Take the network, and the insights whose methods and settings are followed."""
         self._scorer = scorer
         self._config = AttributionConfig(grid=GRID)
@@ -103,8 +103,8 @@ class Explainer:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """What the network reads."""
-        return self._scorer.config.modalities
+        """What the model reads."""
+        return self._scorer.modalities
 
     def explain(
         self, modality: str, key: str, frame: pd.DataFrame, picture: Image.Image | None

@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ni_platform.models.ensemble import Explainable
+from ni_platform.models.mixing import mixed
 from ni_platform.models.modalities.image import ImageReader
 from ni_platform.models.outputs import rates
 from ni_platform.models.scorer import Scorer
@@ -23,26 +25,29 @@ _PICTURES = 16
 
 
 class LoadedModel:
-    """A `Scorer`, and the embeddings of the last pictures, so that a typed text costs a text.
+    """A network or an ensemble of them, and what they made of the last pictures.
 
     Not for several threads at once: the dashboard asks it from one.
     """
 
-    def __init__(self, scorer: Scorer, name: str) -> None:
+    def __init__(self, scorer: Explainable, name: str) -> None:
         """Hold the scorer; `name` is the URI it came from."""
         self.scorer = scorer
         self.name = name
-        self._pictures: OrderedDict[str, Tensor] = OrderedDict()
-        scorer.model.eval()
+        networks = [scorer] if isinstance(scorer, Scorer) else scorer.networks.values()
+        self._networks = [_Network(network) for network in networks]
+        self._weights = [1.0] if isinstance(scorer, Scorer) else list(scorer.weights.values())
 
     @classmethod
     def load(cls, store: Store, uri: str) -> LoadedModel:
         """Load a model by run id, model URI or folder; raises what `network_of` does."""
         return cls(network_of(store, uri), uri)
 
-    def copy_of_scorer(self) -> Scorer:
+    def copy_of_scorer(self) -> Explainable:
         """A scorer of its own for explanations, whose hooks must not see other predictions."""
-        return Scorer(self.scorer.config, copy.deepcopy(self.scorer.model), self.scorer.inputs)
+        if isinstance(self.scorer, Scorer):
+            return _copy(self.scorer)
+        return self.scorer.with_networks(_copy)
 
     def rate(self, frame: pd.DataFrame, picture_key: str | None) -> float:
         """Predicted success rate of the one row of `frame`, in (0, 1).
@@ -55,6 +60,28 @@ class LoadedModel:
         Raises:
             ImageError: the picture cannot be decoded.
         """
+        rates = [np.array([network.rate(frame, picture_key)]) for network in self._networks]
+        return float(mixed(rates, self._weights)[0])
+
+    def rates_of(self, frame: pd.DataFrame, progress: Any = None) -> np.ndarray:
+        """Predicted success rates, float64 [N]."""
+        return self.scorer.predict(frame, progress=progress)
+
+
+def _copy(scorer: Scorer) -> Scorer:
+    return Scorer(scorer.config, copy.deepcopy(scorer.model), scorer.inputs)
+
+
+class _Network:
+    """A network, and the embeddings of the last pictures, so that a typed text costs a text."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self._pictures: OrderedDict[str, Tensor] = OrderedDict()
+        scorer.model.eval()
+
+    def rate(self, frame: pd.DataFrame, picture_key: str | None) -> float:
+        """As `LoadedModel.rate`."""
         scorer = self.scorer
         read = scorer.inputs.find(ImageReader)
         with torch.inference_mode():
@@ -68,10 +95,6 @@ class LoadedModel:
                 inputs = replace(scorer.inputs.encode(rest).to(scorer.device), encoded=encoded)
             rate_B, _ = rates(scorer.model(inputs), scorer.buckets)
         return float(rate_B[0])
-
-    def rates_of(self, frame: pd.DataFrame, progress: Any = None) -> np.ndarray:
-        """Predicted success rates, float64 [N]."""
-        return self.scorer.predict(frame, progress=progress)
 
     def _embedding(self, name: str, frame: pd.DataFrame, key: str) -> Tensor:
         if key not in self._pictures:

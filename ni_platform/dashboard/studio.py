@@ -26,7 +26,10 @@ from ni_platform.data.images import decode
 from ni_platform.errors import ContentError
 from ni_platform.insights.insights import domain_labels
 from ni_platform.insights.record import StoredInsights
+from ni_platform.models.ensemble import network_with
 from ni_platform.models.modalities.attributes import AttributesReader
+from ni_platform.models.modalities.image import ImageReader
+from ni_platform.narrowing import given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +80,8 @@ class Studio:
         self.ensemble = (model, *ensemble)
         self.uploads = Uploads()
         self.inputs = model.scorer.inputs
-        found = self.inputs.find(AttributesReader)
-        self._levels = {} if found is None else dict(found[1].categorical)
+        readers = [r for r in self.inputs.readers.values() if isinstance(r, AttributesReader)]
+        self._levels = {name: known for reader in readers for name, known in reader.categorical}
         self.explainer = Explainer(model.copy_of_scorer(), insights)
         self._ranges = {
             name: (float(cells.min()), float(cells.max()))
@@ -212,7 +215,8 @@ class Studio:
                 f"The picture has {down} rows and {across} columns of regions, but got row "
                 f"{edit.row + 1}, column {edit.column + 1}: choose one inside."
             )
-        mean = self.model.scorer.model.encoders["image"].mean_311
+        network = given(network_with(self.model.scorer, ImageReader))
+        mean = network.model.encoders["image"].mean_311
         red, green, blue = (round(float(value)) for value in mean.flatten())  # type: ignore[operator]
         return pictures.png(
             pictures.painted_over(picture, edit.row, edit.column, (red, green, blue))

@@ -39,8 +39,8 @@ from ni_platform.insights.rank_scores import (
     word_occurrences,
 )
 from ni_platform.insights.trust import Trust, trust_score
+from ni_platform.models.ensemble import Explainable
 from ni_platform.models.modalities.modality import category
-from ni_platform.models.scorer import Scorer
 
 HELD_OUT = ("in_domain", "out_of_domain")
 """Parts of the split that attributions are judged on."""
@@ -94,7 +94,7 @@ class Insights:
 
 
 def make_insights(
-    scorer: Scorer,
+    scorer: Explainable,
     dataset: Dataset,
     parts: pd.DataFrame,
     config: InsightsConfig,
@@ -103,7 +103,7 @@ def make_insights(
     """Explain, judge against what happened in held-out A/B tests, and recommend.
 
     Args:
-        scorer: the trained network.
+        scorer: the trained model.
         dataset: what is explained.
         parts: row and part of the split of each content that may be used; those of the part
             `left_out` are not.
@@ -162,7 +162,7 @@ def picture_of(dataset: Dataset, rows: np.ndarray) -> PictureOf:
 
 
 def _patches(
-    scorer: Scorer,
+    scorer: Explainable,
     explanations: Explanations,
     judged: Mapping[str, ModalityInsights],
     dataset: Dataset,

@@ -27,8 +27,8 @@ from ni_platform.insights.rank_scores import (
     top_and_bottom,
     with_past_agreement,
 )
+from ni_platform.models.ensemble import Explainable, network_with
 from ni_platform.models.modalities.image import ImageReader
-from ni_platform.models.scorer import Scorer
 from ni_platform.narrowing import given
 
 SHOWN = 10
@@ -286,12 +286,13 @@ def sampled(
     return [patch for found in drawn for patch in found[:each]]
 
 
-def patch_embeddings(scorer: Scorer, patches: Sequence[Image.Image]) -> np.ndarray:
-    """Embeddings [P, width], float64, of patches by a network's image encoder.
+def patch_embeddings(scorer: Explainable, patches: Sequence[Image.Image]) -> np.ndarray:
+    """Embeddings [P, width], float64, of patches by the model's image encoder.
 
     Patches are resized to what the network reads; they keep their size if it reads any. Of M2FN it
     is the mean over the map without fusion.
     """
+    scorer = given(network_with(scorer, ImageReader))
     name, reader = given(scorer.inputs.find(ImageReader))
     size = reader.input.size
     if size is not None:

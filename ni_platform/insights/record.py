@@ -18,7 +18,7 @@ from ni_platform.insights.insights import Insights, ModalityInsights, make_insig
 from ni_platform.insights.report import Subject, insights_report
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
-from ni_platform.models.scorer import Scorer
+from ni_platform.models.ensemble import Explainable
 from ni_platform.narrowing import given
 from ni_platform.overrides import from_dict, to_dict
 from ni_platform.tracking.run_queries import has_artifact, read_json_artifact, read_table_artifact
@@ -83,7 +83,7 @@ def has_insights(store: Store, run_id: str, config: InsightsConfig) -> bool:
 
 def explain_and_record(
     record: RunRecord,
-    scorer: Scorer,
+    scorer: Explainable,
     dataset: Dataset,
     parts: pd.DataFrame,
     config: InsightsConfig,

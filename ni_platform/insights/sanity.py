@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 import torch
@@ -15,6 +16,7 @@ from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement, agreement, all_pairs
 from ni_platform.insights.differences import Differences
 from ni_platform.insights.pairs import Arms
+from ni_platform.models.ensemble import Ensemble, Explainable
 from ni_platform.models.scorer import Scorer
 
 CONTENTS = 300
@@ -22,7 +24,7 @@ CONTENTS = 300
 
 
 def shuffled_agreements(
-    scorer: Scorer,
+    scorer: Explainable,
     frame: pd.DataFrame,
     arms: Arms,
     config: InsightsConfig,
@@ -33,7 +35,7 @@ def shuffled_agreements(
     """Agreement of `config.shuffles` networks of the same shape with shuffled weights.
 
     Args:
-        scorer: the trained network.
+        scorer: the trained model.
         frame: the contents, as `InputEncoder.encode` takes them.
         arms: their outcomes and pairs.
         config: how they are explained.
@@ -65,11 +67,17 @@ def shuffled_agreements(
     return agreed
 
 
-def shuffled_scorer(scorer: Scorer, seed: int) -> Scorer:
-    """The same network with the numbers inside each of its weights in another order.
+def shuffled_scorer(scorer: Explainable, seed: int) -> Explainable:
+    """The same network, or networks, with the numbers inside each weight in another order.
 
     The sanity check of Adebayo et al. (2018): what it has learned is gone, sizes are kept.
     """
+    if isinstance(scorer, Ensemble):
+        return scorer.with_networks(partial(_shuffled, seed=seed))
+    return _shuffled(scorer, seed)
+
+
+def _shuffled(scorer: Scorer, seed: int) -> Scorer:
     network = copy.deepcopy(scorer.model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

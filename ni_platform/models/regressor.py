@@ -11,23 +11,24 @@ import pandas as pd
 import torch
 from pydantic import Field
 
-from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
+from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.models.ensemble import Ensemble, EnsembleConfig, load_member
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.m2fn.network import M2FNConfig
 from ni_platform.models.modalities.modality import ColumnRole
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.outputs import Buckets
 from ni_platform.models.saved_folder import read_description
-from ni_platform.models.scorer import NETWORKS, Scorer
+from ni_platform.models.scorer import NETWORKS
 
 RegressorConfig = Annotated[
-    NeuralInsightsConfig | M2FNConfig | GaussianProcessConfig | TabularConfig,
+    NeuralInsightsConfig | M2FNConfig | GaussianProcessConfig | TabularConfig | EnsembleConfig,
     Field(discriminator="kind"),
 ]
 
 
 class Regressor(Protocol):
-    """A trained regressor: `Scorer` around a network, or `TabularRegressor`."""
+    """A trained regressor: `Scorer` around a network, `TabularRegressor`, `Ensemble` of these."""
 
     @property
     def roles(self) -> dict[str, ColumnRole]:
@@ -66,7 +67,7 @@ def load_regressor(folder: str | Path, device: str | torch.device = "auto") -> R
     Raises:
         ConfigError: the folder is not a saved regressor, or one of a later version.
     """
-    description = read_description(Path(folder), [*NETWORKS, "tabular"])
-    if description["kind"] == "tabular":
-        return TabularRegressor.load(folder)
-    return Scorer.load(folder, device)
+    description = read_description(Path(folder), [*NETWORKS, "tabular", "ensemble"])
+    if description["kind"] == "ensemble":
+        return Ensemble.load(folder, device)
+    return load_member(Path(folder), device)

@@ -61,6 +61,11 @@ class Scorer:
         return self.inputs.roles
 
     @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the network reads."""
+        return self.config.modalities
+
+    @property
     def schema(self) -> InputEncoder:
         """What models that were logged before there were modalities ask for a picture's column."""
         return self.inputs

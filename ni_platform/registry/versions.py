@@ -42,6 +42,14 @@ class Version:
         return f"models:/{self.model_name}/{self.version}"
 
 
+def check_model_name(model_name: str) -> None:
+    """Raise TrackingError for a name that no registered model can have."""
+    if not _MODEL_NAME.fullmatch(model_name):
+        raise TrackingError(
+            f"'{model_name}' cannot name a model: use letters, digits, '-', '_', '.' or spaces."
+        )
+
+
 @contextmanager
 def locked(
     store: Store, model_name: str, on_wait: Callable[[str], None] = lambda text: None
@@ -55,10 +63,7 @@ def locked(
     Raises:
         BusyError: Another one, which is named, has not ended for ten minutes.
     """
-    if not _MODEL_NAME.fullmatch(model_name):
-        raise TrackingError(
-            f"'{model_name}' cannot name a model: use letters, digits, '-', '_', '.' or spaces."
-        )
+    check_model_name(model_name)
     key = hashlib.sha256(f"{store.uri} {model_name}".encode()).hexdigest()[:16]
     path = state_folder() / "locks" / f"model-{key}.lock"
     with ExitStack() as stack:
@@ -66,6 +71,21 @@ def locked(
             model = f"The registered model {model_name}"
             stack.enter_context(claimed(path, model, seconds=_LOCK_SECONDS, on_wait=on_wait))
         yield
+
+
+def register(
+    store: Store,
+    model_name: str,
+    run_id: str,
+    model_uri: str,
+    on_wait: Callable[[str], None] = lambda text: None,
+) -> Version:
+    """Register the model of a run as a version without an alias, which only `promote` gives.
+
+    Raises as `locked`.
+    """
+    with locked(store, model_name, on_wait):
+        return ensure_version(store, model_name, run_id, model_uri)
 
 
 def ensure_version(store: Store, model_name: str, run_id: str, model_uri: str) -> Version:

@@ -11,9 +11,11 @@ from pictured import M2FN, NI, write_pictured
 
 from ni_platform.attribution.config import AttributionConfig
 from ni_platform.attribution.contents import Contents
-from ni_platform.attribution.explain import features_of
+from ni_platform.attribution.ensemble import EnsembleContents
+from ni_platform.attribution.explain import contents_of, features_of
 from ni_platform.attribution.features import Features
 from ni_platform.data.dataset import Dataset
+from ni_platform.models.ensemble import Ensemble
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.modalities.attributes import OneHotAttributes
@@ -32,12 +34,13 @@ NETWORKS = {
         image=NI.image, text=NI.text, domain=HashedDomain(), attributes=OneHotAttributes()
     ),
 }
+MODALITIES = ("image", "text", "domain", "attributes")
 CASES = [
     (network, modality)
     for network, config in NETWORKS.items()
-    for modality in ("image", "text", "domain", "attributes")
+    for modality in MODALITIES
     if modality in config.modalities
-]
+] + [("ensemble", modality) for modality in MODALITIES]
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +50,8 @@ def pictured(tmp_path_factory) -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def scorers(pictured, tmp_path_factory) -> dict[str, Scorer]:
-    """Each network with weights that make every modality count."""
+def scorers(pictured, tmp_path_factory) -> dict[str, Scorer | Ensemble]:
+    """Each network with weights that make every modality count, and an ensemble of some."""
     found = {}
     for name, config in NETWORKS.items():
         scorer = build_scorer(config, pictured, np.arange(50), seed=3)
@@ -63,13 +66,18 @@ def scorers(pictured, tmp_path_factory) -> dict[str, Scorer]:
             for weight in scorer.model.parameters():
                 weight += 0.05 * torch.randn(weight.shape, generator=torch.manual_seed(0))
             scorer.model.output.weight *= 20
+    # Pictures of two sizes and grids, texts of 24 and 7 tokens, and a member without a domain.
+    short = dataclasses.replace(NI, text=dataclasses.replace(NI.text, max_tokens=7))
+    cut = build_scorer(short, pictured, np.arange(50), seed=4)
+    members = {"m2fn": found["m2fn"], "cut": cut, "ranker": found["gaussian_process"]}
+    found["ensemble"] = Ensemble(members, {"m2fn": 0.2, "cut": 0.3, "ranker": 0.5})
     return found
 
 
 @pytest.fixture(scope="session")
-def contents(scorers, pictured) -> dict[str, Contents]:
-    """The contents of `ROWS` under each network."""
-    return {name: Contents(s, pictured.inputs(ROWS)) for name, s in scorers.items()}
+def contents(scorers, pictured) -> dict[str, Contents | EnsembleContents]:
+    """The contents of `ROWS` under each network, and under an ensemble."""
+    return {name: contents_of(s, pictured.inputs(ROWS)) for name, s in scorers.items()}
 
 
 @pytest.fixture(params=CASES, ids=lambda case: "-".join(case))

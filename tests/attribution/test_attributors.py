@@ -10,7 +10,7 @@ import torch
 
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.attribution.config import AttributionConfig
-from ni_platform.attribution.explain import attributors, features_of
+from ni_platform.attribution.explain import attributors, contents_of, features_of
 from ni_platform.attribution.features import counts, without_anything
 
 ATTRIBUTORS = attributors(AttributionConfig(grid=3))
@@ -57,10 +57,8 @@ def test_each_content_has_a_number_per_feature(attributor, features):
 
 def test_a_content_is_explained_alike_in_any_company(attributor, features):
     """Order and neighbours in the batch do not matter, and asking twice gives the same."""
-    from ni_platform.attribution.contents import Contents
-
     contents = features.contents
-    reversed_ = Contents(contents.scorer, contents.frame.iloc[::-1])
+    reversed_ = contents_of(contents.scorer, contents.frame.iloc[::-1])
     other = features_of(reversed_, features.modality, AttributionConfig(grid=3))
     for one, same in zip(attributor.attribute(features), attributor.attribute(other)[::-1]):
         np.testing.assert_allclose(one, same, rtol=1e-3, atol=1e-6)
