@@ -16,6 +16,7 @@ from ni_platform.evaluation import (
     Metrics,
     add_predictions,
     changes_versus_glm,
+    evaluate_gains,
     evaluate_pairs,
     evaluate_slices,
     log_estimates,
@@ -168,11 +169,12 @@ def _evaluate(
     table = add_predictions(table, fitted.predictions, fitted.deviations, fitted.observed)
     glm = _glm(record, experiment, table) if evaluation.glm else None
     metrics = record_evaluation(record, table, evaluation, glm)
+    more = evaluate_gains(table, fitted.without, evaluation)
     if fitted.pairs is not None:
         pairs = evaluate_pairs(table, fitted.pairs, evaluation)
-        log_estimates(record, pairs)
-        metrics = {name: found | pairs.get(name, {}) for name, found in metrics.items()}
-    return metrics, glm
+        more = {name: more.get(name, {}) | found for name, found in pairs.items()}
+    log_estimates(record, more)
+    return {name: found | more.get(name, {}) for name, found in metrics.items()}, glm
 
 
 def _glm(record: RunRecord, experiment: OpenedExperiment, table: pd.DataFrame) -> Metrics:

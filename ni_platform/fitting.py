@@ -25,6 +25,7 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.training.at_once import fit_at_once
 from ni_platform.training.config import TrainingConfig
+from ni_platform.training.encoded import Encoded
 from ni_platform.training.events import EpochDone, Event, StageStarted
 from ni_platform.training.stages import run_stages, trained_scorer
 from ni_platform.training.worker import FUSED, StageResult, StageTask
@@ -47,6 +48,8 @@ class Fitted:
     pairs: PredictedPairs | None = None
     """Pairs among the rows that are evaluated, if the model says how sure it is of them."""
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
+    without: dict[str, np.ndarray] = field(default_factory=dict)
+    """By modality, what the same model predicts that does not read it, fitted anew."""
 
 
 def fit_model(
@@ -101,7 +104,33 @@ def _fit_gaussian_process(
         save=lambda: scorer.save(folder),
         predictions=fitted.predict(rows),
         pairs=fitted.pairs(rows, tests, keys[rows]),
+        without=_without_each(experiment, encoded, fitted.outputs, on_event),
     )
+
+
+def _without_each(
+    experiment: OpenedExperiment,
+    encoded: Path,
+    outputs: Mapping[str, Encoded],
+    on_event: OnEvent,
+) -> dict[str, np.ndarray]:
+    """Leave out one modality after the other; nothing where there is only one."""
+    parts = of_kind(experiment.config.model, GaussianProcessConfig).parts
+    found = {}
+    for name in parts if len(parts) > 1 else ():
+        on_event(f"fitting without {name}")
+        kept = {other: part for other, part in parts.items() if other != name}
+        scorer = experiment.reading(kept).build_scorer()
+        fitted = fit_at_once(
+            scorer,
+            experiment.readable,
+            input_keys(experiment.readable, scorer.inputs.roles),
+            experiment.splits.rows("train"),
+            encoded,
+            outputs={other: outputs[other] for other in kept},
+        )
+        found[name] = fitted.predict(experiment.evaluated_rows)
+    return found
 
 
 def _train_stages(

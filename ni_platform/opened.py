@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -58,6 +59,12 @@ class OpenedExperiment:
             "ni.splits_fingerprint": self.splits.fingerprint(),
             **provenance(),
         }
+
+    def reading(self, parts: Mapping[str, Any]) -> OpenedExperiment:
+        """Return the same with these configs of modalities alone, for a model that has others."""
+        model: Any = self.config.model
+        read = {name: parts.get(name) for name in model.parts}
+        return replace(self, config=replace(self.config, model=replace(model, **read)))
 
     def build_scorer(self) -> Scorer:
         """Return its untrained network, whose readers are fitted to the training rows.

@@ -147,6 +147,13 @@ def print_run(run: Any) -> None:
     ]
     if changes:
         table("Against a GLM on the same split (NI Table 1)", ("metric", "change", ""), changes)
+    gains = [
+        (name.removeprefix("gain_"), _interval(found), _worth(found))
+        for name, found in run.metrics.get("test", {}).items()
+        if name.startswith("gain_")
+    ]
+    if gains:
+        table("What each modality adds to pairwise accuracy", ("modality", "gain", ""), gains)
     ranked = run.metrics.get("test", {}).get("pairwise_accuracy")
     if ranked is not None and ranked.value <= 0.5:
         console.print("The model ranks contents that it has not seen no better than a coin.")
@@ -155,6 +162,12 @@ def print_run(run: Any) -> None:
         f"Next:  ni promote {run.run_id} --model NAME\n       ni compare, or ni ui",
         highlight=False,
     )
+
+
+def _worth(gain: Any) -> str:
+    if gain.low > 0:
+        return "helps"
+    return "harms" if gain.high < 0 else "adds nothing that can be told"
 
 
 def _interval(estimate: Any) -> str:

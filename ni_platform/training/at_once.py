@@ -94,9 +94,23 @@ def encode_all(
     for name in scorer.config.modalities:
         if name not in outputs:
             say(f"encoding {name}")
-            outputs[name] = encode_once(scorer, name, dataset, _EXACT, folder)
+            progress = _tenths(name, len(dataset), say)
+            outputs[name] = encode_once(scorer, name, dataset, _EXACT, folder, progress=progress)
     scorer.model.to("cpu")  # the equations are solved in double precision
     return outputs
+
+
+def _tenths(name: str, rows: int, say: Callable[[str], None]) -> Callable[[int], None]:
+    """Say when each tenth of the rows is done."""
+    done = 0
+
+    def progress(more: int) -> None:
+        nonlocal done
+        before, done = done, done + more
+        if 10 * before // rows < 10 * done // rows < 10:
+            say(f"encoding {name}: {100 * done // rows} %")
+
+    return progress
 
 
 def fit_at_once(
