@@ -113,6 +113,17 @@ def _tenths(name: str, rows: int, say: Callable[[str], None]) -> Callable[[int],
     return progress
 
 
+class _Rows:
+    """Some rows of an encoder's outputs, read from the mapped file as they are asked for."""
+
+    def __init__(self, output: Encoded, rows: np.ndarray) -> None:
+        self._output, self._rows = output, rows
+        self.shape = (len(rows), output.width)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self._output.rows(self._rows[rows.numpy()])
+
+
 def fit_at_once(
     scorer: Scorer,
     dataset: Dataset,
@@ -149,7 +160,7 @@ def fit_at_once(
         dataset.impressions[rows],
         dataset_overdispersion(dataset, rows),
     )
-    distinct: dict[str, Tensor] = {n: output.rows(rows[first]) for n, output in outputs.items()}
+    distinct = {name: _Rows(output, rows[first]) for name, output in outputs.items()}
     fit(network, distinct, arms, say=say)
     return FittedAtOnce(scorer=scorer, outputs=outputs)
 
