@@ -120,7 +120,7 @@ def solve(network: GaussianProcess, z: Mapping[str, Embeddings], arms: Arms) -> 
         contents = np.sort(rng.choice(contents, network.config.points, replace=False))
     points = {name: values[torch.from_numpy(contents)] for name, values in z.items()}
     own_UU = _covariance(network, points, points)
-    own_UU += _JITTER * own_UU.diagonal().mean() * torch.eye(len(own_UU), dtype=own_UU.dtype)
+    own_UU.diagonal().add_(_JITTER * own_UU.diagonal().mean())
     y_N = torch.from_numpy(arms.logits)
     precision_N = 1 / (torch.from_numpy(arms.noise) + network.residual.double())
     mean = (precision_N @ y_N) / precision_N.sum()
