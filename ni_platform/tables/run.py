@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,10 +19,9 @@ from ni_platform.errors import ConfigError
 from ni_platform.evaluation import FinishedRun
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerprint
-from ni_platform.fitting import OnEvent
+from ni_platform.fitting import OnEvent, reach_weights
 from ni_platform.insights.record import has_insights
 from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.models.encoders.pretrained import locate
 from ni_platform.opened import OpenedExperiment, experiment_splits, fitted_to
 from ni_platform.scoring import explain_model
 from ni_platform.tables.figures import measure, reference_row
@@ -34,7 +33,6 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import Store
 from ni_platform.training.config import TrainingConfig
-from ni_platform.training.worker import pretrained_modalities
 from ni_platform.training.worker_count import Workers
 
 
@@ -178,7 +176,7 @@ def _opened(
             opened[full_label(row), seed] = OpenedExperiment(
                 config=replace(config, name=table.name), dataset=dataset, splits=splits[parts]
             )
-    _reach_weights(each.config for each in opened.values())
+    reach_weights(each.config for each in opened.values())
     return opened
 
 
@@ -234,16 +232,6 @@ def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentC
     return replace(
         config, training=changed(config.training), pretraining=Pretraining(**pretraining)
     )
-
-
-def _reach_weights(configs: Iterable[ExperimentConfig]) -> None:
-    """Fetch all pretrained weights now."""
-    for weights in {
-        getattr(config.model, modality).weights
-        for config in configs
-        for modality in pretrained_modalities(config.model)
-    }:
-        locate(weights)
 
 
 def _identity(table: PaperTable, experiments: Collection[OpenedExperiment]) -> str:
