@@ -59,14 +59,29 @@ def default_candidates() -> list[ExperimentConfig]:
 def candidates_for(
     dataset: Dataset, configs: Sequence[ExperimentConfig]
 ) -> tuple[list[OpenedExperiment], list[Candidate]]:
-    """Return what can be tried on a dataset, in the order of `configs`, and what cannot and why.
+    """Open what can be tried on a dataset, in the order of `configs`; and say what cannot and why.
 
-    All have the same parts. Of experiments of one kind that read the same modalities only the
-    first is tried.
+    All have the same parts.
 
     Raises:
         ConfigError: Nothing can be tried.
         DatasetError: A part has no content that was shown.
+
+    """
+    possible, left_out = fitting(dataset, configs)
+    splits = experiment_splits(possible[0], dataset)
+    return [OpenedExperiment(config=c, dataset=dataset, splits=splits) for c in possible], left_out
+
+
+def fitting(
+    dataset: Dataset, configs: Sequence[ExperimentConfig]
+) -> tuple[list[ExperimentConfig], list[Candidate]]:
+    """Return what can be tried on a dataset, in the order of `configs`, and what cannot and why.
+
+    Of experiments of one kind that read the same modalities only the first is tried.
+
+    Raises:
+        ConfigError: Nothing can be tried.
 
     """
     possible: list[ExperimentConfig] = []
@@ -95,8 +110,7 @@ def candidates_for(
             f"something must be tried on {dataset.root}, but "
             + "; ".join(f"{each.name} is {each.outcome}" for each in left_out)
         )
-    splits = experiment_splits(possible[0], dataset)
-    return [OpenedExperiment(config=c, dataset=dataset, splits=splits) for c in possible], left_out
+    return possible, left_out
 
 
 def without_test(experiment: OpenedExperiment) -> OpenedExperiment:

@@ -66,9 +66,14 @@ class Yardstick:
         """What is counted by `clusters`."""
         return "A/B tests" if self.within else "independent contents"
 
+    @property
+    def ceiling_name(self) -> str | None:
+        """The metric that says what an oracle would reach; None where that is not known."""
+        return _CEILINGS.get(self.metric)
+
     def ceiling(self, metrics: Mapping[str, Estimate]) -> float:
         """What an oracle would reach; NaN where that is not known."""
-        found = metrics.get(_CEILINGS.get(self.metric, ""))
+        found = metrics.get(self.ceiling_name or "")
         return float("nan") if found is None else found.value
 
 

@@ -22,8 +22,10 @@ from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerp
 from ni_platform.fitting import OnEvent, reach_weights
 from ni_platform.insights.record import has_insights
 from ni_platform.models.baselines.tabular import TabularConfig
+from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.opened import OpenedExperiment, experiment_splits, fitted_to
 from ni_platform.scoring import explain_model
+from ni_platform.tables.curve import gains
 from ni_platform.tables.figures import measure, reference_row
 from ni_platform.tables.paper_table import MeasuredTable, PaperTable, Row, full_label
 from ni_platform.tables.report import write_report
@@ -91,7 +93,8 @@ def run_table(
         found, predictions = measure(store, table, chosen, runs, replicates)
         measured = MeasuredTable(
             table=table, dataset=dataset.manifest.name, seeds=tuple(seeds), budget=budget,
-            rows=found, predictions=predictions, run_id=record.run_id,
+            rows=found, predictions={label: each[0] for label, each in predictions.items()},
+            run_id=record.run_id, gains=gains(table, chosen, predictions, replicates),
         )  # fmt: skip
         _report(record, measured, output)
     return measured
@@ -170,7 +173,12 @@ def _opened(
     for row in rows:
         for seed in seeds:
             config = fitted_to(_prepared(row.config, seed, budget), dataset)
-            parts = (config.splits, config.min_impressions, config.train_on_validation)
+            parts = (
+                config.splits,
+                config.min_impressions,
+                config.train_share,
+                config.train_on_validation,
+            )
             if parts not in splits:
                 splits[parts] = experiment_splits(config, dataset)
             opened[full_label(row), seed] = OpenedExperiment(
@@ -222,7 +230,7 @@ def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentC
     """Set the seed and the epochs of every stage; the split keeps its seed."""
     # Each row stands beside the others: a GLM per row would be the same one again and again.
     config = replace(config, evaluation=replace(config.evaluation, glm=False))
-    if isinstance(config.model, TabularConfig):
+    if isinstance(config.model, TabularConfig | GaussianProcessConfig):
         return replace(config, model=replace(config.model, seed=seed))
 
     def changed(stage: TrainingConfig) -> TrainingConfig:
