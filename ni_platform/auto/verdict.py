@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -128,7 +129,8 @@ def concerns(
     if yardstick.clusters < MIN_CLUSTERS:
         found.append(
             f"Validation holds {yardstick.clusters} {yardstick.unit}; on fewer than {MIN_CLUSTERS} "
-            "any choice among models is mostly luck. Bring more."
+            "any choice among models is mostly luck. Bring about "
+            f"{math.ceil(MIN_CLUSTERS / yardstick.clusters)} times as many."
         )
     if np.isfinite(ceiling) and ceiling <= LOW_CEILING:
         found.append(

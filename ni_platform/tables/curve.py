@@ -135,10 +135,9 @@ def curve_figure(measured: MeasuredTable) -> Figure:
             sizes, values, yerr=np.nan_to_num(errors), fmt="o-", capsize=3,
             color=COLOURS[number % len(COLOURS)], label=model,
         )  # fmt: skip
-    ceilings = [row.figures[curve.ceiling].value for row in measured.rows
-                if curve.ceiling in row.figures]  # fmt: skip
-    if ceilings:
-        axes.axhline(ceilings[0], color="black", linestyle="--", label="noise ceiling")
+    ceilings = [row.figures.get(curve.ceiling or "") for row in measured.rows]
+    if ceilings[0] is not None:
+        axes.axhline(ceilings[0].value, color="black", linestyle="--", label="noise ceiling")
         axes.axhline(0.5, color="grey", linestyle=":", label="a coin")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(curve.sizes.values()))
