@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from ni_platform.auto.candidates import (
     estimated_seconds,
     without_test,
 )
+from ni_platform.auto.outcome import AutoRun
 from ni_platform.auto.verdict import Yardstick, concern_of_test, concerns, decision, luck
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import (
@@ -32,7 +32,7 @@ from ni_platform.errors import (
     WeightsError,
     clause,
 )
-from ni_platform.evaluation import FinishedRun, log_estimates, outcome_table
+from ni_platform.evaluation import log_estimates, outcome_table
 from ni_platform.experiment import finish, record_data
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.fitting import Fitted, OnEvent, fit_model
@@ -54,34 +54,6 @@ _OF_THE_MODEL = ("ni.experiment", "ni.config_fingerprint")
 _OF_ITS_TRAINING = ("ni.precision", "ni.device")
 _OF_ONE_CANDIDATE = (ConfigError, DatasetError, EvaluationError, TrainingError, WeightsError)
 """Errors that stop one candidate and no other."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AutoRun:
-    """What `train_auto` tried, chose and found."""
-
-    run: FinishedRun
-    """Of the chosen model, judged on the test part."""
-    yardstick: Yardstick
-    candidates: tuple[Candidate, ...]
-    decision: str
-    """What was chosen and why, in words."""
-    concerns: tuple[str, ...]
-    """Why the data do not suffice; empty where they do."""
-    luck: str | None
-    """How much the best looks better than it is; None where that cannot be estimated."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return self.run.to_json() | {
-            "auto": {
-                "metric": self.yardstick.metric,
-                "candidates": [asdict(each) for each in self.candidates],
-                "decision": self.decision,
-                "concerns": list(self.concerns),
-                "luck": self.luck,
-            }
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +94,10 @@ def train_auto(
         budget: Seconds to try candidates in. One that would clearly not fit in what is left is not
             begun; one that has begun is not stopped. The first one is always tried.
         experiments: What to try, the simplest first; `CANDIDATES` if None.
-        workers: As `train` takes them, as the next three.
+        workers: As `train` takes them, and so are the next four.
         storage: Folder for checkpoints.
-        name: Name of the run.
-        allow_failed_checks: Train although data checks failed.
+        name: Of the run.
+        allow_failed_checks: Recorded; the run cannot be promoted.
         on_event: Told what happens.
         clock: Seconds that have passed, since whenever.
 
@@ -135,18 +107,12 @@ def train_auto(
         ChecksFailedError: A data check failed.
 
     """
-    began = clock()
+    deadline = clock() + budget
     dataset, workers = Dataset.open(data), workers or Workers()
-    experiments = default_candidates() if experiments is None else experiments
-    opened, candidates = candidates_for(dataset, experiments)
-    tags = {k: v for k, v in opened[0].tags().items() if k not in _OF_THE_MODEL}
-    with RunRecord.start(
-        store,
-        "auto",
-        run_name=name or f"auto {dataset.manifest.name}",
-        parameters={"budget": budget},
-        tags=tags | workers.to_tags(),
-    ) as record:
+    opened, left_out = candidates_for(
+        dataset, default_candidates() if experiments is None else experiments
+    )
+    with _started(store, opened[0], name, budget, workers) as record:
         membership = record_data(record, opened[0], allow_failed_checks, on_event)
         validation = opened[0].splits.rows("validation")
         search = _Search(
@@ -157,10 +123,23 @@ def train_auto(
             workers=workers,
             on_event=on_event,
             clock=clock,
-            deadline=began + budget,
+            deadline=deadline,
         )
         tried, not_tried = search.try_all(opened)
-        return search.end(tried, [*not_tried, *candidates])
+        return search.end(tried, [*not_tried, *left_out])
+
+
+def _started(
+    store: Store, first: OpenedExperiment, name: str | None, budget: float, workers: Workers
+) -> RunRecord:
+    """Start the run, of which all is known but the model."""
+    return RunRecord.start(
+        store,
+        "auto",
+        run_name=name or f"auto {first.dataset.manifest.name}",
+        parameters={"budget": budget},
+        tags={k: v for k, v in first.tags().items() if k not in _OF_THE_MODEL} | workers.to_tags(),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +203,8 @@ class _Search:
             seconds = self.clock() - begun
             log_estimates(child, {"validation": metrics})
             child.log_metrics({"seconds": seconds})
+        if (over := self.clock() - self.deadline) > 0:
+            self.on_event(f"the budget is exceeded by {in_minutes(over)}: what has begun goes on")
         return _Tried(
             experiment=experiment,
             run_id=child.run_id,
@@ -282,7 +263,11 @@ class _Search:
             concerns=(*doubts, *concern_of_test(yardstick, run.metrics)),
             luck=luck(self._optimism(yardstick.metric, rates, observed), names),
         )
-        self._note(found, chosen)
+        training = read_run(self.record.store, chosen.run_id).tags
+        found.note(
+            self.record,
+            chosen.experiment.tags() | {name: training.get(name) for name in _OF_ITS_TRAINING},
+        )
         return found
 
     def _optimism(
@@ -295,33 +280,6 @@ class _Search:
             return None
         self.record.log_metrics({"auto/corrected": best.corrected.value})
         return best
-
-    def _note(self, found: AutoRun, chosen: _Tried) -> None:
-        """Write into the run what was tried, and last the tags by which others find its model."""
-        table = pd.DataFrame(
-            {
-                "candidate": [each.name for each in found.candidates],
-                found.yardstick.metric: [
-                    None if each.validation is None else each.validation.value
-                    for each in found.candidates
-                ],
-                "seconds": [each.seconds for each in found.candidates],
-                "outcome": [each.outcome for each in found.candidates],
-            }
-        )
-        self.record.log_table(table, "auto/candidates.csv")
-        training = read_run(self.record.store, chosen.run_id).tags
-        self.record.set_tags(
-            chosen.experiment.tags()
-            | {name: training.get(name) for name in _OF_ITS_TRAINING}
-            | {
-                "ni.auto": found.decision,
-                "ni.auto.concerns": "\n".join(found.concerns) or None,
-                "mlflow.note.content": "\n\n".join(
-                    [found.decision, *found.concerns, *filter(None, [found.luck])]
-                ),
-            }
-        )
 
 
 def in_minutes(seconds: float) -> str:

@@ -10,7 +10,7 @@ import click
 from ni_platform.cli.output import console, interval, table
 
 if TYPE_CHECKING:
-    from ni_platform.auto.search import AutoRun
+    from ni_platform.auto.outcome import AutoRun
 
 AUTO = "auto"
 """Stands in place of an experiment's name, which has a dot in it."""
