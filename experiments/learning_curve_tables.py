@@ -46,8 +46,8 @@ def learning_curve(dataset: Dataset, base: ExperimentConfig | None = None) -> Pa
         rows_are="model, share of the training tests",
         notes=(
             "A smaller share lies within a larger one, drawn once: what another draw would give is "
-            "in no interval. Towards the ceiling curves flatten, so one point more takes the named "
-            "number at least.",
+            "in no interval. Towards the ceiling curves flatten, so a gain takes the named number "
+            "at least.",
         ),
         curve=Curve(
             column=yardstick.label,

@@ -13,6 +13,7 @@ from pictured import NI, TEXT
 
 from ni_platform.auto.candidates import (
     CANDIDATES,
+    FALLBACK,
     candidates_for,
     default_candidates,
     predictions_worth,
@@ -277,8 +278,14 @@ def test_what_is_tried_fits_the_data(data, tmp_path):
         candidates_for(bare, [text])
 
 
-def test_the_fallback_is_for_where_no_other_network_can_be():
-    """It comes last, and all names are experiments."""
+def test_the_fallback_is_for_where_no_other_network_can_be(data):
+    """It comes last and is dropped where another is there; all names are experiments."""
+    dataset, fallback = Dataset.open(data), replace(NETWORK, name=FALLBACK)
+    tried = {
+        len(others): [each.config.name for each in candidates_for(dataset, [*others, fallback])[0]]
+        for others in ([GLM, NETWORK], [GLM])
+    }
+    assert tried == {2: ["tests.glm", "tests.network"], 1: ["tests.glm", FALLBACK]}
     names = [config.name for config in default_candidates()]
     assert names == list(CANDIDATES)
     assert names[-1] == "neural_insights.quickstart"

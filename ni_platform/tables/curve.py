@@ -70,8 +70,8 @@ def gains_in_words(measured: MeasuredTable) -> Iterator[str]:
     for gain in measured.gains:
         low, high = gain.per_doubling.low, gain.per_doubling.high
         yield (
-            f"{gain.model}: each doubling of the training {curve.unit} changed it by "
-            f"{gain.per_doubling.value:+.4f} [{low:+.4f}, {high:+.4f}]; "
+            f"{gain.model}: {gain.per_doubling.value:+.4f} [{low:+.4f}, {high:+.4f}] per doubling "
+            f"of the {curve.unit} trained on; "
             + needed_in_words(gain.per_doubling, most, curve.unit)
         )
 
@@ -81,8 +81,8 @@ def needed_in_words(per_doubling: Estimate, now: int, unit: str) -> str:
     if not per_doubling.value > 0:
         return f"no gain seen: more {unit} are not shown to help."
     words = (
-        f"at that rate one point more takes about {_count(per_doubling.value, now)} in place of "
-        f"{now:,} {unit}"
+        f"at that rate 0.01 more takes about {_count(per_doubling.value, now)} {unit} to train on, "
+        f"in place of {now:,}"
     )
     if per_doubling.low > 0:
         few, many = (_count(gain, now) for gain in (per_doubling.high, per_doubling.low))
@@ -97,7 +97,7 @@ def _count(per_doubling: float, now: int) -> str:
     """Return the A/B tests that a point more takes, to two digits."""
     doublings = _POINT / per_doubling
     if doublings > _MOST_DOUBLINGS:
-        return f"more than {now * 2**_MOST_DOUBLINGS:,.0f}"
+        return f"{now * 2**_MOST_DOUBLINGS:,.0f} and more"
     needed = now * 2**doublings
     digits = 10 ** max(0, int(np.floor(np.log10(needed))) - 1)
     return f"{round(needed / digits) * digits:,.0f}"
