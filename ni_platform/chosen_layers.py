@@ -55,26 +55,20 @@ def choose_layers(
         if not part.layer_options:
             continue
         every = tuple(sorted({layer for option in part.layer_options for layer in option}))
-        scorer = _reading(experiment, {name: replace(part, layers=every)}).build_scorer()
+        scorer = experiment.reading({name: replace(part, layers=every)}).build_scorer()
+        encoder: Any = scorer.model.encoders[name]
         whole = encode_all(scorer, experiment.readable, folder, say=say)[name]
         losses = {}
         for option in part.layer_options:
-            columns = _columns(scorer.model.encoders[name].blocks, every, option)
+            columns = _columns(encoder.blocks, every, option)
             known[name], outputs[name] = replace(part, layers=option), whole.only(columns)
-            losses[option] = _loss(_reading(experiment, known), folder, outputs)
+            losses[option] = _loss(experiment.reading(known), folder, outputs)
             say(f"{name} layers {option}: {losses[option]:.4f} on validation, less is better")
         best = min(losses, key=lambda option: losses[option])
-        columns = _columns(scorer.model.encoders[name].blocks, every, best)
+        columns = _columns(encoder.blocks, every, best)
         known[name], outputs[name] = replace(part, layers=best), whole.only(columns)
         say(f"reading layers {best} of {name}")
-    return _reading(experiment, known), outputs
-
-
-def _reading(experiment: OpenedExperiment, parts: Mapping[str, Any]) -> OpenedExperiment:
-    """The experiment with these modalities alone."""
-    config = of_kind(experiment.config.model, GaussianProcessConfig)
-    model = replace(config, **{name: parts.get(name) for name in config.parts})
-    return replace(experiment, config=replace(experiment.config, model=model))
+    return experiment.reading(known), outputs
 
 
 def _columns(blocks: Sequence[int], every: Sequence[int], chosen: Sequence[int]) -> np.ndarray:

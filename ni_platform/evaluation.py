@@ -24,6 +24,7 @@ from ni_platform.metrics.evaluation import (
     evaluate,
     evaluate_by_domain,
     evaluate_deviations,
+    paired_difference,
 )
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.pair_probability import PredictedPairs, pair_probability_metrics
@@ -44,6 +45,8 @@ SLICES: Mapping[str, tuple[str, ...]] = {
 
 PREDICTED_STD, OBSERVED_STD = "prediction_std", "success_std"
 """Columns of the table of predictions where the model gives distributions."""
+
+_WITHIN = "pairwise_accuracy_within_tests"
 
 Metrics = dict[str, dict[str, Estimate]]
 """Slice -> metric -> estimate."""
@@ -191,6 +194,41 @@ def evaluate_pairs(table: pd.DataFrame, pairs: PredictedPairs, config: Evaluatio
                 clusters,
                 replicates=config.replicates,
             )
+    return metrics
+
+
+def evaluate_gains(
+    table: pd.DataFrame, without: Mapping[str, np.ndarray], config: EvaluationConfig
+) -> Metrics:
+    """Return per slice `gain_MODALITY`: pairwise accuracy less that of the model without it.
+
+    Of pairs within A/B tests whose inputs differ, where there are any, else of all pairs; the
+    interval is paired. `without` holds predictions for the rows of `table`.
+    """
+    metrics: Metrics = {}
+    table = table.assign(**{f"without {name}": rates for name, rates in without.items()})
+    table = table[table["impressions"] > 0]
+    for part, members in SLICES.items():
+        rows = table[table["part"].isin(members)]
+        if not len(rows) or not without:
+            continue
+        observed = Observed.of(rows)
+        known = evaluate(rows["prediction"], observed, replicates=0)
+        metric = next(
+            name
+            for name in (f"{_WITHIN}_distinct", _WITHIN, "pairwise_accuracy")
+            if name in known and (np.isfinite(known[name].value) or name == "pairwise_accuracy")
+        )
+        metrics[part] = {
+            f"gain_{name}": paired_difference(
+                metric,
+                rows["prediction"],
+                rows[f"without {name}"],
+                observed,
+                replicates=config.replicates,
+            )
+            for name in without
+        }
     return metrics
 
 

@@ -16,6 +16,7 @@ from ni_platform.evaluation import (
     Metrics,
     add_predictions,
     changes_versus_glm,
+    evaluate_gains,
     evaluate_pairs,
     evaluate_slices,
     log_estimates,
@@ -87,13 +88,24 @@ def train(
         membership = record_start(record, experiment, allow_failed_checks, on_event)
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
         fitted = fit_model(experiment, record, workspace, workers, on_event)
-        return _finish(record, experiment, membership, fitted, workspace / "model", on_event)
+        return finish(record, experiment, membership, fitted, workspace / "model", on_event)
 
 
 def record_start(
     record: RunRecord, experiment: OpenedExperiment, allow_failed_checks: bool, on_event: OnEvent
 ) -> pd.DataFrame:
     """Put config, split and the report of the data checks into a run, before anything is trained.
+
+    Returns and raises as `record_data`.
+    """
+    record.log_json(to_dict(experiment.config), "config.json")
+    return record_data(record, experiment, allow_failed_checks, on_event)
+
+
+def record_data(
+    record: RunRecord, experiment: OpenedExperiment, allow_failed_checks: bool, on_event: OnEvent
+) -> pd.DataFrame:
+    """Put the split and the report of the data checks into a run, before anything is trained.
 
     Returns which content is in which part; see `split_table`.
 
@@ -103,7 +115,6 @@ def record_start(
     # Great Expectations takes seconds to import; who only lists experiments need not wait.
     from ni_platform.data.checks import check_dataset
 
-    record.log_json(to_dict(experiment.config), "config.json")
     membership = split_table(experiment.dataset, experiment.splits)
     record.log_table(membership, "splits.parquet")
     on_event("checking the data")
@@ -130,7 +141,7 @@ def _failed_checks(report: CheckReport, data: str) -> str:
     )
 
 
-def _finish(
+def finish(
     record: RunRecord,
     experiment: OpenedExperiment,
     membership: pd.DataFrame,
@@ -165,14 +176,16 @@ def _evaluate(
     """Measure the model and, if the config asks for it, the reference GLM beside it."""
     rows, evaluation = experiment.evaluated_rows, experiment.config.evaluation
     table = outcome_table(experiment.dataset, membership.iloc[rows], rows)
-    table = add_predictions(table, fitted.predictions, fitted.deviations, fitted.observed)
+    predicted = fitted.predict(rows)
+    table = add_predictions(table, predicted.rates, predicted.deviations, predicted.observed)
     glm = _glm(record, experiment, table) if evaluation.glm else None
     metrics = record_evaluation(record, table, evaluation, glm)
-    if fitted.pairs is not None:
-        pairs = evaluate_pairs(table, fitted.pairs, evaluation)
-        log_estimates(record, pairs)
-        metrics = {name: found | pairs.get(name, {}) for name, found in metrics.items()}
-    return metrics, glm
+    more = evaluate_gains(table, fitted.without(rows), evaluation)
+    if predicted.pairs is not None:
+        pairs = evaluate_pairs(table, predicted.pairs, evaluation)
+        more = {name: more.get(name, {}) | found for name, found in pairs.items()}
+    log_estimates(record, more)
+    return {name: found | more.get(name, {}) for name, found in metrics.items()}, glm
 
 
 def _glm(record: RunRecord, experiment: OpenedExperiment, table: pd.DataFrame) -> Metrics:

@@ -73,6 +73,10 @@ class ExperimentConfig:
     """Input columns that the model does not read (M2FN Table 8)."""
     min_impressions: int = 0
     """Contents that were shown less often are left out (M2FN Table 4: 100 or 500)."""
+    train_share: float = 1.0
+    """Share of the training rows that are trained on, in (0, 1]: whole groups (A/B tests) are drawn
+    by `splits.seed`, those of a smaller share within those of a larger one. The rest is left out;
+    validation and test are as they are."""
     train_on_validation: bool = False
     """Train on the validation part as well. Then no stage monitors anything, is stopped early or
     keeps another epoch than its last, and there is no validation slice: for settings that were
@@ -94,6 +98,11 @@ class ExperimentConfig:
         return self.model
 
     def __post_init__(self) -> None:
+        if not 0 < self.train_share <= 1:
+            raise ConfigError(
+                f"train_share must be in (0, 1], but is {self.train_share}; 1 trains on all of the "
+                "training part"
+            )
         stages = self.pretraining.stages
         if isinstance(self.model, TabularConfig | EnsembleConfig) and self.insights is not None:
             raise ConfigError(
@@ -142,10 +151,11 @@ def list_experiments() -> list[tuple[str, str]]:
 def list_tables() -> list[tuple[str, str]]:
     """Return each table's name and the first line of its docstring.
 
-    The function `table6` of `experiments/m2fn_tables.py` is the table `m2fn.table6`.
+    The function `table6` of `experiments/m2fn_tables.py` is the table `m2fn.table6`; one that is
+    named as its file is called by that word alone.
     """
     return [
-        (f"{module.removesuffix(TABLES)}.{name}", summary)
+        (name if name == (file := module.removesuffix(TABLES)) else f"{file}.{name}", summary)
         for module, name, summary in list_functions(EXPERIMENTS)
         if module.endswith(TABLES)
     ]

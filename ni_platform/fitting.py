@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import numpy as np
 from ni_platform.chosen_layers import choose_layers
 from ni_platform.data.content_keys import input_keys
 from ni_platform.ensembling import fit_ensemble
+from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.metrics.pair_probability import PredictedPairs
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
+from ni_platform.models.encoders.pretrained import locate
 from ni_platform.models.ensemble import EnsembleConfig
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.gaussian_process.network import GaussianProcess
@@ -25,9 +28,10 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.training.at_once import fit_at_once
 from ni_platform.training.config import TrainingConfig
+from ni_platform.training.encoded import Encoded
 from ni_platform.training.events import EpochDone, Event, StageStarted
 from ni_platform.training.stages import run_stages, trained_scorer
-from ni_platform.training.worker import FUSED, StageResult, StageTask
+from ni_platform.training.worker import FUSED, StageResult, StageTask, pretrained_modalities
 from ni_platform.training.worker_count import Workers
 
 OnEvent = Callable[[Event | str], None]
@@ -35,18 +39,29 @@ OnEvent = Callable[[Event | str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
-    """A model that has been trained, and what it predicts for the rows that are evaluated."""
+class Predicted:
+    """What a model predicts of N rows."""
 
-    save: Callable[[], object]
-    """Writes the model's folder."""
-    predictions: np.ndarray
+    rates: np.ndarray
     deviations: np.ndarray | None = None
     observed: np.ndarray | None = None
     """Standard deviations of predicted and observed distributions, if the model gives them."""
     pairs: PredictedPairs | None = None
-    """Pairs among the rows that are evaluated, if the model says how sure it is of them."""
+    """Pairs among the rows, if the model says how sure it is of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A model that has been trained."""
+
+    save: Callable[[], object]
+    """Writes the model's folder."""
+    predict: Callable[[np.ndarray], Predicted]
+    """Of rows of the experiment's dataset."""
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
+    without: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda rows: {}
+    """By modality, rates that the same model predicts for rows that does not read it: fitted anew
+    each time."""
 
 
 def fit_model(
@@ -71,8 +86,22 @@ def fit_model(
         return _train_stages(experiment, record, workspace, workers, on_event)
     return Fitted(
         save=lambda: model.save(workspace / "model"),
-        predictions=model.predict(readable.inputs(experiment.evaluated_rows)),
+        predict=lambda rows: Predicted(rates=model.predict(readable.inputs(rows))),
     )
+
+
+def reach_weights(configs: Iterable[ExperimentConfig]) -> None:
+    """Fetch all pretrained weights now, as what is lacking must not be found after hours.
+
+    Raises:
+        WeightsError: Some cannot be reached.
+    """
+    for weights in {
+        getattr(config.model, modality).weights
+        for config in configs
+        for modality in pretrained_modalities(config.model)
+    }:
+        locate(weights)
 
 
 def _fit_gaussian_process(
@@ -81,7 +110,7 @@ def _fit_gaussian_process(
     """Fit a Gaussian process to what its frozen encoders give; chosen layers become tags."""
     encoded = state_folder() / "encoded"
     experiment, outputs = choose_layers(experiment, encoded, on_event)
-    scorer, rows = experiment.build_scorer(), experiment.evaluated_rows
+    scorer = experiment.build_scorer()
     keys = input_keys(experiment.readable, scorer.inputs.roles)
     fitted = fit_at_once(
         scorer,
@@ -96,12 +125,40 @@ def _fit_gaussian_process(
     parts = of_kind(scorer.config, GaussianProcessConfig).parts
     record.set_tags({f"ni.layers.{name}": str(parts[name].layers) for name in outputs})
     record.log_metrics({f"kernel/{name}": value for name, value in network.summary().items()})
-    tests = experiment.dataset.ab_test.iloc[rows].astype("category").cat.codes.to_numpy()
+    tests = experiment.dataset.ab_test.astype("category").cat.codes.to_numpy()
     return Fitted(
         save=lambda: scorer.save(folder),
-        predictions=fitted.predict(rows),
-        pairs=fitted.pairs(rows, tests, keys[rows]),
+        predict=lambda rows: Predicted(
+            rates=fitted.predict(rows), pairs=fitted.pairs(rows, tests[rows], keys[rows])
+        ),
+        without=lambda rows: _without_each(experiment, encoded, fitted.outputs, rows, on_event),
     )
+
+
+def _without_each(
+    experiment: OpenedExperiment,
+    encoded: Path,
+    outputs: Mapping[str, Encoded],
+    rows: np.ndarray,
+    on_event: OnEvent,
+) -> dict[str, np.ndarray]:
+    """Leave out one modality after the other; nothing where there is only one."""
+    parts = of_kind(experiment.config.model, GaussianProcessConfig).parts
+    found = {}
+    for name in parts if len(parts) > 1 else ():
+        on_event(f"fitting without {name}")
+        kept = {other: part for other, part in parts.items() if other != name}
+        scorer = experiment.reading(kept).build_scorer()
+        fitted = fit_at_once(
+            scorer,
+            experiment.readable,
+            input_keys(experiment.readable, scorer.inputs.roles),
+            experiment.splits.rows("train"),
+            encoded,
+            outputs={other: outputs[other] for other in kept},
+        )
+        found[name] = fitted.predict(rows)
+    return found
 
 
 def _train_stages(
@@ -115,19 +172,40 @@ def _train_stages(
     stages = experiment.config.pretraining.stages | {FUSED: experiment.config.training}
     tasks = _tasks(experiment, stages, workspace)
     results = _run(tasks, record, workspace, workers, on_event)
-    fused, buckets = results[FUSED], Scorer.load(_initial(workspace), "cpu").buckets
+    save = cache(lambda: trained_scorer(tasks, results, workspace / "model"))
     return Fitted(
-        save=lambda: trained_scorer(tasks, results, workspace / "model"),
-        predictions=np.asarray(fused.predictions),
-        deviations=fused.deviations,
-        observed=None
-        if buckets is None
-        else buckets.observed_deviation(experiment.readable, experiment.evaluated_rows),
+        save=save,
+        predict=_with_workers_predictions(experiment, results[FUSED], save, workspace / "model"),
         stages={
             stage: {**result.metrics, "samples_per_second": result.samples_per_second}
             for stage, result in results.items()
         },
     )
+
+
+def _with_workers_predictions(
+    experiment: OpenedExperiment, fused: StageResult, save: Callable[[], Scorer], folder: Path
+) -> Callable[[np.ndarray], Predicted]:
+    """Say what the last stage's workers have predicted, of other rows what the saved model does."""
+    readable = experiment.readable
+    rates_N, deviations_N = (np.full(len(readable), np.nan) for _ in range(2))
+    rates_N[experiment.evaluated_rows] = fused.predictions
+    if fused.deviations is not None:
+        deviations_N[experiment.evaluated_rows] = fused.deviations
+
+    def predict(rows: np.ndarray) -> Predicted:
+        new = rows[np.isnan(rates_N[rows])]
+        buckets = save().buckets
+        if len(new):
+            found = Scorer.load(folder).predict_with_deviation(readable.inputs(new))
+            rates_N[new], deviations_N[new] = found[0], np.nan if found[1] is None else found[1]
+        return Predicted(
+            rates=rates_N[rows],
+            deviations=None if buckets is None else deviations_N[rows],
+            observed=None if buckets is None else buckets.observed_deviation(readable, rows),
+        )
+
+    return predict
 
 
 def pretrain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -58,6 +59,12 @@ class OpenedExperiment:
             "ni.splits_fingerprint": self.splits.fingerprint(),
             **provenance(),
         }
+
+    def reading(self, parts: Mapping[str, Any]) -> OpenedExperiment:
+        """Return the same with these configs of modalities alone, for a model that has others."""
+        model: Any = self.config.model
+        read = {name: parts.get(name) for name in model.parts}
+        return replace(self, config=replace(self.config, model=replace(model, **read)))
 
     def build_scorer(self) -> Scorer:
         """Return its untrained network, whose readers are fitted to the training rows.
@@ -125,7 +132,7 @@ def experiment_splits(
     """Return the parts that an experiment is checked, trained, judged and explained on.
 
     Args:
-        config: Its shares, `min_impressions` and `train_on_validation` decide.
+        config: Its shares, `min_impressions`, `train_share` and `train_on_validation` decide.
         dataset: What is split.
         chosen_by_validation: Validation is needed even where its share is 0, as trials of a sweep
             are compared on it, and is not trained on.
@@ -136,6 +143,8 @@ def experiment_splits(
     """
     every = split_dataset(dataset, config.splits)
     splits = every.without(dataset.impressions < config.min_impressions)
+    if config.train_share < 1:
+        splits = splits.with_train_share(config.train_share, config.splits.seed)
     if config.train_on_validation and not chosen_by_validation:
         splits = splits.with_validation_trained()
     for name in ("train", "validation", "test"):

@@ -30,9 +30,9 @@ from ni_platform.insights.insights import Insights
 from ni_platform.insights.record import attribution_table, explain_and_record
 from ni_platform.models.ensemble import Ensemble, Explainable
 from ni_platform.models.gaussian_process.network import GaussianProcess
-from ni_platform.models.gaussian_process.uncertainty import predict_with_uncertainty
 from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.models.scorer import Scorer
+from ni_platform.models.uncertainty import predict_with_uncertainty
 from ni_platform.registry.model_source import resolve_model, run_of_model
 from ni_platform.registry.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.tracking.run_record import RunRecord

@@ -69,6 +69,26 @@ def test_from_a_dataset_to_an_explained_model(ni_home, tmp_path):
         assert rate == pytest.approx(expected[content], rel=1e-4)
 
 
+def test_what_a_modality_adds(ni_home, tmp_path):
+    """The gain is the accuracy less that of a run without the modality, and has an interval."""
+    dataset = write_pictured(tmp_path / "pictured")
+    config = replace(CONFIG, insights=None)
+    store = open_store()
+    whole = train(store, open_experiment(config, dataset.root), allow_failed_checks=True)
+    blind = replace(config, model=replace(config.model, text=None))
+    without = train(store, open_experiment(blind, dataset.root), allow_failed_checks=True)
+    mine, theirs = (read_run(store, run.run_id).metrics for run in (whole, without))
+    for part in ("validation", "test"):
+        name = f"{part}/pairwise_accuracy_within_tests"
+        assert mine[f"{part}/gain_text"] == pytest.approx(mine[name] - theirs[name])
+    gain = whole.metrics["test"]["gain_text"]
+    assert gain.low < gain.value < gain.high
+    assert {name for name in theirs if name.startswith("test/gain_")} >= {
+        "test/gain_image", "test/gain_domain", "test/gain_attributes"
+    }  # fmt: skip
+    assert "test/gain_text" not in theirs
+
+
 def test_it_has_no_stages(ni_home, tmp_path):
     """Settings of training are refused rather than ignored, and so is a sweep over them."""
     with pytest.raises(ConfigError, match="gaussian_process is fitted at once"):

@@ -54,7 +54,7 @@ def command(
             ("name, data, status, run", *(labels[name] for name in shown)),
             [
                 (
-                    f"{run['run_name']}\n{Path(run['dataset'] or '').name}, "
+                    f"{run['run_name']}\n{_dataset(run['dataset'])}, "
                     f"{run['status'].lower()}\n[dim]{run['run_id']}[/dim]",
                     *(_figure(run[name]) for name in shown),
                 )
@@ -69,6 +69,11 @@ def command(
             )
     if as_json:
         print_json({"runs": json.loads(found.to_json(orient="records", date_format="iso"))})
+
+
+def _dataset(place: str | None) -> str:
+    """The folder's name, or a dash for a run of no dataset."""
+    return Path(place).name if isinstance(place, str) else "–"
 
 
 def _figure(value: float | None) -> str:

@@ -6,12 +6,15 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from ni_platform.training.worker_count import Workers
 
 # A log has no width of its own; 80 columns would fold the tables.
 console = Console(width=None if sys.stdout.isatty() else 110)
@@ -59,6 +62,23 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))
     console.print(drawn)
+
+
+def interval(estimate: Any) -> str:
+    """Return an estimate as a cell: the value, and its interval below."""
+    if estimate is None or estimate.value != estimate.value:
+        return "–"
+    if estimate.low != estimate.low:
+        return f"{estimate.value:.4g}"
+    return f"{estimate.value:.4g}\n[dim]{estimate.low:.4g} – {estimate.high:.4g}[/dim]"
+
+
+def together(workers: int | None, cpus_each: int | None) -> Workers | None:
+    """Return the workers that `--workers` and `--cpus-per-worker` ask for; None if neither does."""
+    # Imported late, as every command imports this module.
+    from ni_platform.training.worker_count import Workers
+
+    return None if workers is None else Workers(count=workers, cpus_each=cpus_each)
 
 
 def _is_figure(value: Any) -> bool:

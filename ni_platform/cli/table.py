@@ -93,6 +93,7 @@ def command(
     # Rich would fold intervals to the width of the terminal.
     click.echo(as_text(measured))
     if output is not None:
-        console.print(f"Written to {output}: table.txt, table.csv, table.md, table.png")
+        more = "" if definition.curve is None else ", curve.png"
+        console.print(f"Written to {output}: table.txt, table.csv, table.md, table.png{more}")
     if as_json:
         print_json({"run_id": measured.run_id, "rows": long_table(measured).to_dict("records")})

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ni_platform.cli.output import console, data_option, json_option, print_json, table
+from ni_platform.cli.auto import AUTO, print_auto, train_auto
+from ni_platform.cli.output import (
+    console,
+    data_option,
+    interval,
+    json_option,
+    print_json,
+    table,
+    together,
+)
 from ni_platform.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--from-run", metavar="RUN_ID", help="Repeat a run: its config, its dataset.")
 @click.option("--resume", metavar="RUN_ID", help="Go on with an interrupted or failed run.")
+@click.option("--budget", metavar="TIME", help="Of auto, such as 90s, 20m (the default) or 1h.")
 @click.option("--name", help="Name of the run; the experiment's name if not given.")
 @click.option(
     "--allow-failed-checks",
@@ -46,6 +56,7 @@ def command(
     overrides: tuple[str, ...],
     from_run: str | None,
     resume: str | None,
+    budget: str | None,
     print_config: bool,
     print_parameters: bool,
     as_json: bool,
@@ -54,6 +65,10 @@ def command(
     **options: Any,
 ) -> None:
     """Train EXPERIMENT (such as neural_insights.quickstart) on the dataset in --data.
+
+    With the word auto in its place, a GLM, boosted trees, rankers and networks are tried within
+    --budget, as far as they fit the data; one is chosen by the validation part and judged on the
+    test part.
 
     Runs on this machine, or on the Ray cluster that $RAY_ADDRESS names. Each worker gets a GPU
     where there are any.
@@ -66,6 +81,11 @@ def command(
         raise click.UsageError("--resume goes on as the run was started; no --set, no --workers")
     if cpus_per_worker is not None and workers is None:
         raise click.UsageError("--cpus-per-worker needs --workers")
+    options["workers"] = together(workers, cpus_per_worker)
+    if experiment == AUTO or budget is not None:
+        changed = bool(overrides or print_config or print_parameters)
+        _auto(experiment, data, budget, changed, as_json, options)
+        return
     store, config, data = _resolved(experiment, from_run or resume, data)
     config = set_values(config, overrides)
     if print_config:
@@ -78,14 +98,11 @@ def command(
     from ni_platform.experiment import train
     from ni_platform.opened import open_experiment
     from ni_platform.tracking.store import open_store
-    from ni_platform.training.worker_count import Workers
 
-    together = None if workers is None else Workers(count=workers, cpus_each=cpus_per_worker)
     with TrainingProgress() as progress:
         run = train(
             store or open_store(),
             open_experiment(config, data),
-            workers=together,
             resume=resume,
             on_event=progress,
             **options,
@@ -93,6 +110,28 @@ def command(
     print_run(run)
     if as_json:
         print_json(run.to_json())
+
+
+def _auto(
+    experiment: str | None,
+    data: str | None,
+    budget: str | None,
+    changed: bool,
+    as_json: bool,
+    options: dict[str, Any],
+) -> None:
+    """Do `ni train auto`, or say which options do not go with it."""
+    if experiment != AUTO:
+        raise click.UsageError("--budget is the time that auto tries experiments in")
+    if changed:
+        raise click.UsageError(
+            "auto takes experiments as they are; no --set, --print-config, --print-parameters"
+        )
+    found = train_auto(data, budget, **options)
+    print_run(found.run)
+    print_auto(found)
+    if as_json:
+        print_json(found.to_json())
 
 
 def _resolved(
@@ -134,7 +173,7 @@ def print_run(run: Any) -> None:
     table(
         run.name,
         ("metric, with 95 % interval", *slices),
-        [(HEADLINE[name], *(_interval(s.get(name)) for s in slices.values())) for name in names],
+        [(HEADLINE[name], *(interval(s.get(name)) for s in slices.values())) for name in names],
     )
     changes = [
         (
@@ -147,6 +186,13 @@ def print_run(run: Any) -> None:
     ]
     if changes:
         table("Against a GLM on the same split (NI Table 1)", ("metric", "change", ""), changes)
+    gains = [
+        (name.removeprefix("gain_"), interval(found), _worth(found))
+        for name, found in run.metrics.get("test", {}).items()
+        if name.startswith("gain_")
+    ]
+    if gains:
+        table("What each modality adds to pairwise accuracy", ("modality", "gain", ""), gains)
     ranked = run.metrics.get("test", {}).get("pairwise_accuracy")
     if ranked is not None and ranked.value <= 0.5:
         console.print("The model ranks contents that it has not seen no better than a coin.")
@@ -157,9 +203,7 @@ def print_run(run: Any) -> None:
     )
 
 
-def _interval(estimate: Any) -> str:
-    if estimate is None or estimate.value != estimate.value:
-        return "–"
-    if estimate.low != estimate.low:
-        return f"{estimate.value:.4g}"
-    return f"{estimate.value:.4g}\n[dim]{estimate.low:.4g} – {estimate.high:.4g}[/dim]"
+def _worth(gain: Any) -> str:
+    if gain.low > 0:
+        return "helps"
+    return "harms" if gain.high < 0 else "adds nothing that can be told"

@@ -83,6 +83,24 @@ class Splits:
         """Splits whose parts lack the rows (bool [N]) that are left out of an experiment."""
         return replace(self, part=np.where(left_out, LEFT_OUT, self.part))
 
+    def with_train_share(self, share: float, seed: int) -> "Splits":
+        """Splits that leave out training groups, drawn by a seed, until a share of rows is left.
+
+        A group goes where its middle row falls, but one stays at least. A smaller share of the
+        same seed lies within a larger one.
+        """
+        train = self.rows("train")
+        labels, inverse, counts = np.unique(
+            self.group[train], return_inverse=True, return_counts=True
+        )
+        order = np.random.default_rng(seed).permutation(len(labels))
+        middle = np.cumsum(counts[order]) - counts[order] / 2
+        kept = np.zeros(len(labels), dtype=bool)
+        kept[order[: max(1, np.searchsorted(middle, share * len(train), side="right"))]] = True
+        left_out = np.zeros(len(self.part), dtype=bool)
+        left_out[train] = ~kept[inverse]
+        return self.without(left_out)
+
     def with_validation_trained(self) -> "Splits":
         """Splits whose validation rows are training rows: there is nothing left to choose by."""
         part = np.where(self.part == "validation", "train", self.part)

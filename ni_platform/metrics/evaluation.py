@@ -105,10 +105,10 @@ def paired_difference(
     Raises EvaluationError for a metric that `evaluate` does not know.
     """
     a, b = (
-        _mean_draws(metric, [prediction], observed, replicates, seed)
+        mean_draws(metric, [prediction], observed, replicates, seed)
         for prediction in (prediction_a, prediction_b)
     )
-    return (percent_change(a, b) if percent else _less(a, b)).estimate()
+    return (percent_change(a, b) if percent else a.less(b)).estimate()
 
 
 def averaged(
@@ -127,9 +127,9 @@ def averaged(
     model) it is the change against the reference's mean in percent, on the same replicates.
     Raises EvaluationError for a metric that `evaluate` does not know.
     """
-    found = _mean_draws(metric, predictions, observed, replicates, seed)
+    found = mean_draws(metric, predictions, observed, replicates, seed)
     if reference is not None:
-        found = percent_change(found, _mean_draws(metric, reference, observed, replicates, seed))
+        found = percent_change(found, mean_draws(metric, reference, observed, replicates, seed))
     return found.estimate()
 
 
@@ -154,14 +154,17 @@ def change_versus(
     }
 
 
-def _mean_draws(
+def mean_draws(
     metric: str,
     predictions: Sequence[ArrayLike],
     observed: Observed,
     replicates: int,
     seed: int,
 ) -> Draws:
-    """The mean of a metric over predictions, on the same replicates for all of them."""
+    """The mean of a metric over predictions, on the same replicates for all of them.
+
+    Raises EvaluationError for a metric that `evaluate` does not know.
+    """
     family = family_of(metric)
     draws = []
     for prediction in predictions:
@@ -172,13 +175,9 @@ def _mean_draws(
     return Draws(values, min(draw.clusters for draw in draws))
 
 
-def _less(a: Draws, b: Draws) -> Draws:
-    return Draws(a.values - b.values, min(a.clusters, b.clusters))
-
-
 def percent_change(a: Draws, b: Draws) -> Draws:
     """Change of `a` in percent of the size of `b`, draw by draw; positive where `a` is higher."""
-    less = _less(a, b)
+    less = a.less(b)
     return Draws(100 * ratio(less.values, np.abs(b.values)), less.clusters)
 
 

@@ -46,6 +46,20 @@ class Draws:
         """The metric on the data."""
         return float(self.values[0])
 
+    @property
+    def standard_error(self) -> float:
+        """Standard deviation over replicates; NaN where there is no interval either.
+
+        Widened as a bootstrap's variance is too small for few clusters, by n / (n - 1).
+        """
+        if self._levels() is None:
+            return float("nan")
+        return float(np.std(self._replicates()) * np.sqrt(self.clusters / (self.clusters - 1)))
+
+    def less(self, other: Draws) -> Draws:
+        """Subtract another, draw by draw: what both share on the same replicates cancels."""
+        return Draws(self.values - other.values, min(self.clusters, other.clusters))
+
     def estimate(self) -> Estimate:
         """The expanded percentile interval.
 

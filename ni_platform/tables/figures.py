@@ -35,8 +35,8 @@ def measure(
     rows: Sequence[Row],
     runs: Mapping[str, Sequence[str]],
     replicates: int,
-) -> tuple[tuple[MeasuredRow, ...], dict[str, pd.DataFrame]]:
-    """Return each row's figures, and by label the predictions of its first run.
+) -> tuple[tuple[MeasuredRow, ...], dict[str, list[pd.DataFrame]]]:
+    """Return each row's figures, and by label the predictions of its runs.
 
     `runs` holds the runs of each row by its label; `replicates` stand behind each interval.
     """
@@ -77,7 +77,7 @@ def measure(
                 spread=spread,
             )
         )
-    return tuple(found), {label: tables[0] for label, tables in predictions.items()}
+    return tuple(found), predictions
 
 
 def _figure(

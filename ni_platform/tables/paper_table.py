@@ -60,8 +60,30 @@ def full_label(row: Row) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A column whose figure grows with the data: groups are models, their rows shares of it."""
+
+    column: str
+    """Title of the column."""
+    ceiling: str | None
+    """Title of the column that holds what no model can pass, if that is known."""
+    sizes: Mapping[float, int]
+    """Number of `unit` that are trained on, by `train_share`."""
+    unit: str = "A/B tests"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """How a model's figure grows with the data."""
+
+    model: str
+    per_doubling: Estimate
+    """Slope of the line through its figures over the logarithm (base 2) of the share."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaperTable:
-    """A table of a paper, for one dataset."""
+    """A table of a paper, or another comparison of experiments, for one dataset."""
 
     name: str
     title: str
@@ -72,10 +94,14 @@ class PaperTable:
     """How it differs from the paper's, beside the data."""
     by_domain: tuple[str, ...] = ()
     """Metrics that are also drawn for each domain (NI Figure 8)."""
+    curve: Curve | None = None
+    """What is also drawn over the amount of data."""
 
 
 def load_table(name: str, dataset: Dataset, base: ExperimentConfig | None = None) -> PaperTable:
-    """Return the table `PAPER.FUNCTION` that `experiments/PAPER_tables.py` makes for a dataset.
+    """Return the table that `experiments/PAPER_tables.py` makes for a dataset.
+
+    `name` is `PAPER.FUNCTION`, or one word where the function is named as its file.
 
     The function is called as `function(dataset, base)`; `base` is the experiment whose variants
     the rows are, the paper's own if None.
@@ -87,7 +113,7 @@ def load_table(name: str, dataset: Dataset, base: ExperimentConfig | None = None
     """
     require_known(name, [known for known, _ in list_tables()], "table")
     paper, _, function = name.rpartition(".")
-    path = f"{paper}{TABLES}.{function}"
+    path = f"{paper or function}{TABLES}.{function}"
     defined = load_function(EXPERIMENTS, path, kind="table", name=name)
     table = defined(dataset, base)
     problem = _problem(table, defined)
@@ -166,6 +192,8 @@ class MeasuredTable:
     predictions: Mapping[str, pd.DataFrame]
     """Predictions of each row on the test part, with the first seed."""
     run_id: str
+    gains: tuple[Gain, ...] = ()
+    """Of each model of the table's curve."""
 
     @property
     def columns(self) -> tuple[Column, ...]:

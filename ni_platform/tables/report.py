@@ -13,24 +13,25 @@ from scipy.stats import kendalltau
 from ni_platform.metrics.evaluation import evaluate_by_domain
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.scored import Observed
+from ni_platform.tables.curve import COLOURS, curve_figure, gains_in_words
 from ni_platform.tables.paper_table import INSIGHT, Column, MeasuredRow, MeasuredTable, full_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-"""Okabe and Ito's, which the colour-blind can tell apart."""
 _ABREAST = 3
 """Metrics side by side, so that a terminal need not fold lines."""
 
 
 def write_report(measured: MeasuredTable, folder: Path) -> None:
-    """Write table.csv, table.md, table.txt, table.png and, by domain, by_domain.csv and .png."""
+    """Write table.csv, .md, .txt and .png; by domain by_domain.csv and .png, a curve curve.png."""
     folder.mkdir(parents=True, exist_ok=True)
     long_table(measured).to_csv(folder / "table.csv", index=False)
     (folder / "table.md").write_text(as_markdown(measured), encoding="utf-8")
     (folder / "table.txt").write_text(as_text(measured), encoding="utf-8")
     _figure(measured).savefig(folder / "table.png", bbox_inches="tight", dpi=150)
+    if measured.table.curve is not None:
+        curve_figure(measured).savefig(folder / "curve.png", bbox_inches="tight", dpi=150)
     if measured.table.by_domain:
         domains = by_domain(measured)
         domains.to_csv(folder / "by_domain.csv", index=False)
@@ -130,6 +131,7 @@ def captions(measured: MeasuredTable) -> Iterator[str]:
     )
     for title, (tau, rows) in order_agreement(measured).items():
         yield f"{title}: order of {rows} rows against the paper's, Kendall's tau {tau:+.2f}."
+    yield from gains_in_words(measured)
     yield from measured.table.notes
     yield f"MLflow run {measured.run_id}."
 
@@ -212,12 +214,12 @@ def _figure(measured: MeasuredTable) -> Figure:
         values = np.array([estimate.value for estimate in estimates])
         errors = np.array([[e.value - e.low, e.high - e.value] for e in estimates]).T
         axes.errorbar(
-            values, places, xerr=np.nan_to_num(errors), fmt="o", color=_COLOURS[0], capsize=2,
+            values, places, xerr=np.nan_to_num(errors), fmt="o", color=COLOURS[0], capsize=2,
             label="measured",
         )  # fmt: skip
         if _in_paper(measured, column):
             paper = [row.row.paper.get(column.title, float("nan")) for row in rows]
-            axes.plot(paper, places, "x", color=_COLOURS[1], label="paper, its own data")
+            axes.plot(paper, places, "x", color=COLOURS[1], label="paper, its own data")
         metric = column.metric.partition("/")[2]
         if column.metric.startswith(INSIGHT):
             metric = "insight correlation"
@@ -250,7 +252,7 @@ def _domain_figure(domains: pd.DataFrame, metrics: tuple[str, ...]) -> Figure:
             error = np.array([value - low, high - value])
             axes.bar(
                 places, value, width, yerr=np.nan_to_num(error).clip(min=0), capsize=2,
-                color=_COLOURS[number % len(_COLOURS)], label=model,
+                color=COLOURS[number % len(COLOURS)], label=model,
             )  # fmt: skip
         axes.set_ylabel(metric)
     panels[-1].set_xticks(range(len(names)), names, rotation=45, ha="right")

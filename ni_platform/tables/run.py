@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,12 +19,13 @@ from ni_platform.errors import ConfigError
 from ni_platform.evaluation import FinishedRun
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerprint
-from ni_platform.fitting import OnEvent
+from ni_platform.fitting import OnEvent, reach_weights
 from ni_platform.insights.record import has_insights
 from ni_platform.models.baselines.tabular import TabularConfig
-from ni_platform.models.encoders.pretrained import locate
+from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.opened import OpenedExperiment, experiment_splits, fitted_to
 from ni_platform.scoring import explain_model
+from ni_platform.tables.curve import gains
 from ni_platform.tables.figures import measure, reference_row
 from ni_platform.tables.paper_table import MeasuredTable, PaperTable, Row, full_label
 from ni_platform.tables.report import write_report
@@ -34,7 +35,6 @@ from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import Store
 from ni_platform.training.config import TrainingConfig
-from ni_platform.training.worker import pretrained_modalities
 from ni_platform.training.worker_count import Workers
 
 
@@ -93,7 +93,8 @@ def run_table(
         found, predictions = measure(store, table, chosen, runs, replicates)
         measured = MeasuredTable(
             table=table, dataset=dataset.manifest.name, seeds=tuple(seeds), budget=budget,
-            rows=found, predictions=predictions, run_id=record.run_id,
+            rows=found, predictions={label: each[0] for label, each in predictions.items()},
+            run_id=record.run_id, gains=gains(table, chosen, predictions, replicates),
         )  # fmt: skip
         _report(record, measured, output)
     return measured
@@ -172,13 +173,18 @@ def _opened(
     for row in rows:
         for seed in seeds:
             config = fitted_to(_prepared(row.config, seed, budget), dataset)
-            parts = (config.splits, config.min_impressions, config.train_on_validation)
+            parts = (
+                config.splits,
+                config.min_impressions,
+                config.train_share,
+                config.train_on_validation,
+            )
             if parts not in splits:
                 splits[parts] = experiment_splits(config, dataset)
             opened[full_label(row), seed] = OpenedExperiment(
                 config=replace(config, name=table.name), dataset=dataset, splits=splits[parts]
             )
-    _reach_weights(each.config for each in opened.values())
+    reach_weights(each.config for each in opened.values())
     return opened
 
 
@@ -224,7 +230,7 @@ def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentC
     """Set the seed and the epochs of every stage; the split keeps its seed."""
     # Each row stands beside the others: a GLM per row would be the same one again and again.
     config = replace(config, evaluation=replace(config.evaluation, glm=False))
-    if isinstance(config.model, TabularConfig):
+    if isinstance(config.model, TabularConfig | GaussianProcessConfig):
         return replace(config, model=replace(config.model, seed=seed))
 
     def changed(stage: TrainingConfig) -> TrainingConfig:
@@ -234,16 +240,6 @@ def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentC
     return replace(
         config, training=changed(config.training), pretraining=Pretraining(**pretraining)
     )
-
-
-def _reach_weights(configs: Iterable[ExperimentConfig]) -> None:
-    """Fetch all pretrained weights now."""
-    for weights in {
-        getattr(config.model, modality).weights
-        for config in configs
-        for modality in pretrained_modalities(config.model)
-    }:
-        locate(weights)
 
 
 def _identity(table: PaperTable, experiments: Collection[OpenedExperiment]) -> str:

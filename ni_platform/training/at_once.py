@@ -94,9 +94,34 @@ def encode_all(
     for name in scorer.config.modalities:
         if name not in outputs:
             say(f"encoding {name}")
-            outputs[name] = encode_once(scorer, name, dataset, _EXACT, folder)
+            progress = _tenths(name, len(dataset), say)
+            outputs[name] = encode_once(scorer, name, dataset, _EXACT, folder, progress=progress)
     scorer.model.to("cpu")  # the equations are solved in double precision
     return outputs
+
+
+def _tenths(name: str, rows: int, say: Callable[[str], None]) -> Callable[[int], None]:
+    """Say when each tenth of the rows is done."""
+    done = 0
+
+    def progress(more: int) -> None:
+        nonlocal done
+        before, done = done, done + more
+        if 10 * before // rows < 10 * done // rows < 10:
+            say(f"encoding {name}: {100 * done // rows} %")
+
+    return progress
+
+
+class _Rows:
+    """Some rows of an encoder's outputs, read from the mapped file as they are asked for."""
+
+    def __init__(self, output: Encoded, rows: np.ndarray) -> None:
+        self._output, self._rows = output, rows
+        self.shape = (len(rows), output.width)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self._output.rows(self._rows[rows.numpy()])
 
 
 def fit_at_once(
@@ -135,7 +160,7 @@ def fit_at_once(
         dataset.impressions[rows],
         dataset_overdispersion(dataset, rows),
     )
-    distinct: dict[str, Tensor] = {n: output.rows(rows[first]) for n, output in outputs.items()}
+    distinct = {name: _Rows(output, rows[first]) for name, output in outputs.items()}
     fit(network, distinct, arms, say=say)
     return FittedAtOnce(scorer=scorer, outputs=outputs)
 

@@ -16,7 +16,7 @@ from ni_platform.errors import ConfigError, WeightsError
 from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.text_embedding import TextEmbedding
 from tests.attributes.drawn import banner, plain
-from tests.models.test_pretrained import save_bert
+from tests.tiny_bert import save_bert
 
 PICTURES = [banner("Free tea"), plain("red"), plain("blue")]
 TEXTS = [b"free shoes", b"today", "free café".encode()]

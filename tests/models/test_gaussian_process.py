@@ -18,11 +18,11 @@ from ni_platform.models.gaussian_process.arms import LEVEL_VARIANCE, Arms
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.gaussian_process.fitting import fit, solve
 from ni_platform.models.gaussian_process.network import GaussianProcess
-from ni_platform.models.gaussian_process.uncertainty import predict_with_uncertainty
 from ni_platform.models.modalities.attributes import OneHotAttributes
 from ni_platform.models.modalities.embedding import Vectors
 from ni_platform.models.modalities.modality import InputSize
 from ni_platform.models.scorer import Scorer, build_scorer
+from ni_platform.models.uncertainty import predict_with_uncertainty
 from ni_platform.training.at_once import fit_at_once
 
 CONFIG = GaussianProcessConfig(embedding=Vectors(), attributes=OneHotAttributes())

@@ -5,19 +5,15 @@ from __future__ import annotations
 import importlib.util
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     AutoModel,
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
-    BertModel,
-    PreTrainedTokenizerFast,
     ResNetConfig,
     ResNetModel,
     ViTConfig,
@@ -35,34 +31,13 @@ from ni_platform.models.modalities.image import ImageEncoderConfig
 from ni_platform.models.modalities.modality import InputSize
 from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.normalization import BatchNorm
-
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "free", "shoes", "today"]
+from tests.tiny_bert import WORDS, save_bert
 
 
 def needs(package: str) -> pytest.MarkDecorator:
     """Skip without an installed weight package."""
     found = importlib.util.find_spec(package) is not None
     return pytest.mark.skipif(not found, reason=f"the weight package {package} is not installed")
-
-
-def save_bert(folder: Path, model_class: type = BertModel) -> BertModel:
-    """A tiny BERT with its tokenizer, as a hub repository holds them."""
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=20,
-    )  # fmt: skip
-    model = model_class(config).eval()
-    model.save_pretrained(folder)
-    vocabulary = {word: position for position, word in enumerate(WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]",
-    ).save_pretrained(folder)  # fmt: skip
-    return model
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -114,7 +89,7 @@ def test_layers_of_a_text_encoder(tmp_path):
     [
         ({"layers": (0, 1)}, "different numbers from 1"),
         ({"layers": (1, 1)}, "different numbers from 1"),
-        ({"layers": (3,), "architecture": "scratch"}, "at most scratch.layers = 2"),
+        ({"layers": (3,), "architecture": "scratch"}, "at most 2 for this network"),
     ],
 )
 def test_layers_that_there_are_not(changes, message):
@@ -270,7 +245,7 @@ def test_layers_of_the_published_efficientnet():
 
 def test_layers_that_an_image_encoder_has_not():
     """The message says what may be named."""
-    with pytest.raises(ConfigError, match=r"has 16 blocks, but image\.layers are"):
+    with pytest.raises(ConfigError, match=r"image\.layers must be at most 16"):
         ImageEncoderConfig(architecture="efficientnet_lite0", layers=(17,))
     with pytest.raises(ConfigError, match="Table 3's image network is read at its end"):
         ImageEncoderConfig(layers=(1,))

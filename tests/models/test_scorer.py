@@ -23,7 +23,7 @@ from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from tests.models.test_neural_insights import SMALL
-from tests.models.test_pretrained import save_bert
+from tests.tiny_bert import save_bert
 
 CONFIG = replace(SMALL, image=ImageEncoderConfig(input=ImageInput(size=None)))
 

@@ -16,6 +16,7 @@ from ni_platform.tables.paper_table import PaperTable, load_table
 from ni_platform.tables.report import full_label
 
 NAMES = [
+    "learning_curve",
     "m2fn.table4",
     "m2fn.table5",
     "m2fn.table6",
@@ -39,7 +40,7 @@ def rows(table: PaperTable) -> dict[str, object]:
 
 
 def test_tables_are_found_and_are_no_experiments():
-    """`ni table` knows all eight; `ni train` does not list them."""
+    """`ni table` knows all nine; `ni train` does not list them."""
     assert [name for name, _ in list_tables()] == NAMES
     assert not {name for name, _ in list_experiments()} & set(NAMES)
 

@@ -150,7 +150,8 @@ class TransformersImageNetwork(nn.Module):
         self.backbone.train(training)
         if self.layers:
             weights = list(self.parameters())
-            used = torch.autograd.grad(sum(part.sum() for part in read), weights, allow_unused=True)
+            total = torch.cat(read, dim=1).sum()
+            used = torch.autograd.grad(total, weights, allow_unused=True)
             for weight, gradient in zip(weights, used):
                 weight.requires_grad_(gradient is not None)
         return tuple(part.shape[1] for part in read)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,9 +19,35 @@ _CHUNK = 4096
 _JITTER = 1e-6
 
 
+class Embeddings(Protocol):
+    """[C, X] of contents, in memory or elsewhere: a tensor, or what is read like one."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """(C, X)."""
+        ...
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Rows [B, X]."""
+        ...
+
+
+class Standardised:
+    """Embeddings as a kernel compares them, computed for the rows that are asked for."""
+
+    def __init__(self, term: Any, embeddings: Embeddings) -> None:
+        self._term, self._embeddings = term, embeddings
+        self.shape = embeddings.shape
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Rows [B, X], float32."""
+        found: Tensor = self._term.standardised(self._embeddings[rows].float())
+        return found
+
+
 def fit(
     network: GaussianProcess,
-    embeddings: Mapping[str, Tensor],
+    embeddings: Mapping[str, Embeddings],
     arms: Arms,
     *,
     say: Callable[[str], None] = lambda words: None,
@@ -42,10 +68,10 @@ def fit(
             f"A Gaussian process is fitted on at least two different arms, but there are "
             f"{len(arms.content_N)}."
         )
-    z: dict[str, Tensor] = {}
+    z: dict[str, Embeddings] = {}
     for name, term in network.terms.items():
-        _standardise(term, network.encoders[name], embeddings[name].float())
-        z[name] = term.standardised(embeddings[name].float())  # type: ignore[operator]
+        _standardise(term, network.encoders[name], embeddings[name])
+        z[name] = Standardised(term, embeddings[name])
     say("finding how far each modality reaches")
     # GPyTorch takes seconds to import.
     from ni_platform.models.gaussian_process.likelihood import maximise_likelihood
@@ -55,20 +81,32 @@ def fit(
     solve(network, z, arms)
 
 
-def _standardise(term: Any, encoder: Any, x_CX: Tensor) -> None:
-    there = x_CX[(x_CX != 0).any(1)]
-    if not len(there):
+def _standardise(term: Any, encoder: Any, x_CX: Embeddings) -> None:
+    """Centre and scale by all contents that have the modality, in one pass."""
+    count, width = 0, x_CX.shape[1]
+    sum_X, squares_X = torch.zeros(2, width, dtype=torch.float64)
+    for rows in _chunks(x_CX.shape[0]):
+        x_BX = x_CX[rows].double()
+        there_BX = x_BX[(x_BX != 0).any(1)]
+        count += len(there_BX)
+        sum_X += there_BX.sum(0)
+        squares_X += there_BX.square().sum(0)
+    if not count:
         return
-    mean_X = there.mean(0)
-    widths = getattr(encoder, "blocks", (encoder.width,))
-    stds = [block.std(unbiased=False) for block in (there - mean_X).split(list(widths), dim=1)]
+    mean_X = sum_X / count
+    variance_X = (squares_X / count - mean_X.square()).clamp(min=0)
+    blocks = variance_X.split(list(getattr(encoder, "blocks", (encoder.width,))))
+    stds = [block.mean().sqrt().clamp(min=1e-6).expand(len(block)) for block in blocks]
     term.mean_X.copy_(mean_X)
-    term.std_X.copy_(
-        torch.cat([std.clamp(min=1e-6).expand(width) for std, width in zip(stds, widths)])
-    )
+    term.std_X.copy_(torch.cat(stds))
 
 
-def solve(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> None:
+def _chunks(rows: int) -> Iterator[Tensor]:
+    for start in range(0, rows, _CHUNK):
+        yield torch.arange(start, min(start + _CHUNK, rows))
+
+
+def solve(network: GaussianProcess, z: Mapping[str, Embeddings], arms: Arms) -> None:
     """Set the posterior, given all variances: exact where every distinct content is a point.
 
     Else the function is spanned by the points alone (deterministic training conditional,
@@ -82,7 +120,7 @@ def solve(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> None
         contents = np.sort(rng.choice(contents, network.config.points, replace=False))
     points = {name: values[torch.from_numpy(contents)] for name, values in z.items()}
     own_UU = _covariance(network, points, points)
-    own_UU += _JITTER * own_UU.diagonal().mean() * torch.eye(len(own_UU), dtype=own_UU.dtype)
+    own_UU.diagonal().add_(_JITTER * own_UU.diagonal().mean())
     y_N = torch.from_numpy(arms.logits)
     precision_N = 1 / (torch.from_numpy(arms.noise) + network.residual.double())
     mean = (precision_N @ y_N) / precision_N.sum()
@@ -133,14 +171,13 @@ def _within_tests(values_NU: Tensor, precision_N: Tensor, test_N: np.ndarray) ->
     return weighted_NU - precision_N.unsqueeze(1) * shrunk_TU[test]
 
 
-def _function(network: GaussianProcess, z: Mapping[str, Tensor]) -> np.ndarray:
+def _function(network: GaussianProcess, z: Mapping[str, Embeddings]) -> np.ndarray:
     """The function's values at all distinct contents, float64 [C]."""
+    contents = next(iter(z.values())).shape[0]
     values_C = torch.cat(
         [
-            network.values(
-                {name: values[start : start + _CHUNK].double() for name, values in z.items()}
-            )
-            for start in range(0, len(next(iter(z.values()))), _CHUNK)
+            network.values({name: values[rows].double() for name, values in z.items()})
+            for rows in _chunks(contents)
         ]
     )
     return np.asarray(values_C.double().numpy())

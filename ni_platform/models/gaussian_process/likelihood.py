@@ -43,7 +43,7 @@ class _Exact(gpytorch.models.ExactGP):
         )
 
 
-def maximise_likelihood(network: GaussianProcess, z: Mapping[str, Tensor], arms: Arms) -> None:
+def maximise_likelihood(network: GaussianProcess, z: Mapping[str, Any], arms: Arms) -> None:
     """Set variances and lengths of the network's kernels, and its residual variance."""
     chosen = _whole_tests(arms.test_N, network.config.seed)
     content = torch.from_numpy(arms.content_N[chosen])

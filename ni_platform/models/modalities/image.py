@@ -177,8 +177,8 @@ class ImageEncoderConfig(EncoderConfig):
         if skeleton is not None:
             # The buffers of the pixel statistics are among the saved weights.
             backbone = restore_backbone(skeleton)
-            network = TransformersImageNetwork(backbone, layers)
-            return ImageEncoder(network, (0.0,) * 3, (1.0,) * 3)
+            restored = TransformersImageNetwork(backbone, layers)
+            return ImageEncoder(restored, (0.0,) * 3, (1.0,) * 3)
         weights = given(self.weights)
         mean, std = pixel_normalization(weights)
         return ImageEncoder(TransformersImageNetwork(load_backbone(weights), layers), mean, std)

@@ -10,7 +10,6 @@ import torch
 from scipy.special import expit, ndtri
 
 from ni_platform.data.batch import Inputs
-from ni_platform.metrics.intervals import COVERAGE
 from ni_platform.models.gaussian_process.arms import chunks_of_tests
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.scorer import Scorer
@@ -19,7 +18,7 @@ from ni_platform.narrowing import of_kind
 MOST_ARMS = 1024
 """Of a test with more arms no chance to be the best is given."""
 _DRAWS = 10_000
-_Z = float(ndtri(0.5 + COVERAGE / 2))
+_Z = float(ndtri(0.975))
 
 
 def predict_with_uncertainty(
