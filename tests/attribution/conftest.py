@@ -29,8 +29,13 @@ ROWS = np.array([0, 1, 2, 3, 4, 10])
 """Row 3 has no title, 4 and 10 no picture, 2 and 10 no domain, 1, 4 and 10 a subtitle."""
 
 NETWORKS = {
-    "neural_insights": dataclasses.replace(
-        NI, wording=WordingEncoderConfig(mlp=MLPConfig(hidden=(8,)))
+    "neural_insights": NI,
+    "neural_insights of wording": dataclasses.replace(
+        NI,
+        image=None,
+        text=None,
+        domain=None,
+        wording=WordingEncoderConfig(mlp=MLPConfig(hidden=(8,))),
     ),
     "m2fn": M2FN,
     "m2fn without low-level fusion": dataclasses.replace(M2FN, low_level=(False,) * 5),
