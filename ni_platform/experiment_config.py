@@ -44,6 +44,7 @@ class Pretraining:
 
     image: TrainingConfig | None = None
     text: TrainingConfig | None = None
+    wording: TrainingConfig | None = None
     domain: TrainingConfig | None = None
     embedding: TrainingConfig | None = None
     attributes: TrainingConfig | None = None

@@ -8,11 +8,15 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.insights.config import SupportConfig
-from ni_platform.insights.rank_scores import supported, top_and_bottom
+from ni_platform.insights.rank_scores import MODALITY_OF, supported, top_and_bottom
 from ni_platform.insights.record import StoredInsights
 
-_KINDS = {"phrase": "Phrases", "word": "Words", "attribute": "Attributes"}
-_MODALITY = {"phrase": "text", "word": "text", "attribute": "attributes"}
+_KINDS = {
+    "phrase": "Phrases",
+    "word": "Words",
+    "wording": "Wording",
+    "attribute": "Attributes",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,7 @@ def advice(
             chosen = _not_refuted(enough[enough["domain"].isna()], own, support)
         best, worst = top_and_bottom(chosen, count)
         if len(best) or len(worst):
-            points = in_points(insights, _MODALITY[kind])
+            points = in_points(insights, MODALITY_OF[kind])
             found.append(
                 Advice(
                     heading=heading,

@@ -17,12 +17,12 @@ from ni_platform.attribution.words import Word
 from ni_platform.dashboard.pictures import GRID, Cell, grid_of, overlays, strongest
 from ni_platform.insights.record import StoredInsights
 from ni_platform.models.ensemble import Explainable
-from ni_platform.models.modalities.modality import category
 
 _DEFAULT = {"image": "feature_ablation"}
 """Where no insights say which method agrees best with outcomes; else Kernel SHAP."""
 _KEPT = 256
 _STRENGTHS = 4
+_LONGEST_LEVEL = 40
 _FAINTEST = 0.08
 """Share of the largest contribution below which a word is not marked."""
 _SAID = {
@@ -66,7 +66,8 @@ class Explained:
     texts: dict[str, list[Part]] = field(default_factory=dict)
     """Of texts, by column."""
     features: list[tuple[str, float]] = field(default_factory=list)
-    """Words, domain tokens or attributes with their contribution, the largest first."""
+    """Words, domain tokens, or attributes and features of the wording with their level; with their
+    contribution, the largest first."""
     positive: str | None = None
     """Of a picture: what raises the prediction, as a transparent picture (data URI)."""
     negative: str | None = None
@@ -153,9 +154,7 @@ class Explainer:
             words = [word.text for word in found.words[0]]
             return replace(explained, texts=texts, features=_ordered(words, values))
         if modality != "image":
-            names = found.names[0]
-            if modality == "attributes":
-                names = [f"{name} = {_level(frame[name].iloc[0])}" for name in names]
+            names = [_label(element) for element in found.elements[0]]
             return replace(explained, features=_ordered(names, values))
         if picture is None:
             return explained
@@ -171,10 +170,12 @@ class Explainer:
         )
 
 
-def _level(cell: Any) -> str:
-    if isinstance(cell, list | tuple | np.ndarray):
-        return f"{len(cell)} numbers"
-    return f"{cell:.6g}" if isinstance(cell, float) else str(category(cell))
+def _label(element: Any) -> str:
+    """A feature with its level, if it has one; that of a vector is long, and cut off."""
+    if isinstance(element, str):
+        return element
+    name, level = element
+    return f"{name} = {level if len(level) <= _LONGEST_LEVEL else level[:_LONGEST_LEVEL] + '…'}"
 
 
 def _ordered(names: list[str], values: np.ndarray) -> list[tuple[str, float]]:

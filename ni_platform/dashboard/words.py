@@ -10,6 +10,7 @@ from ni_platform.dashboard.past import PastContents
 _SAID = {
     "image": "Picture",
     "text": "Text",
+    "wording": "Wording",
     "domain": "Domain",
     "embedding": "Embeddings",
     "attributes": "Attributes",

@@ -33,6 +33,8 @@ from ni_platform.insights.patches import (
     patch_insights,
 )
 from ni_platform.insights.rank_scores import (
+    MODALITY_OF,
+    level_occurrences,
     phrase_occurrences,
     rank_scores,
     with_past_agreement,
@@ -88,7 +90,7 @@ class Insights:
     ab_test, attribution_difference, rate_difference (second less first) and control_best, whether
     it is a control against its test's best treatment."""
     scores: dict[str, pd.DataFrame] = field(default_factory=dict)
-    """Kind (word, phrase, attribute) -> rank scores with their support; see `rank_scores`."""
+    """Kind (see `MODALITY_OF`) -> rank scores with their support; see `rank_scores`."""
     patches: PatchInsights | None = None
     """What is recommended of pictures, if they are explained; `Patch.row` counts in `rows`."""
 
@@ -270,7 +272,7 @@ def _scores(
     arms: Arms,
     held_out: np.ndarray,
 ) -> dict[str, pd.DataFrame]:
-    """Rank scores of words, phrases and attribute levels, over all domains and within each."""
+    """Rank scores of each kind of feature, over all domains and within each."""
     found = {}
     clusters = arms.clusters
     domains = domain_labels(dataset)[rows]
@@ -280,10 +282,12 @@ def _scores(
         attributions = explained.by_method[judged["text"].method]
         occurrences["word"] = word_occurrences(explained.words, attributions)
         occurrences["phrase"] = phrase_occurrences(explained.words, attributions)
-    if "attributes" in judged:
-        occurrences["attribute"] = _attribute_occurrences(
-            explanations.modalities["attributes"], judged["attributes"].method
-        )
+    for kind in ("attribute", "wording"):
+        name = MODALITY_OF[kind]
+        if name in judged:
+            explained = explanations.modalities[name]
+            attributions = explained.by_method[judged[name].method]
+            occurrences[kind] = level_occurrences(explained.elements, attributions)
     for kind, table in occurrences.items():
         scores = rank_scores(table, clusters)
         if pd.notna(domains).any():
@@ -297,16 +301,3 @@ def domain_labels(dataset: Dataset) -> np.ndarray:
     found = dataset.domain
     labels = [None] * len(dataset) if found is None else [category(cell) for cell in found]
     return np.array(labels, dtype=object)
-
-
-def _attribute_occurrences(explained: ModalityExplained, method: str) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            (row, f"{column} = {level}", value)
-            for row, (levels, attribution) in enumerate(
-                zip(explained.elements, explained.by_method[method])
-            )
-            for (column, level), value in zip(levels, attribution.raw)
-        ],
-        columns=["row", "feature", "contribution"],
-    )

@@ -15,6 +15,9 @@ from ni_platform.insights.pairs import Arms
 from ni_platform.insights.phrases import noun_phrases
 from ni_platform.metrics.intervals import COVERAGE
 
+MODALITY_OF = {"word": "text", "phrase": "text", "attribute": "attributes", "wording": "wording"}
+"""Kinds of features that are scored, and the modality of each."""
+
 
 def word_occurrences(
     words: Sequence[Sequence[Word]], attributions: Sequence[Attribution]
@@ -40,6 +43,17 @@ def phrase_occurrences(
         (row, " ".join(word.key for word in found[start:stop]), attribution.raw[start:stop].mean())
         for row, (found, attribution) in enumerate(zip(words, attributions))
         for start, stop in noun_phrases(found)
+    )
+
+
+def level_occurrences(
+    elements: Sequence[Sequence[tuple[str, str]]], attributions: Sequence[Attribution]
+) -> pd.DataFrame:
+    """The same of named features with their level, such as columns of attributes."""
+    return _means(
+        (row, f"{name} = {level}", value)
+        for row, (levels, attribution) in enumerate(zip(elements, attributions))
+        for (name, level), value in zip(levels, attribution.raw)
     )
 
 

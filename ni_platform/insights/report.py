@@ -14,7 +14,7 @@ from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
 from ni_platform.insights.insights import Insights, ModalityInsights, picture_of
 from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
-from ni_platform.insights.rank_scores import supported, top_and_bottom
+from ni_platform.insights.rank_scores import MODALITY_OF, supported, top_and_bottom
 from ni_platform.insights.saliency import coloured_words, overlay, png
 from ni_platform.reporting.page import Picture, Table, render
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _EXAMPLES = 3
 """Contents shown of those with the highest predictions, and of those with the lowest."""
 
-KINDS = {"word": "Words", "phrase": "Phrases", "attribute": "Attributes"}
+KINDS = {"word": "Words", "phrase": "Phrases", "attribute": "Attributes", "wording": "Wording"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def _recommendations(kind: str, insights: Insights, config: InsightsConfig) -> d
     scores = supported(insights.scores[kind], config.support)
     if scores.empty:
         return {"heading": KINDS[kind], "together": None}
-    judged = insights.modalities["attributes" if kind == "attribute" else "text"]
+    judged = insights.modalities[MODALITY_OF[kind]]
     return {
         "heading": KINDS[kind],
         "unit": _unit(judged),

@@ -133,12 +133,18 @@ class InputEncoder:
 
 
 def columns_of(parts: Mapping[str, ModalityConfig], columns: Columns) -> dict[str, Columns]:
-    """The declared columns of each modality; a column belongs to the first that reads it."""
-    found = {}
+    """The declared columns of each modality; a column belongs to the first that reads it.
+
+    Those that read alongside (`Reader.alongside`) neither take a column away nor miss one.
+    """
+    found, left = {}, columns
     for name, part in parts.items():
-        own = part.reader.declared(columns)
-        found[name] = columns.only(own)
-        columns = columns.only(tuple(set(columns.inputs) - set(own)))
+        if part.reader.alongside:
+            found[name] = columns.only(part.reader.declared(columns))
+            continue
+        own = part.reader.declared(left)
+        found[name] = left.only(own)
+        left = left.only(tuple(set(left.inputs) - set(own)))
     return found
 
 

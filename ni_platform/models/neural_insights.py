@@ -30,6 +30,7 @@ from ni_platform.models.modalities.modality import (
     ModelConfig,
 )
 from ni_platform.models.modalities.text import TextEncoderConfig
+from ni_platform.models.modalities.wording import WordingEncoderConfig
 from ni_platform.models.outputs import Buckets, output_layer, outputs_of
 
 
@@ -46,6 +47,7 @@ class NeuralInsightsConfig(ModelConfig):
     kind: Literal["neural_insights"] = "neural_insights"
     image: ImageEncoderConfig | None = None
     text: TextEncoderConfig | None = None
+    wording: WordingEncoderConfig | None = None
     domain: DomainEncoderConfig | None = None
     embedding: EmbeddingEncoderConfig | None = None
     attributes: AttributesEncoderConfig | None = None

@@ -15,11 +15,13 @@ from ni_platform.attribution.ensemble import EnsembleContents
 from ni_platform.attribution.explain import contents_of, features_of
 from ni_platform.attribution.features import Features
 from ni_platform.data.dataset import Dataset
+from ni_platform.models.encoders.mlp import MLPConfig
 from ni_platform.models.ensemble import Ensemble
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.modalities.attributes import OneHotAttributes
 from ni_platform.models.modalities.domain import HashedDomain
+from ni_platform.models.modalities.wording import NamedWording, WordingEncoderConfig
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.training.at_once import fit_at_once
 
@@ -28,13 +30,24 @@ ROWS = np.array([0, 1, 2, 3, 4, 10])
 
 NETWORKS = {
     "neural_insights": NI,
+    "neural_insights of wording": dataclasses.replace(
+        NI,
+        image=None,
+        text=None,
+        domain=None,
+        wording=WordingEncoderConfig(mlp=MLPConfig(hidden=(8,))),
+    ),
     "m2fn": M2FN,
     "m2fn without low-level fusion": dataclasses.replace(M2FN, low_level=(False,) * 5),
     "gaussian_process": GaussianProcessConfig(
-        image=NI.image, text=NI.text, domain=HashedDomain(), attributes=OneHotAttributes()
+        image=NI.image,
+        text=NI.text,
+        wording=NamedWording(),
+        domain=HashedDomain(),
+        attributes=OneHotAttributes(),
     ),
 }
-MODALITIES = ("image", "text", "domain", "attributes")
+MODALITIES = ("image", "text", "wording", "domain", "attributes")
 CASES = [
     (network, modality)
     for network, config in NETWORKS.items()

@@ -105,7 +105,7 @@ def test_ablation_is_the_loss_of_one_feature(features):
             present[0, feature] = False
             left = features.rates(np.array([row]), present)[0]
             assert found[row].ravel()[feature] == pytest.approx(
-                features.contents.predictions[row] - left, abs=1e-7
+                features.contents.predictions[row] - left, abs=1e-6
             )
 
 

@@ -12,6 +12,7 @@ from ni_platform.models.modalities.embedding import Vectors
 from ni_platform.models.modalities.image import ImageEncoderConfig
 from ni_platform.models.modalities.modality import ModelConfig
 from ni_platform.models.modalities.text import TextEncoderConfig
+from ni_platform.models.modalities.wording import NamedWording
 from ni_platform.seeds import check_seed
 
 
@@ -25,6 +26,7 @@ class GaussianProcessConfig(ModelConfig):
     kind: Literal["gaussian_process"] = "gaussian_process"
     image: ImageEncoderConfig | None = None
     text: TextEncoderConfig | None = None
+    wording: NamedWording | None = None
     domain: HashedDomain | None = None
     embedding: Vectors | None = None
     attributes: OneHotAttributes | None = None

@@ -208,16 +208,17 @@ def vector_scale(
     values_ND, _ = stacked(dataset.contents[column])
     width = values_ND.shape[1]
     values_BD, known_B = stacked(frame[column], width=width)
-    return column, width, *_mean_and_std(values_BD[known_B])
+    return column, width, *mean_and_std(values_BD[known_B])
 
 
 def _scale(frame: pd.DataFrame, column: str) -> tuple[str, float, float]:
     """Column, mean and standard deviation; a column without any spread is left as wide as it is."""
     values = numbers(frame, column)
-    return column, *_mean_and_std(values[np.isfinite(values)])
+    return column, *mean_and_std(values[np.isfinite(values)])
 
 
-def _mean_and_std(values: np.ndarray) -> tuple[float, float]:
+def mean_and_std(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of numbers; 1 in place of a spread that is none."""
     if not values.size:
         return 0.0, 1.0
     mean, std = float(values.mean()), float(values.std())

@@ -50,6 +50,8 @@ class Reader(ABC):
 
     kept: ClassVar[bool] = True
     """Whether the tensors of a whole dataset fit into memory, so that a sweep reads them once."""
+    alongside: ClassVar[bool] = False
+    """Whether its columns may be read by another modality as well, in another way."""
 
     @classmethod
     @abstractmethod
