@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ni_platform.data.content_keys import input_keys
 from ni_platform.data.loading import ab_test_codes
@@ -38,7 +39,7 @@ def choose_layers(
         say: told in words what is being done.
 
     Returns:
-        The experiment with the chosen layers, and what their encoders give.
+        The experiment with the chosen layers, and what their encoders give where that is known.
 
     Raises:
         DatasetError: there is no validation part to choose by.
@@ -57,18 +58,31 @@ def choose_layers(
         every = tuple(sorted({layer for option in part.layer_options for layer in option}))
         scorer = experiment.reading({name: replace(part, layers=every)}).build_scorer()
         encoder: Any = scorer.model.encoders[name]
-        whole = encode_all(scorer, experiment.readable, folder, say=say)[name]
+        whole = encode_all(scorer, experiment.dataset, folder, say=say)[name]
         losses = {}
         for option in part.layer_options:
             columns = _columns(encoder.blocks, every, option)
             known[name], outputs[name] = replace(part, layers=option), whole.only(columns)
             losses[option] = _loss(experiment.reading(known), folder, outputs)
-            say(f"{name} layers {option}: {losses[option]:.4f} on validation, less is better")
+            say(f"{name} layers {option}: {losses[option]:.4g} on validation, less is better")
         best = min(losses, key=lambda option: losses[option])
         columns = _columns(encoder.blocks, every, best)
         known[name], outputs[name] = replace(part, layers=best), whole.only(columns)
         say(f"reading layers {best} of {name}")
+        if not _agrees(experiment.reading({name: known[name]}), name, outputs[name]):
+            del outputs[name]
     return experiment.reading(known), outputs
+
+
+def _agrees(experiment: OpenedExperiment, name: str, output: Encoded) -> bool:
+    """Whether the encoder of these layers alone gives the same.
+
+    One that is cut after the last of them may normalise what it ends with.
+    """
+    scorer, rows = experiment.build_scorer(), experiment.splits.rows("train")[:4]
+    with scorer.evaluating():
+        own = scorer.model.encode(name, scorer.inputs.encode(experiment.dataset.inputs(rows)))
+    return torch.allclose(own, output.rows(rows), rtol=1e-3, atol=1e-4)
 
 
 def _columns(blocks: Sequence[int], every: Sequence[int], chosen: Sequence[int]) -> np.ndarray:
@@ -82,12 +96,12 @@ def _columns(blocks: Sequence[int], every: Sequence[int], chosen: Sequence[int])
 def _loss(
     experiment: OpenedExperiment, folder: str | Path, outputs: Mapping[str, Encoded]
 ) -> float:
-    scorer, dataset = experiment.build_scorer(), experiment.readable
+    scorer, dataset = experiment.build_scorer(), experiment.dataset
     rows, keys = experiment.splits.rows("validation"), input_keys(dataset, scorer.inputs.roles)
     train_rows = experiment.splits.rows("train")
     fitted = fit_at_once(scorer, dataset, keys, train_rows, folder, outputs=outputs)
     shown = rows[dataset.impressions[rows] > 0]
-    pairs = fitted.pairs(shown, ab_test_codes(dataset)[shown], keys[shown])
+    pairs = fitted.pairs(shown, ab_test_codes(dataset.ab_test)[shown], keys[shown])
     if len(pairs.first) < _MIN_PAIRS:
         return float(np.mean((fitted.predict(shown) - dataset.success_rate[shown]) ** 2))
     clicks, impressions = dataset.clicks[shown], dataset.impressions[shown]

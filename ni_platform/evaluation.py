@@ -6,7 +6,7 @@ be recomputed from its artifact `predictions/test.parquet` and compared with any
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from ni_platform.data.content_keys import content_keys
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.loading import ab_test_codes
 from ni_platform.data.overdispersion import dataset_overdispersion
 from ni_platform.data.splits import Splits
 from ni_platform.errors import DatasetError
@@ -108,30 +109,39 @@ def evaluate_slices(
 ) -> Metrics:
     """Return the metrics of `column` for each slice of which `table` has contents that were shown.
 
-    `in_domain` is left out where it is the whole test part, since it would say the same twice.
+    Raises:
+        DatasetError: The test part has none.
     """
     metrics: Metrics = {}
     table = table[table["impressions"] > 0]
-    parts = set(table["part"])
-    for name, members in SLICES.items():
-        if name == "in_domain" and "out_of_domain" not in parts:
-            continue
-        rows = table[table["part"].isin(members)]
-        if len(rows):
-            metrics[name] = evaluate(rows[column], Observed.of(rows), replicates=config.replicates)
-            if column == "prediction" and PREDICTED_STD in rows:
-                metrics[name] |= evaluate_deviations(
-                    rows[PREDICTED_STD],
-                    rows[OBSERVED_STD],
-                    Observed.of(rows),
-                    replicates=config.replicates,
-                )
+    for name, inside in _slices(table):
+        rows = table[inside]
+        metrics[name] = evaluate(rows[column], Observed.of(rows), replicates=config.replicates)
+        if column == "prediction" and PREDICTED_STD in rows:
+            metrics[name] |= evaluate_deviations(
+                rows[PREDICTED_STD],
+                rows[OBSERVED_STD],
+                Observed.of(rows),
+                replicates=config.replicates,
+            )
     if "test" not in metrics:
         raise DatasetError(
             "there is no test content left to evaluate: every one was trained on, or never shown; "
             "evaluate contents with impressions that the model has not seen"
         )
     return metrics
+
+
+def _slices(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Each slice that has rows, and which they are, bool [N].
+
+    `in_domain` is left out where it is the whole test part, since it would say the same twice.
+    """
+    parts = set(table["part"])
+    for name, members in SLICES.items():
+        inside = table["part"].isin(members).to_numpy()
+        if inside.any() and (name != "in_domain" or "out_of_domain" in parts):
+            yield name, inside
 
 
 def record_evaluation(
@@ -182,11 +192,10 @@ def evaluate_pairs(table: pd.DataFrame, pairs: PredictedPairs, config: Evaluatio
     `pairs` are counted among the rows of `table`, which is one that `add_predictions` gave.
     """
     metrics: Metrics = {}
-    for name, members in SLICES.items():
-        inside = table["part"].isin(members).to_numpy()
+    for name, inside in _slices(table):
         own, rows = pairs.of(inside), table[inside]
         if len(own.first):
-            clusters = rows["ab_test"].astype("category").cat.codes.to_numpy().astype(np.int64) + 1
+            clusters = ab_test_codes(rows["ab_test"]) + 1
             metrics[name] = pair_probability_metrics(
                 own,
                 rows["clicks"].to_numpy(np.float64),
@@ -208,10 +217,8 @@ def evaluate_gains(
     metrics: Metrics = {}
     table = table.assign(**{f"without {name}": rates for name, rates in without.items()})
     table = table[table["impressions"] > 0]
-    for part, members in SLICES.items():
-        rows = table[table["part"].isin(members)]
-        if not len(rows) or not without:
-            continue
+    for part, inside in _slices(table) if without else ():
+        rows = table[inside]
         observed = Observed.of(rows)
         known = evaluate(rows["prediction"], observed, replicates=0)
         metric = next(

@@ -183,7 +183,7 @@ def _evaluate(
     more = evaluate_gains(table, fitted.without(rows), evaluation)
     if predicted.pairs is not None:
         pairs = evaluate_pairs(table, predicted.pairs, evaluation)
-        more = {name: more.get(name, {}) | found for name, found in pairs.items()}
+        more = {name: more.get(name, {}) | pairs.get(name, {}) for name in {**more, **pairs}}
     log_estimates(record, more)
     return {name: found | more.get(name, {}) for name, found in metrics.items()}, glm
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ni_platform.chosen_layers import choose_layers
 from ni_platform.data.content_keys import input_keys
+from ni_platform.data.loading import ab_test_codes
 from ni_platform.ensembling import fit_ensemble
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.metrics.pair_probability import PredictedPairs
@@ -109,12 +110,13 @@ def _fit_gaussian_process(
 ) -> Fitted:
     """Fit a Gaussian process to what its frozen encoders give; chosen layers become tags."""
     encoded = state_folder() / "encoded"
+    asked = of_kind(experiment.config.model, GaussianProcessConfig)
     experiment, outputs = choose_layers(experiment, encoded, on_event)
     scorer = experiment.build_scorer()
-    keys = input_keys(experiment.readable, scorer.inputs.roles)
+    keys = input_keys(experiment.dataset, scorer.inputs.roles)
     fitted = fit_at_once(
         scorer,
-        experiment.readable,
+        experiment.dataset,
         keys,
         experiment.splits.rows("train"),
         encoded,
@@ -123,38 +125,44 @@ def _fit_gaussian_process(
     )
     network = of_kind(scorer.model, GaussianProcess)
     parts = of_kind(scorer.config, GaussianProcessConfig).parts
-    record.set_tags({f"ni.layers.{name}": str(parts[name].layers) for name in outputs})
+    chosen = {n: part for n, part in parts.items() if asked.parts[n].layer_options}
+    record.set_tags({f"ni.layers.{name}": str(part.layers) for name, part in chosen.items()})
     record.log_metrics({f"kernel/{name}": value for name, value in network.summary().items()})
-    tests = experiment.dataset.ab_test.astype("category").cat.codes.to_numpy()
+    tests = ab_test_codes(experiment.dataset.ab_test)
     return Fitted(
         save=lambda: scorer.save(folder),
         predict=lambda rows: Predicted(
             rates=fitted.predict(rows), pairs=fitted.pairs(rows, tests[rows], keys[rows])
         ),
-        without=lambda rows: _without_each(experiment, encoded, fitted.outputs, rows, on_event),
+        without=lambda rows: _without_each(experiment, scorer, fitted.outputs, rows, on_event),
     )
 
 
 def _without_each(
     experiment: OpenedExperiment,
-    encoded: Path,
+    whole: Scorer,
     outputs: Mapping[str, Encoded],
     rows: np.ndarray,
     on_event: OnEvent,
 ) -> dict[str, np.ndarray]:
     """Leave out one modality after the other; nothing where there is only one."""
-    parts = of_kind(experiment.config.model, GaussianProcessConfig).parts
+    config, readers = experiment.config, whole.inputs.readers
+    parts = of_kind(config.model, GaussianProcessConfig).parts
     found = {}
     for name in parts if len(parts) > 1 else ():
         on_event(f"fitting without {name}")
         kept = {other: part for other, part in parts.items() if other != name}
-        scorer = experiment.reading(kept).build_scorer()
+        # Or another modality would read its columns in its place.
+        others = {column for other in kept for column in readers[other].roles}
+        own = tuple(column for column in readers[name].roles if column not in others)
+        less = replace(config, leave_out=(*config.leave_out, *own))
+        scorer = replace(experiment, config=less).reading(kept).build_scorer()
         fitted = fit_at_once(
             scorer,
-            experiment.readable,
-            input_keys(experiment.readable, scorer.inputs.roles),
+            experiment.dataset,
+            input_keys(experiment.dataset, scorer.inputs.roles),
             experiment.splits.rows("train"),
-            encoded,
+            state_folder() / "encoded",
             outputs={other: outputs[other] for other in kept},
         )
         found[name] = fitted.predict(rows)

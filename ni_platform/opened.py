@@ -66,6 +66,17 @@ class OpenedExperiment:
         read = {name: parts.get(name) for name in model.parts}
         return replace(self, config=replace(self.config, model=replace(model, **read)))
 
+    def sketched(self) -> OpenedExperiment:
+        """Return the same with the first option of layers that training is to choose."""
+        parts: Any = getattr(self.config.model, "parts", {})
+        if not any(part.layer_options for part in parts.values()):
+            return self
+        first = {
+            name: replace(part, layers=part.layer_options[0]) if part.layer_options else part
+            for name, part in parts.items()
+        }
+        return self.reading(first)
+
     def build_scorer(self) -> Scorer:
         """Return its untrained network, whose readers are fitted to the training rows.
 

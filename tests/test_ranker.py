@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from pictured import TEXT, write_pictured
+from scipy.special import expit
 
 from ni_platform.attribution.config import AttributionConfig
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import ImageInput
+from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.splits import SplitConfig
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
@@ -19,8 +23,10 @@ from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.modalities.attributes import OneHotAttributes
 from ni_platform.models.modalities.domain import HashedDomain
+from ni_platform.models.modalities.embedding import Vectors
 from ni_platform.models.modalities.image import ImageEncoderConfig
 from ni_platform.models.regressor import load_regressor
+from ni_platform.models.uncertainty import predict_with_uncertainty
 from ni_platform.opened import open_experiment
 from ni_platform.registry.model_source import resolve_model
 from ni_platform.tracking.run_queries import read_run, read_table_artifact
@@ -67,6 +73,10 @@ def test_from_a_dataset_to_an_explained_model(ni_home, tmp_path):
     assert len(expected) == len(mine)
     for content, rate in mine.items():
         assert rate == pytest.approx(expected[content], rel=1e-4)
+    # As `ni predict` does, which must not drop out what a loaded encoder would in training.
+    sure = predict_with_uncertainty(model, dataset.inputs(rows), dataset.ab_test.iloc[rows])
+    np.testing.assert_allclose(sure["prediction"], list(mine.values()), rtol=1e-4)
+    assert (sure["low"] < sure["prediction"]).all()
 
 
 def test_what_a_modality_adds(ni_home, tmp_path):
@@ -87,6 +97,44 @@ def test_what_a_modality_adds(ni_home, tmp_path):
         "test/gain_image", "test/gain_domain", "test/gain_attributes"
     }  # fmt: skip
     assert "test/gain_text" not in theirs
+
+
+def test_a_modality_that_is_left_out_is_read_by_no_other(ni_home, tmp_path):
+    """Vectors are attributes where there is no `embedding`, but not in what says its gain.
+
+    Here without A/B tests: then all pairs count.
+    """
+    rng = np.random.default_rng(0)
+    clip = rng.normal(size=(400, 3))
+    rate = expit(-2 + clip[:, 0])
+    frame = pd.DataFrame(
+        {
+            "id": range(400),
+            "clip": list(clip),
+            "price": rng.normal(size=400),
+            "shown": 2000,
+            "clicks": rng.binomial(2000, rate),
+        }
+    )
+    columns = Columns(content_id="id", numeric=("price",), vector=("clip",))
+    target = Target(impressions="shown", clicks="clicks")
+    write_dataset(tmp_path / "d", Manifest(name="d", columns=columns, target=target), frame)
+    model = GaussianProcessConfig(embedding=Vectors(), attributes=OneHotAttributes())
+    config = replace(CONFIG, model=model, insights=None)
+    store = open_store()
+
+    def accuracy(config: ExperimentConfig) -> dict[str, float]:
+        experiment = open_experiment(config, str(tmp_path / "d"))
+        run = train(store, experiment, allow_failed_checks=True)
+        return read_run(store, run.run_id).metrics
+
+    price = replace(config, leave_out=("clip",), model=replace(model, embedding=None))
+    both, alone = accuracy(config), accuracy(price)
+    name = "test/pairwise_accuracy"
+    assert both["test/gain_embedding"] == pytest.approx(both[name] - alone[name])
+    assert both["test/gain_embedding"] > 0.3
+    assert both["kernel/level"] == 0
+    assert "in_domain/gain_embedding" not in both  # it is the whole test part
 
 
 def test_it_has_no_stages(ni_home, tmp_path):

@@ -129,7 +129,7 @@ def estimated_seconds(experiment: OpenedExperiment, clock: Callable[[], float]) 
     """
     if isinstance(experiment.config.model, TabularConfig):
         return 0.0
-    scorer = experiment.build_scorer()
+    scorer = experiment.sketched().build_scorer()
     scorer.model.to(chosen_device())
     rows = experiment.splits.rows("train")[:_PROBE]
     frame = experiment.readable.inputs(rows)

@@ -158,7 +158,7 @@ def _resolved(
 def _print_parameters(config: Any, data: str) -> None:
     from ni_platform.opened import open_experiment
 
-    sizes = open_experiment(config, data).build_scorer().model.parameter_table()
+    sizes = open_experiment(config, data).sketched().build_scorer().model.parameter_table()
     rows = [(name, f"{count:,}") for name, count in sizes]
     rows.append(("all", f"{sum(count for _, count in sizes):,}"))
     table(config.name, ("layer", "parameters"), rows)

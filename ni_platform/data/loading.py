@@ -185,7 +185,7 @@ class Source(ABC):
         self._rates = np.asarray(dataset.success_rate, dtype=np.float32)
         ratings = dataset.ratings
         self._ratings = None if ratings is None else np.asarray(ratings, dtype=np.float32)
-        self.ab_test_codes = ab_test_codes(dataset)
+        self.ab_test_codes = ab_test_codes(dataset.ab_test)
         """int64 [N]: a number per A/B test, -1 for a content that is not from one."""
 
     @abstractmethod
@@ -276,9 +276,9 @@ class BatchSource(Source):
         return self._encoder.encode(self._frame.iloc[rows], crop=crop, rng=rng)
 
 
-def ab_test_codes(dataset: Dataset) -> np.ndarray:
-    """Number the A/B tests of `dataset`: int64 [N], -1 for a content that is not from a test."""
-    codes, _ = pd.factorize(dataset.ab_test, use_na_sentinel=True)
+def ab_test_codes(ab_test: pd.Series) -> np.ndarray:
+    """Number A/B tests by their labels: int64 [N], -1 for a content that is not from a test."""
+    codes, _ = pd.factorize(ab_test, use_na_sentinel=True)
     return codes.astype(np.int64)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -163,24 +164,30 @@ class Scorer:
         Raises:
             DatasetError: a column is missing, or a cell cannot be read.
         """
-        training = self.model.training
-        self.model.eval()
         means = np.empty(len(frame), dtype=np.float64)
         deviations = None if self.buckets is None else np.empty_like(means)
+        with self.evaluating():
+            for start, inputs in self.read_ahead(frame, batch_size):
+                outputs = self.model(inputs.to(self.device))
+                mean_B, deviation_B = rates(outputs, self.buckets)
+                rows = slice(start, start + inputs.size)
+                means[rows] = mean_B.cpu().numpy()
+                if deviations is not None and deviation_B is not None:
+                    deviations[rows] = deviation_B.cpu().numpy()
+                if progress is not None:
+                    progress(inputs.size)
+        return means, deviations
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Run the network as it predicts: without dropout, without gradients."""
+        training = self.model.training
+        self.model.eval()
         try:
             with torch.inference_mode():
-                for start, inputs in self.read_ahead(frame, batch_size):
-                    outputs = self.model(inputs.to(self.device))
-                    mean_B, deviation_B = rates(outputs, self.buckets)
-                    rows = slice(start, start + inputs.size)
-                    means[rows] = mean_B.cpu().numpy()
-                    if deviations is not None and deviation_B is not None:
-                        deviations[rows] = deviation_B.cpu().numpy()
-                    if progress is not None:
-                        progress(inputs.size)
+                yield
         finally:
             self.model.train(training)
-        return means, deviations
 
     def read_ahead(self, frame: pd.DataFrame, batch_size: int = 64) -> Iterator[tuple[int, Inputs]]:
         """First row and inputs of each batch, in order, read by threads ahead of their use."""

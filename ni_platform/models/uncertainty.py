@@ -10,6 +10,7 @@ import torch
 from scipy.special import expit, ndtri
 
 from ni_platform.data.batch import Inputs
+from ni_platform.data.loading import ab_test_codes
 from ni_platform.models.gaussian_process.arms import chunks_of_tests
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.scorer import Scorer
@@ -46,12 +47,12 @@ def predict_with_uncertainty(
         DatasetError: a column is missing, or a cell cannot be read.
     """
     network = of_kind(scorer.model, GaussianProcess)
-    codes = ab_test.astype("category").cat.codes.to_numpy().astype(np.int64)
+    codes = ab_test_codes(ab_test)
     found = np.full((len(frame), 4), np.nan)
     sizes = np.bincount(codes[codes >= 0])
     rng = np.random.default_rng(0)
     for chunk in _chunks(codes):
-        with torch.inference_mode():
+        with scorer.evaluating():
             mean_B, covariance_BB = network.posterior(_encoded(scorer, frame.iloc[chunk], progress))
         mean, covariance = mean_B.cpu().numpy(), covariance_BB.cpu().numpy()
         covariance += float(network.residual) * np.eye(len(mean))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ni_platform.data.batch import Inputs
 from ni_platform.data.dataset import Dataset
+from ni_platform.data.loading import ab_test_codes
 from ni_platform.data.overdispersion import dataset_overdispersion
 from ni_platform.metrics.pair_probability import PredictedPairs
 from ni_platform.metrics.pairs import within_test_pairs
@@ -138,7 +139,7 @@ def fit_at_once(
 
     Args:
         scorer: holds the process and its encoders.
-        dataset: what is encoded, and what happened.
+        dataset: what is encoded, and what happened; with all its columns, as twins go by them.
         keys: of all contents [N], equal where a model is given the same inputs.
         train_rows: rows to fit to; those without impressions are left out.
         folder: where encoders' outputs are kept for the next time, see `encode_once`.
@@ -153,21 +154,18 @@ def fit_at_once(
     rows = np.asarray(train_rows, dtype=np.int64)
     rows = rows[dataset.impressions[rows] > 0]
     _, first, content = np.unique(keys[rows], return_index=True, return_inverse=True)
+    test = ab_test_codes(dataset.ab_test)[rows]
+    alone = test < 0
+    # Contents of no test share a code, some thousand of them at a time.
+    test[alone] = test.max(initial=-1) + 1 + np.arange(alone.sum()) // _ROWS_AT_ONCE
     arms = Arms.pool(
         content,
-        _test_codes(dataset, rows),
+        test,
         dataset.clicks[rows],
         dataset.impressions[rows],
         dataset_overdispersion(dataset, rows),
+        alone,
     )
     distinct = {name: _Rows(output, rows[first]) for name, output in outputs.items()}
     fit(network, distinct, arms, say=say)
     return FittedAtOnce(scorer=scorer, outputs=outputs)
-
-
-def _test_codes(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """A number per A/B test; contents of none share one, some thousand of them at a time."""
-    codes = dataset.ab_test.iloc[rows].astype("category").cat.codes.to_numpy().astype(np.int64)
-    alone = np.flatnonzero(codes < 0)
-    codes[alone] = codes.max(initial=-1) + 1 + np.arange(len(alone)) // _ROWS_AT_ONCE
-    return codes

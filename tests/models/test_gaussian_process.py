@@ -192,6 +192,36 @@ def test_it_says_how_sure_it_is(dataset, tmp_path):
     assert two["chance_best"][0] == pytest.approx(by_hand, abs=0.02)
 
 
+def test_levels_are_those_of_tests():
+    """Contents of no test share the intercept, however many; of one test nothing is known."""
+    rng = np.random.default_rng(0)
+    content, test = np.arange(9000) % 60, np.arange(9000) // 4096
+    clicks = rng.binomial(1000, 0.05, 9000).astype(float)
+    z = {"embedding": torch.randn(60, 3).double(), "attributes": torch.randn(60, 2).double()}
+
+    def level(alone: np.ndarray) -> float:
+        network = with_variances()
+        shown = np.full(9000, 1000.0)
+        solve(network, z, Arms.pool(content, test, clicks, shown, alone=alone))
+        return float(network.level_variance)
+
+    assert level(np.ones(9000, dtype=bool)) == 0
+    assert level(test > 0) == LEVEL_VARIANCE
+    assert level(np.zeros(9000, dtype=bool)) < 0.01
+
+
+def test_what_is_the_same_for_all_says_nothing():
+    """Embeddings without any difference give every content the same rate, and no error."""
+    z, arms = planted()
+    same = {name: torch.ones_like(values) for name, values in z.items()}
+    network = GaussianProcess(CONFIG, SIZES).eval()
+    fit(network, same, arms)
+    at = {name: term.standardised(same[name]) for name, term in network.terms.items()}
+    mean_B, covariance_BB = network.at(at)
+    torch.testing.assert_close(mean_B, torch.zeros_like(mean_B))
+    torch.testing.assert_close(covariance_BB, torch.zeros_like(covariance_BB))
+
+
 def test_one_arm_is_not_enough():
     """There is nothing to compare it with."""
     arms = Arms.pool(np.zeros(1, int), np.zeros(1, int), np.ones(1), np.full(1, 9.0))

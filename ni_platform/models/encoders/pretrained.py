@@ -111,18 +111,15 @@ def load_backbone(weights: str, *, dropout: float | None = None, layers: int | N
 
 
 def depth_of(weights: str) -> int:
-    """Layers of a transformers encoder, or stages of a convolutional one.
-
-    Raises:
-        WeightsError: the weights cannot be reached.
-    """
+    """Layers of a transformers encoder, or stages of a convolutional one; errors as `locate`."""
     from transformers import AutoConfig
 
-    folder = locate(weights)
     with _explained(weights), _quiet():
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    stages = getattr(config, "depths", None)
-    return len(stages) if stages else int(config.num_hidden_layers)
+        config = AutoConfig.from_pretrained(locate(weights), local_files_only=True)
+    stages, layers = (getattr(config, name, None) for name in ("depths", "num_hidden_layers"))
+    if not stages and not layers:
+        raise ConfigError(f"{weights!r} does not tell how many layers it has: name those to read.")
+    return len(stages) if stages else int(layers)
 
 
 def restore_backbone(folder: Path) -> Any:

@@ -35,6 +35,8 @@ class Arms:
     """Codes of their tests; contents of no test share one."""
     clicks_N: np.ndarray
     impressions_N: np.ndarray
+    alone_N: np.ndarray
+    """Bool: contents of no test, whose codes only keep them from being one large test."""
     overdispersion: float
     """Variance of observed rates in units of the binomial one."""
 
@@ -46,13 +48,16 @@ class Arms:
         clicks: np.ndarray,
         impressions: np.ndarray,
         overdispersion: float = 1.0,
+        alone: np.ndarray | None = None,
     ) -> Arms:
-        """Pool the arms that were shown."""
+        """Pool the arms that were shown; `alone` says which are of no test."""
         shown = impressions > 0
         content, test, clicks, impressions = (
             values[shown] for values in (content, test, clicks, impressions)
         )
-        pairs, arm = np.unique(np.stack([test, content]), axis=1, return_inverse=True)
+        pairs, first, arm = np.unique(
+            np.stack([test, content]), axis=1, return_index=True, return_inverse=True
+        )
         count = pairs.shape[1]
         pooled_clicks = np.bincount(arm, clicks, count)
         pooled_impressions = np.bincount(arm, impressions, count)
@@ -62,6 +67,7 @@ class Arms:
             test_N=code,
             clicks_N=pooled_clicks,
             impressions_N=pooled_impressions,
+            alone_N=np.zeros(count, dtype=bool) if alone is None else alone[shown][first],
             overdispersion=overdispersion,
         )
 

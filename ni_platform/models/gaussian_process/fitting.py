@@ -120,7 +120,8 @@ def solve(network: GaussianProcess, z: Mapping[str, Embeddings], arms: Arms) -> 
         contents = np.sort(rng.choice(contents, network.config.points, replace=False))
     points = {name: values[torch.from_numpy(contents)] for name, values in z.items()}
     own_UU = _covariance(network, points, points)
-    own_UU.diagonal().add_(_JITTER * own_UU.diagonal().mean())
+    # Not 0 either where no content differs from another in what is read.
+    own_UU.diagonal().add_(_JITTER * own_UU.diagonal().mean().clamp(min=_JITTER))
     y_N = torch.from_numpy(arms.logits)
     precision_N = 1 / (torch.from_numpy(arms.noise) + network.residual.double())
     mean = (precision_N @ y_N) / precision_N.sum()
@@ -190,9 +191,15 @@ def _intercept(function_N: np.ndarray, arms: Arms) -> float:
 
 
 def _level_variance(arms: Arms, left_N: np.ndarray, precision_N: np.ndarray) -> float:
-    """Variance of the levels of tests, by moments, from what the function leaves of the logits."""
-    total_T = np.bincount(arms.test_N, precision_N)
-    level_T = np.bincount(arms.test_N, precision_N * left_N) / total_T
-    if len(level_T) < 2:
-        return LEVEL_VARIANCE
+    """Variance of the levels of tests, by moments, from what the function leaves of the logits.
+
+    0 without any test: contents of none share the intercept. Of one test it is not known, and that
+    of the prior is taken.
+    """
+    test, weight_N, left_N = (v[~arms.alone_N] for v in (arms.test_N, precision_N, left_N))
+    _, codes = np.unique(test, return_inverse=True)
+    total_T = np.bincount(codes, weight_N)
+    if len(total_T) < 2:
+        return LEVEL_VARIANCE * len(total_T)
+    level_T = np.bincount(codes, weight_N * left_N) / total_T
     return max(0.0, float(level_T.var(ddof=1) - (1 / total_T).mean()))

@@ -154,7 +154,7 @@ class ImageEncoderConfig(EncoderConfig):
 
     @property
     def layer_options(self) -> tuple[tuple[int, ...], ...]:
-        """As `EncoderConfig.layer_options`."""
+        """As `ModalityConfig.layer_options`."""
         if self.layers != "auto":
             return ()
         efficientnet = self.architecture == "efficientnet_lite0"

@@ -177,6 +177,11 @@ class ModalityConfig(ABC):
         """Whether its encoder starts from pretrained weights."""
         return False
 
+    @property
+    def layer_options(self) -> tuple[tuple[int, ...], ...]:
+        """Layers to choose from, where the config leaves that to the validation part."""
+        return ()
+
 
 class EncoderConfig(ModalityConfig):
     """How a network reads and encodes one modality."""
@@ -190,11 +195,6 @@ class EncoderConfig(ModalityConfig):
     def reading(self) -> Any:
         """The part of this config that decides the tensors of a row; None if nothing does."""
         return None
-
-    @property
-    def layer_options(self) -> tuple[tuple[int, ...], ...]:
-        """Layers to choose from, where the config leaves that to the validation part."""
-        return ()
 
     @abstractmethod
     def build(self, size: InputSize, skeleton: Path | None) -> nn.Module:

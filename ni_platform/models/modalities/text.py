@@ -194,7 +194,7 @@ class TextEncoderConfig(EncoderConfig):
 
     @property
     def layer_options(self) -> tuple[tuple[int, ...], ...]:
-        """As `EncoderConfig.layer_options`."""
+        """As `ModalityConfig.layer_options`."""
         if self.layers != "auto":
             return ()
         scratch = self.architecture == "scratch"

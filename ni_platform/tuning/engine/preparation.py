@@ -79,7 +79,7 @@ def prepare(
         _prepared,
         folder,
         initial,
-        opened.readable,
+        opened.dataset,
         experiment.training,
         train_rows,
         validation_rows,
