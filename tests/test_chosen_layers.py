@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy.special import expit
-from transformers import BertModel
+from transformers import BertModel, ModernBertConfig, ModernBertModel
 
 from ni_platform.chosen_layers import choose_layers
 from ni_platform.data.dataset_writer import write_dataset
@@ -24,7 +24,7 @@ from ni_platform.models.modalities.text import TextEncoderConfig
 from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.opened import OpenedExperiment, open_experiment
 from ni_platform.training.at_once import fit_at_once
-from tests.tiny_bert import save_bert
+from tests.tiny_bert import WORDS, save_bert
 
 TEXT = TextEncoderConfig(pooling="mean", max_tokens=16, layers="auto")
 
@@ -105,6 +105,29 @@ def test_the_layer_that_tells_is_chosen(opened, tmp_path):
     own = fit_at_once(named.build_scorer(), opened.readable, keys, train, tmp_path / "own")
     torch.testing.assert_close(outputs["text"].rows(rows), own.outputs["text"].rows(rows))
     assert outputs["text"].width == own.outputs["text"].width == 32
+
+
+def test_an_encoder_that_normalises_its_end(opened, tmp_path):
+    """ModernBERT cut after a layer normalises it; then the cut one's own outputs are taken."""
+    torch.manual_seed(0)
+    ModernBertModel(
+        ModernBertConfig(
+            vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=4, num_attention_heads=2,
+            intermediate_size=64, pad_token_id=0, cls_token_id=2, sep_token_id=3, bos_token_id=2,
+            eos_token_id=3,
+        )
+    ).save_pretrained(tmp_path / "bert")  # fmt: skip
+    chosen, outputs = choose_layers(opened, tmp_path / "encoded", lambda text: None)
+    assert len(chosen.config.model.text.layers) in (1, 3)
+    rows, dataset = np.arange(8), chosen.dataset
+    fitted = fit_at_once(
+        chosen.build_scorer(), dataset, dataset.contents["text"].to_numpy(),
+        chosen.splits.rows("train"), tmp_path / "own", outputs=outputs,
+    )  # fmt: skip
+    with fitted.scorer.evaluating():
+        inputs = fitted.scorer.inputs.encode(dataset.inputs(rows))
+        served = fitted.scorer.model.encode("text", inputs)
+    torch.testing.assert_close(fitted.outputs["text"].rows(rows), served, rtol=1e-3, atol=1e-4)
 
 
 def test_what_is_named_is_left_alone(opened, tmp_path):
