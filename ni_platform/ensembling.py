@@ -53,6 +53,7 @@ def open_ensemble(
         splits=first.splits,
         evaluation=first.evaluation,
         min_impressions=first.min_impressions,
+        train_share=first.train_share,
     )
     experiment = open_experiment(config, str(data or place))
     _members(store, model, experiment.tags())
@@ -126,7 +127,8 @@ def _members(store: Store, config: EnsembleConfig, tags: Mapping[str, str]) -> l
                     f"Members of an ensemble share one dataset and one split, but the {what} of "
                     f"run {label} is {str(run.tags.get(tag))[:12]} and not {tags[tag][:12]}, as "
                     f"that of the first run on {tags['ni.dataset']}: train it again on that, with "
-                    "the first run's settings of splits and min_impressions, or leave it out."
+                    "the first run's settings of splits, min_impressions and train_share, or leave "
+                    "it out."
                 )
         table = read_table_artifact(store, run_id, "predictions/validation.parquet")
         found.append(_Trained(run=run, validation=table.set_index("content_id").sort_index()))

@@ -150,6 +150,8 @@ def finish(
     on_event: OnEvent,
 ) -> FinishedRun:
     """Evaluate a trained model, save it in `folder`, log it and, if asked for, explain it."""
+    record.set_tags(fitted.tags)
+    record.log_metrics(fitted.metrics)
     on_event("evaluating")
     metrics, glm = _evaluate(record, experiment, membership, fitted)
     on_event("recording the model")

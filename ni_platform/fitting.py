@@ -60,6 +60,9 @@ class Fitted:
     predict: Callable[[np.ndarray], Predicted]
     """Of rows of the experiment's dataset."""
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What fitting found, for the model's run."""
     without: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda rows: {}
     """By modality, rates that the same model predicts for rows that does not read it: fitted anew
     each time."""
@@ -75,7 +78,7 @@ def fit_model(
     """Train the model: in stages, or at once where it needs none."""
     config, readable = experiment.config.model, experiment.readable
     if isinstance(config, GaussianProcessConfig):
-        return _fit_gaussian_process(experiment, record, workspace / "model", on_event)
+        return _fit_gaussian_process(experiment, workspace / "model", on_event)
     model: Regressor
     if isinstance(config, EnsembleConfig):
         on_event("weighing members by validation")
@@ -105,9 +108,7 @@ def reach_weights(configs: Iterable[ExperimentConfig]) -> None:
         locate(weights)
 
 
-def _fit_gaussian_process(
-    experiment: OpenedExperiment, record: RunRecord, folder: Path, on_event: OnEvent
-) -> Fitted:
+def _fit_gaussian_process(experiment: OpenedExperiment, folder: Path, on_event: OnEvent) -> Fitted:
     """Fit a Gaussian process to what its frozen encoders give; chosen layers become tags."""
     encoded = state_folder() / "encoded"
     asked = of_kind(experiment.config.model, GaussianProcessConfig)
@@ -125,12 +126,12 @@ def _fit_gaussian_process(
     )
     network = of_kind(scorer.model, GaussianProcess)
     parts = of_kind(scorer.config, GaussianProcessConfig).parts
-    chosen = {n: part for n, part in parts.items() if asked.parts[n].layer_options}
-    record.set_tags({f"ni.layers.{name}": str(part.layers) for name, part in chosen.items()})
-    record.log_metrics({f"kernel/{name}": value for name, value in network.summary().items()})
+    chosen = [name for name, part in asked.parts.items() if part.layer_options]
     tests = ab_test_codes(experiment.dataset.ab_test)
     return Fitted(
         save=lambda: scorer.save(folder),
+        tags={f"ni.layers.{name}": str(parts[name].layers) for name in chosen},
+        metrics={f"kernel/{name}": value for name, value in network.summary().items()},
         predict=lambda rows: Predicted(
             rates=fitted.predict(rows), pairs=fitted.pairs(rows, tests[rows], keys[rows])
         ),

@@ -24,16 +24,17 @@ from ni_platform.cli.auto import budget_seconds
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.synthetic import make_synthetic
-from ni_platform.errors import ConfigError
+from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.experiment import train
-from ni_platform.experiment_config import ExperimentConfig, load_experiment
+from ni_platform.experiment_config import ExperimentConfig, Pretraining, load_experiment
 from ni_platform.metrics.choice import Choice
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.losses import LossConfig
 from ni_platform.models.modalities.attributes import OneHotAttributes
+from ni_platform.models.modalities.domain import DomainEncoderConfig
 from ni_platform.opened import OpenedExperiment, open_experiment
 from ni_platform.registry.promotion import promote
 from ni_platform.tracking.run_queries import (
@@ -117,6 +118,23 @@ def test_the_run_is_that_of_the_chosen_model(ni_home, data):
     assert set(tried["candidate"]) == set(by_name)
     assert promote(store, run.run_id, "auto").gates
     assert list_runs(store)["run_id"].tolist().count(run.run_id) == 1
+
+
+def test_the_run_of_a_ranker_says_what_its_fitting_found(ni_home, data):
+    """Tags and metrics are those that the same ranker has when it is trained alone."""
+    text = replace(TEXT, layers="auto")
+    config = replace(RANKER, model=replace(RANKER.model, text=text))
+    store = open_store()
+    found = train_auto(store, data, experiments=[config])
+    run = read_run(store, found.run.run_id)
+    alone = read_run(store, train(store, open_experiment(config, data)).run_id)
+    assert run.tags["ni.layers.text"] == alone.tags["ni.layers.text"] == "(1,)"
+    assert {name for name in run.metrics if name.startswith("kernel/")}
+    assert set(run.metrics) == set(alone.metrics)
+    kept = children(store, run.run_id)["tests.ranker"].data
+    for name, value in alone.metrics.items():
+        if name.startswith("kernel/"):
+            assert run.metrics[name] == kept.metrics[name] == pytest.approx(value, rel=1e-3)
 
 
 def test_no_candidate_meets_the_test_part(ni_home, data, tmp_path):
@@ -214,6 +232,17 @@ def test_how_much_work_a_candidate_is(data):
     )
 
 
+def test_what_takes_time_is_what_encoders_say_of_themselves(data, monkeypatch):
+    """Not what a modality is called: epochs of a light encoder's stage count once it is heavy."""
+    stage = TrainingConfig(epochs=5)
+    config = replace(NETWORK, pretraining=Pretraining(domain=stage))
+    opened = open_experiment(config, data)
+    light = predictions_worth(opened)
+    monkeypatch.setattr(DomainEncoderConfig, "heavy", True)
+    train_rows, judged = (len(opened.splits.rows(part)) for part in ("train", "validation"))
+    assert predictions_worth(opened) - light == 3 * 5 * train_rows + 5 * judged
+
+
 def test_a_candidate_that_fails_stops_no_other(ni_home, data):
     """Its reason stands among the candidates, and its run has failed."""
     broken = replace(RANKER, name="tests.broken")
@@ -229,6 +258,53 @@ def test_a_candidate_that_fails_stops_no_other(ni_home, data):
     assert children(store, found.run.run_id)["tests.broken"].info.status == "FAILED"
     with pytest.raises(ConfigError, match="planted"):
         train_auto(store, data, experiments=[broken], on_event=on_event)
+
+
+def test_only_the_first_is_begun_whatever_the_time(ni_home, data):
+    """Also where it failed after the time was up."""
+    clock, begun = Clock(), []
+
+    def on_event(event) -> None:
+        begun.extend([event] * str(event).startswith("candidate"))
+        if str(event).startswith("finding how far"):
+            clock.now += 1000
+            raise ConfigError("planted.")
+
+    with pytest.raises(ConfigError, match="planted"):
+        train_auto(
+            open_store(), data, budget=500, experiments=[RANKER, GLM], clock=clock,
+            on_event=on_event,
+        )  # fmt: skip
+    assert begun == ["candidate 1 of 2: tests.ranker"]
+
+
+def with_validation_shown(data: str, folder: Path, rows: int) -> str:
+    """Write a dataset of which only so many contents of the validation part were shown."""
+    dataset = Dataset.open(data)
+    contents, target = dataset.contents.copy(), dataset.manifest.target
+    unseen = open_experiment(GLM, data).splits.rows("validation")[rows:]
+    contents.loc[unseen, [target.clicks, target.impressions]] = 0
+    pictures = {name: Path(data) / "images" / name for name in contents["image"].dropna()}
+    manifest = replace(dataset.manifest, images="images")
+    return write_dataset(folder, manifest, contents, pictures).root
+
+
+def test_where_no_candidate_can_be_judged_the_simplest_is_chosen(ni_home, data, tmp_path):
+    """One validation content has no order: that is said, and nothing is lost."""
+    other = with_validation_shown(data, tmp_path / "other", 1)
+    found = train_auto(open_store(), other, experiments=[BLIND, GLM], allow_failed_checks=True)
+    assert [each.outcome for each in found.candidates] == ["chosen", "tried"]
+    assert found.decision == (
+        "tests.blind is chosen: it is the simplest, and no figure on validation is defined."
+    )
+    assert any("No model can be judged on validation" in text for text in found.concerns)
+
+
+def test_without_validation_nothing_is_begun(ni_home, data):
+    """It is told before the first training."""
+    config = replace(GLM, splits=replace(GLM.splits, train=0.6, validation=0.0))
+    with pytest.raises(DatasetError, match="needs a validation part"):
+        train_auto(open_store(), data, experiments=[config], on_event=pytest.fail)
 
 
 def test_ctrl_c_leaves_what_was_recorded(ni_home, data):
@@ -332,6 +408,13 @@ def test_what_is_said_of_the_choice():
         "net is chosen: it is the best on validation (0.560), and what is simpler is behind by "
         "more than luck: glm by 0.010 (standard error 0.002)."
     )
+    assert decision(choice(0, 0.01, np.nan), names, figures) == (
+        "glm is chosen: net looks better on validation by 0.010, but whether that is luck cannot "
+        "be told from this validation part, and the simpler one is kept."
+    )
+    assert decision(choice(1, np.nan, np.nan), names, figures) == (
+        "net is chosen: it is the best on validation (0.560), and no figure is defined for glm."
+    )
 
 
 @pytest.mark.parametrize(
@@ -365,6 +448,7 @@ def test_when_nothing_beats_the_simplest_or_chance_on_test():
         in concern_of_test(WITHIN, {"test": {WITHIN.metric: low}})[0]
     )
     assert concern_of_test(WITHIN, {"test": {WITHIN.metric: high}}) == []
+    assert "nan" not in concern_of_test(WITHIN, {"test": {WITHIN.metric: Estimate(0.51)}})[0]
 
 
 def test_the_command(ni_home, data, monkeypatch):
@@ -381,6 +465,15 @@ def test_the_command(ni_home, data, monkeypatch):
     assert tags["ni.auto"] == ended.json["auto"]["decision"]
     assert tags["ni.auto.concerns"].splitlines() == ended.json["auto"]["concerns"]
     assert tags["mlflow.note.content"].startswith(tags["ni.auto"])
+
+
+def test_a_glm_is_not_compared_with_itself(ni_home, data):
+    """Of another model the table of changes is printed."""
+    shown = {
+        name: "Against a GLM" in ni("train", name, "--data", data).stdout
+        for name in ("baselines.glm", "baselines.linear")
+    }
+    assert shown == {"baselines.glm": False, "baselines.linear": True}
 
 
 @pytest.mark.parametrize(

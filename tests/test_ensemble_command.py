@@ -43,8 +43,10 @@ RUNS = {
     "linear": replace(BASE, model=TabularConfig(estimator="linear", text=None)),
     "seed": replace(BASE, model=TabularConfig(), splits=replace(BASE.splits, seed=5)),
     "validation": replace(BASE, model=TabularConfig(), train_on_validation=True),
+    "half": replace(BASE, model=TabularConfig(), train_share=0.5),
+    "half linear": replace(BASE, model=TabularConfig(estimator="linear"), train_share=0.5),
 }
-"""The first three may be mixed."""
+"""The first three may be mixed, and the last two."""
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +144,17 @@ def test_it_is_a_run_like_any_other(ensemble, runs, home):
     assert again["value"] == pytest.approx(run.metrics["test/rmse"], rel=1e-4)
     config = ni("train", "--from-run", run.run_id, "--print-config").json
     assert config["model"]["members"] == list(ensemble["weights"])
+
+
+def test_runs_on_a_share_of_the_training_rows_are_mixed(runs, home):
+    """Their ensemble has their split, and so do not runs on all of them."""
+    words = (runs["half"], runs["half linear"], "--name=half", "--allow-failed-checks", "--json")
+    run, member = (
+        read_run(open_store(), r) for r in (ni("ensemble", *words).json["run_id"], runs["half"])
+    )
+    assert run.tags["ni.splits_fingerprint"] == member.tags["ni.splits_fingerprint"]
+    refused = ni("ensemble", runs["half"], runs["linear"], "--name=bad")
+    assert (refused.code, "the split of run" in refused.stderr) == (1, True)
 
 
 def test_it_is_registered_and_promoted_by_the_gates(ensemble, home):

@@ -30,8 +30,6 @@ CANDIDATES = (
 """The simplest first."""
 FALLBACK = "neural_insights.quickstart"
 """Tried only where no other network can be: it needs no pretrained weights."""
-_HEAVY = ("image", "text")
-"""Modalities beside whose encoders all others take no time."""
 _PROBE = 64
 """Rows that are predicted to measure how long one takes."""
 _REPEATS = 3
@@ -71,7 +69,7 @@ def candidates_for(
 
     """
     possible, left_out = fitting(dataset, configs)
-    splits = experiment_splits(possible[0], dataset)
+    splits = experiment_splits(possible[0], dataset, chosen_by_validation=True)
     return [OpenedExperiment(config=c, dataset=dataset, splits=splits) for c in possible], left_out
 
 
@@ -151,7 +149,7 @@ def predictions_worth(experiment: OpenedExperiment) -> int:
     config, splits = experiment.config, experiment.splits
     if isinstance(config.model, GaussianProcessConfig):
         return len(experiment.dataset)
-    heavy = {name for name in _HEAVY if name in config.model.modalities}
+    heavy = {name for name, part in config.network.parts.items() if part.heavy}
     stages = config.pretraining.stages
     before = max((stage.epochs for name, stage in stages.items() if name in heavy), default=0)
     last = config.training.epochs

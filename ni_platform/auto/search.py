@@ -6,6 +6,7 @@ at the end, and its run is one like any other.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from ni_platform.experiment import finish, record_data
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.fitting import Fitted, OnEvent, fit_model
 from ni_platform.metrics.best_of import BestOfMany, best_of_many
-from ni_platform.metrics.choice import choose
+from ni_platform.metrics.choice import Choice, choose
 from ni_platform.metrics.evaluation import evaluate
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.scored import EvaluationError, Observed
@@ -165,7 +166,7 @@ class _Search:
             name, left = experiment.config.name, self.deadline - self.clock()
             begun = self.clock()
             try:
-                reason = self._too_long(experiment, left) if tried else None
+                reason = self._too_long(experiment, left) if number > 1 else None
                 if reason is None:
                     self.on_event(f"candidate {number} of {len(opened)}: {name}")
                     tried.append(self._try(experiment))
@@ -202,7 +203,8 @@ class _Search:
             )
             seconds = self.clock() - begun
             log_estimates(child, {"validation": metrics})
-            child.log_metrics({"seconds": seconds})
+            child.set_tags(fitted.tags)
+            child.log_metrics({**fitted.metrics, "seconds": seconds})
         if (over := self.clock() - self.deadline) > 0:
             self.on_event(f"the budget is exceeded by {in_minutes(over)}: what has begun goes on")
         return _Tried(
@@ -222,7 +224,7 @@ class _Search:
         rates = [each.rates for each in tried]
         figures = [each.metrics[yardstick.metric] for each in tried]
         replicates = tried[0].experiment.config.evaluation.replicates
-        choice = choose(yardstick.metric, rates, observed, replicates=replicates)
+        choice = _choose(yardstick.metric, rates, observed, replicates)
         words = decision(choice, names, figures)
         self.on_event(words)
         chosen = tried[choice.chosen]
@@ -280,6 +282,17 @@ class _Search:
             return None
         self.record.log_metrics({"auto/corrected": best.corrected.value})
         return best
+
+
+def _choose(
+    metric: str, rates: Sequence[np.ndarray], observed: Observed, replicates: int
+) -> Choice:
+    """Choose as `choose` does, and the simplest where the metric is defined for none."""
+    try:
+        return choose(metric, rates, observed, replicates=replicates)
+    except EvaluationError:
+        unknown = (math.nan,) * len(rates)
+        return Choice(metric=metric, chosen=0, best=0, behind=unknown, standard_errors=unknown)
 
 
 def in_minutes(seconds: float) -> str:

@@ -83,22 +83,34 @@ def decision(choice: Choice, names: Sequence[str], figures: Sequence[Estimate]) 
     chosen, best = names[choice.chosen], names[choice.best]
     if len(names) == 1:
         return f"{chosen} was the only one tried."
+    if not np.isfinite(shown := figures[choice.best].value):
+        return f"{chosen} is chosen: it is the simplest, and no figure on validation is defined."
     if choice.chosen != choice.best:
+        error = choice.standard_errors[choice.chosen]
+        why = (
+            "that is within the luck of the draw (one standard error of the difference is "
+            f"{error:.3f})"
+            if np.isfinite(error)
+            else "whether that is luck cannot be told from this validation part"
+        )
         return (
             f"{chosen} is chosen: {best} looks better on validation by "
-            f"{choice.behind[choice.chosen]:.3f}, but that is within the luck of the draw (one "
-            f"standard error of the difference is {choice.standard_errors[choice.chosen]:.3f}), "
-            "and the simpler one is kept."
+            f"{choice.behind[choice.chosen]:.3f}, but {why}, and the simpler one is kept."
         )
-    simpler = [
-        f"{names[k]} by {choice.behind[k]:.3f} (standard error {choice.standard_errors[k]:.3f})"
-        for k in range(choice.chosen)
-    ]
-    shown = figures[choice.best].value
     figure = f"{chosen} is chosen: it is the best on validation ({shown:.3f})"
-    if not simpler:
+    if not choice.chosen:
         return f"{figure} and the simplest."
-    return f"{figure}, and what is simpler is behind by more than luck: {'; '.join(simpler)}."
+    simpler = range(choice.chosen)
+    behind = [
+        f"{names[k]} by {choice.behind[k]:.3f} (standard error {choice.standard_errors[k]:.3f})"
+        for k in simpler
+        if np.isfinite(choice.behind[k])
+    ]
+    if behind:
+        figure += f", and what is simpler is behind by more than luck: {'; '.join(behind)}"
+    if unknown := [names[k] for k in simpler if not np.isfinite(choice.behind[k])]:
+        figure += f", and no figure is defined for {', '.join(unknown)}"
+    return f"{figure}."
 
 
 def luck(best: BestOfMany | None, names: Sequence[str]) -> str | None:
@@ -138,10 +150,15 @@ def concerns(
             "as they came out: arms were shown too rarely, or differ too little. More impressions "
             "per arm would help, another model would not."
         )
-    if not any(each.low > yardstick.chance for each in figures.values()):
+    if not any(np.isfinite(each.value) for each in figures.values()):
         found.append(
-            f"No model is shown to be better than guessing: every interval on {yardstick.clusters} "
-            f"validation {yardstick.unit} reaches down to {yardstick.chance:g} or below.{more}"
+            f"No model can be judged on validation: the metric ({yardstick.label}) is not defined, "
+            f"as contents are too few, or their rates or predictions all equal. Bring more.{more}"
+        )
+    elif not any(each.low > yardstick.chance for each in figures.values()):
+        found.append(
+            f"No model is shown to be better than guessing: no interval on {yardstick.clusters} "
+            f"validation {yardstick.unit} lies above {yardstick.chance:g}.{more}"
         )
     elif chosen == simplest and len(figures) > 1:
         found.append(
@@ -156,8 +173,9 @@ def concern_of_test(yardstick: Yardstick, metrics: Metrics) -> list[str]:
     test = metrics["test"].get(yardstick.metric) or metrics["test"].get(WITHIN)
     if test is None or not np.isfinite(test.value) or test.low > yardstick.chance:
         return []
+    interval = f" [{test.low:.3f}, {test.high:.3f}]" if np.isfinite(test.low) else ""
     return [
-        f"On the test part, which nothing was chosen by, it reaches {test.value:.3f} "
-        f"[{test.low:.3f}, {test.high:.3f}], which is not shown to be better than guessing "
-        f"({yardstick.chance:g}): do not act on its predictions."
+        f"On the test part, which nothing was chosen by, it reaches {test.value:.3f}{interval}, "
+        f"which is not shown to be better than guessing ({yardstick.chance:g}): do not act on its "
+        "predictions."
     ]

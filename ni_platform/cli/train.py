@@ -184,7 +184,8 @@ def print_run(run: Any) -> None:
         for name, label in HEADLINE.items()
         if (change := run.changes_versus_glm.get(f"test/{name}_change_vs_glm")) is not None
     ]
-    if changes:
+    # The GLM itself is no change against the GLM.
+    if changes and any(abs(change) > 1e-6 for change in run.changes_versus_glm.values()):
         table("Against a GLM on the same split (NI Table 1)", ("metric", "change", ""), changes)
     gains = [
         (name.removeprefix("gain_"), interval(found), _worth(found))

@@ -81,7 +81,10 @@ class Studio:
         self.uploads = Uploads()
         self.inputs = model.scorer.inputs
         readers = [r for r in self.inputs.readers.values() if isinstance(r, AttributesReader)]
-        self._levels = {name: known for reader in readers for name, known in reader.categorical}
+        # An ensemble's heaviest network comes first, and its levels count.
+        self._levels = {
+            name: known for reader in reversed(readers) for name, known in reader.categorical
+        }
         self.explainer = Explainer(model.copy_of_scorer(), insights)
         self._ranges = {
             name: (float(cells.min()), float(cells.max()))
@@ -216,7 +219,8 @@ class Studio:
                 f"{edit.row + 1}, column {edit.column + 1}: choose one inside."
             )
         network = given(network_with(self.model.scorer, ImageReader))
-        mean = network.model.encoders["image"].mean_311
+        name, _ = given(network.inputs.find(ImageReader))
+        mean = network.model.encoders[name].mean_311
         red, green, blue = (round(float(value)) for value in mean.flatten())  # type: ignore[operator]
         return pictures.png(
             pictures.painted_over(picture, edit.row, edit.column, (red, green, blue))

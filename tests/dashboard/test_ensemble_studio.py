@@ -52,6 +52,16 @@ def test_every_modality_is_explained(mixed_studio):
     assert mixed_studio.levels("day") == ["mon", "tue"]
 
 
+@pytest.mark.parametrize(("monday", "levels"), [(0.6, ["mon"]), (0.4, ["mon", "tue"])])
+def test_levels_are_those_of_the_heaviest(monday, levels, pictured, tmp_path):
+    """Where members know different levels of an attribute."""
+    mondays = np.flatnonzero(pictured.contents["day"] == "mon")
+    members = {"monday": build_scorer(NI, pictured, mondays, seed=1), "all": lively(pictured, 3)}
+    Ensemble(members, {"monday": monday, "all": 1 - monday}).save(tmp_path / "ensemble")
+    studio = open_studio(open_store(), str(tmp_path / "ensemble"), pictured.root)
+    assert studio.levels("day") == levels
+
+
 def test_edits_change_the_ensembles_rate(mixed_studio):
     """A word that both networks read, and a region that one of them sees."""
     draft = mixed_studio.draft(1)

@@ -59,6 +59,7 @@ class ImageNetworkConfig(EncoderConfig):
 
     reader: ClassVar[type[Reader]] = ImageReader
     crops: ClassVar[bool] = True
+    heavy: ClassVar[bool] = True
 
     architecture: Literal[
         "vgg16", "vgg19", "vgg16_bn", "vgg19_bn", "resnet18", "resnet50", "resnet101",

@@ -115,6 +115,7 @@ class ImageEncoderConfig(EncoderConfig):
 
     reader: ClassVar[type[Reader]] = ImageReader
     crops: ClassVar[bool] = True
+    heavy: ClassVar[bool] = True
     architecture: Literal["table3", "efficientnet_lite0", "transformers"] = "table3"
     weights: str | None = None
     """Hub id, folder, `package:NAME/PATH` or alias (see `encoders.pretrained`); None: random."""

@@ -190,6 +190,8 @@ class EncoderConfig(ModalityConfig):
     """Whether there is an encoder; else the network takes the tensor as it is."""
     crops: ClassVar[bool] = False
     """Whether `TrainingConfig.image_crop` concerns it."""
+    heavy: ClassVar[bool] = False
+    """Whether encoding a content takes milliseconds, beside which other encoders take no time."""
 
     @property
     def reading(self) -> Any:

@@ -151,6 +151,7 @@ class TextEncoderConfig(EncoderConfig):
     """Which network encodes texts, where its weights come from, and how texts are read."""
 
     reader: ClassVar[type[Reader]] = TextReader
+    heavy: ClassVar[bool] = True
     architecture: Literal["transformers", "scratch"] = "transformers"
     weights: str | None = "bert-base-uncased"
     """Hub id, folder, `package:NAME/PATH` or alias (see `encoders.pretrained`)."""
