@@ -116,10 +116,10 @@ def depth_of(weights: str) -> int:
 
     with _explained(weights), _quiet():
         config = AutoConfig.from_pretrained(locate(weights), local_files_only=True)
-    stages, layers = (getattr(config, name, None) for name in ("depths", "num_hidden_layers"))
-    if not stages and not layers:
+    depth = len(getattr(config, "depths", ())) or getattr(config, "num_hidden_layers", 0)
+    if not depth:
         raise ConfigError(f"{weights!r} does not tell how many layers it has: name those to read.")
-    return len(stages) if stages else int(layers)
+    return int(depth)
 
 
 def restore_backbone(folder: Path) -> Any:
