@@ -36,10 +36,6 @@ class PredictedPairs:
     overdispersion: float = 1.0
     """Variance of observed logits, in units of the binomial one."""
 
-    def beats(self) -> Floats:
-        """Probability that the first arm's true rate is the higher one."""
-        return np.asarray(ndtr(self.difference / np.sqrt(self.variance)))
-
     def of(self, chosen: np.ndarray) -> PredictedPairs:
         """Return the pairs whose contents are all `chosen`, bool [N], counted among these."""
         place = np.cumsum(chosen) - 1

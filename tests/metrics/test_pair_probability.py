@@ -80,4 +80,3 @@ def test_some_of_the_pairs():
     assert own.first.tolist() == [1, 2]
     assert own.second.tolist() == [3, 3]
     assert own.difference.tolist() == [2, 3]
-    assert pairs.beats() == pytest.approx([0.8413447, 0.9772499, 0.9986501])
