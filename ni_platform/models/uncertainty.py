@@ -31,7 +31,7 @@ def predict_with_uncertainty(
 ) -> pd.DataFrame:
     """Predicted rates, their intervals and who is the best of each A/B test, a row per content.
 
-    The columns are `prediction`, the success rate in a test of average level; `low` and `high`,
+    The columns are `prediction`, the mean success rate over tests; `low` and `high`,
     between which the true rate in a test of unknown level lies with a probability of 95 %; and
     `chance_best`, the probability that the true rate is the highest of its A/B test (by 10,000
     draws of all arms together, so within 0.01), NaN for a content of none or of more than
@@ -56,9 +56,9 @@ def predict_with_uncertainty(
             mean_B, covariance_BB = network.posterior(_encoded(scorer, frame.iloc[chunk], progress))
         mean, covariance = mean_B.cpu().numpy(), covariance_BB.cpu().numpy()
         covariance += float(network.residual) * np.eye(len(mean))
-        at = float(network.intercept) + mean
+        rate, level = float(network.intercept) + mean, float(network.level_mean) + mean
         reach = _Z * np.sqrt(covariance.diagonal() + float(network.level_variance))
-        found[chunk, :3] = expit(np.stack([at, at - reach, at + reach], axis=1))
+        found[chunk, :3] = expit(np.stack([rate, level - reach, level + reach], axis=1))
         for own in np.unique(codes[chunk][codes[chunk] >= 0]):
             arms = np.flatnonzero(codes[chunk] == own)
             if sizes[own] <= MOST_ARMS:

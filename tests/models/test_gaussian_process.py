@@ -210,6 +210,28 @@ def test_levels_are_those_of_tests():
     assert level(np.zeros(9000, dtype=bool)) < 0.01
 
 
+def test_intervals_of_skewed_rates_hold_on_both_sides():
+    """Levels that differ much make rates skewed: as many lie below their interval as above."""
+    rng = np.random.default_rng(0)
+    tests = 4000
+    level = rng.normal(-4, 1.0, tests)
+    test, content = np.repeat(np.arange(tests), 2), np.tile([0, 1], tests)
+    shown = np.full(2 * tests, 100_000.0)
+    clicks = rng.binomial(100_000, expit(level[test])).astype(float)
+    z = {"embedding": torch.eye(2, 3).double(), "attributes": torch.eye(2).double()}
+    network = with_variances()
+    solve(network, z, Arms.pool(content, test, clicks, shown))
+    function = network.values(z).mean()
+    assert float(network.level_mean + function) == pytest.approx(-4, abs=0.05)
+    assert float(network.level_variance) == pytest.approx(1, abs=0.05)
+    # The intercept is the logit of the mean rate, which is half a variance higher.
+    assert float(network.intercept + function) == pytest.approx(-3.5, abs=0.1)
+    reach = 1.96 * np.sqrt(float(network.level_variance))
+    rates, middle = clicks / shown, float(network.level_mean + function)
+    assert (rates < expit(middle - reach)).mean() == pytest.approx(0.025, abs=0.006)
+    assert (rates > expit(middle + reach)).mean() == pytest.approx(0.025, abs=0.006)
+
+
 def test_what_is_the_same_for_all_says_nothing():
     """Embeddings without any difference give every content the same rate, and no error."""
     z, arms = planted()

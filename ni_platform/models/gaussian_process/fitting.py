@@ -142,10 +142,11 @@ def solve(network: GaussianProcess, z: Mapping[str, Embeddings], arms: Arms) -> 
         term.points_UX = points[name].float()
     network.overdispersion.fill_(arms.overdispersion)
     function_N = _function(network, z)[arms.content_N]
-    network.intercept.fill_(_intercept(function_N, arms))
-    network.level_variance.fill_(
-        _level_variance(arms, arms.logits - function_N, precision_N.numpy())
-    )
+    intercept = _intercept(function_N, arms)
+    network.intercept.fill_(intercept)
+    mean, variance = _levels(arms, arms.logits - function_N, precision_N.numpy(), intercept)
+    network.level_mean.fill_(mean)
+    network.level_variance.fill_(variance)
 
 
 def _covariance(
@@ -190,16 +191,20 @@ def _intercept(function_N: np.ndarray, arms: Arms) -> float:
     return float(brentq(lambda at: expit(at + function_N).mean() - observed, -30, 30))
 
 
-def _level_variance(arms: Arms, left_N: np.ndarray, precision_N: np.ndarray) -> float:
-    """Variance of the levels of tests, by moments, from what the function leaves of the logits.
+def _levels(
+    arms: Arms, left_N: np.ndarray, precision_N: np.ndarray, intercept: float
+) -> tuple[float, float]:
+    """Mean and variance of the levels of tests, by moments, from what the function leaves.
 
-    0 without any test: contents of none share the intercept. Of one test it is not known, and that
-    of the prior is taken.
+    The mean lies below the intercept: rates are skewed, and the intercept fits their mean. Without
+    any test the variance is 0, as contents of none share the intercept. Of one test it is not
+    known, and that of the prior is taken.
     """
     test, weight_N, left_N = (v[~arms.alone_N] for v in (arms.test_N, precision_N, left_N))
     _, codes = np.unique(test, return_inverse=True)
     total_T = np.bincount(codes, weight_N)
     if len(total_T) < 2:
-        return LEVEL_VARIANCE * len(total_T)
+        return intercept, LEVEL_VARIANCE * len(total_T)
     level_T = np.bincount(codes, weight_N * left_N) / total_T
-    return max(0.0, float(level_T.var(ddof=1) - (1 / total_T).mean()))
+    variance = float(level_T.var(ddof=1) - (1 / total_T).mean())
+    return float(level_T.mean()), max(0.0, variance)

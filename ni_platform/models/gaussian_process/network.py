@@ -66,6 +66,7 @@ class GaussianProcess(nn.Module):
     intercept: Tensor
     explained_UU: Tensor
     residual: Tensor
+    level_mean: Tensor
     level_variance: Tensor
     overdispersion: Tensor
 
@@ -96,6 +97,7 @@ class GaussianProcess(nn.Module):
         self.weights_U = nn.Parameter(torch.zeros(0), requires_grad=False)
         self.register_buffer("explained_UU", torch.zeros(0, 0))
         self.register_buffer("residual", torch.tensor(0.0))
+        self.register_buffer("level_mean", torch.tensor(logit))
         self.register_buffer("level_variance", torch.tensor(LEVEL_VARIANCE))
         self.register_buffer("overdispersion", torch.tensor(1.0))
         self.register_load_state_dict_pre_hook(_grow)
@@ -167,6 +169,7 @@ class GaussianProcess(nn.Module):
 def _grow(module: GaussianProcess, state: dict[str, Tensor], prefix: str, *others: Any) -> None:
     """Make room for as many past contents as a saved state has."""
     # The first saved ones did not say how levels differ: then intervals of rates are wide.
+    state.setdefault(f"{prefix}level_mean", state[f"{prefix}intercept"])
     state.setdefault(f"{prefix}level_variance", torch.tensor(LEVEL_VARIANCE))
     module.weights_U.data = torch.empty_like(state[f"{prefix}weights_U"])
     module.explained_UU = torch.empty_like(state[f"{prefix}explained_UU"])
