@@ -144,9 +144,9 @@ def solve(network: GaussianProcess, z: Mapping[str, Embeddings], arms: Arms) -> 
     function_N = _function(network, z)[arms.content_N]
     intercept = _intercept(function_N, arms)
     network.intercept.fill_(intercept)
-    mean, variance = _levels(arms, arms.logits - function_N, precision_N.numpy(), intercept)
-    network.level_mean.fill_(mean)
-    network.level_variance.fill_(variance)
+    levels = _levels(arms, arms.logits - function_N, precision_N.numpy(), intercept)
+    network.level_mean.fill_(levels[0])
+    network.level_variance.fill_(levels[1])
 
 
 def _covariance(
