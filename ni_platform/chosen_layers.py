@@ -17,7 +17,7 @@ from ni_platform.metrics.pair_probability import pair_probability_metrics
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.narrowing import of_kind
 from ni_platform.opened import OpenedExperiment
-from ni_platform.training.at_once import encode_all, fit_at_once
+from ni_platform.training.at_once import FittedAtOnce, encode_all, fit_at_once
 from ni_platform.training.encoded import Encoded
 
 _MIN_PAIRS = 100
@@ -96,10 +96,8 @@ def _columns(blocks: Sequence[int], every: Sequence[int], chosen: Sequence[int])
 def _loss(
     experiment: OpenedExperiment, folder: str | Path, outputs: Mapping[str, Encoded]
 ) -> float:
-    scorer, dataset = experiment.build_scorer(), experiment.dataset
-    rows, keys = experiment.splits.rows("validation"), input_keys(dataset, scorer.inputs.roles)
-    train_rows = experiment.splits.rows("train")
-    fitted = fit_at_once(scorer, dataset, keys, train_rows, folder, outputs=outputs)
+    dataset, rows = experiment.dataset, experiment.splits.rows("validation")
+    fitted, keys = fit_opened(experiment, folder, outputs)
     shown = rows[dataset.impressions[rows] > 0]
     pairs = fitted.pairs(shown, ab_test_codes(dataset.ab_test)[shown], keys[shown])
     if len(pairs.first) < _MIN_PAIRS:
@@ -108,3 +106,19 @@ def _loss(
     clusters = np.arange(len(shown))
     found = pair_probability_metrics(pairs, clicks, impressions, clusters, replicates=0)
     return found["pair_log_loss"].value
+
+
+def fit_opened(
+    experiment: OpenedExperiment,
+    folder: str | Path,
+    outputs: Mapping[str, Encoded],
+    say: Callable[[str], None] = lambda words: None,
+) -> tuple[FittedAtOnce, np.ndarray]:
+    """Fit the Gaussian process of an experiment whose layers are named to its training rows.
+
+    Returns it, and keys of all contents [N] that are equal where it reads the same. Arguments and
+    errors as `fit_at_once`.
+    """
+    scorer, dataset = experiment.build_scorer(), experiment.dataset
+    keys, rows = input_keys(dataset, scorer.inputs.roles), experiment.splits.rows("train")
+    return fit_at_once(scorer, dataset, keys, rows, folder, outputs=outputs, say=say), keys

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ni_platform.chosen_layers import choose_layers
-from ni_platform.data.content_keys import input_keys
+from ni_platform.chosen_layers import choose_layers, fit_opened
 from ni_platform.data.loading import ab_test_codes
 from ni_platform.ensembling import fit_ensemble
 from ni_platform.experiment_config import ExperimentConfig
@@ -27,7 +26,6 @@ from ni_platform.opened import OpenedExperiment
 from ni_platform.overrides import to_dict
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
-from ni_platform.training.at_once import fit_at_once
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.encoded import Encoded
 from ni_platform.training.events import EpochDone, Event, StageStarted
@@ -113,17 +111,8 @@ def _fit_gaussian_process(experiment: OpenedExperiment, folder: Path, on_event: 
     encoded = state_folder() / "encoded"
     asked = of_kind(experiment.config.model, GaussianProcessConfig)
     experiment, outputs = choose_layers(experiment, encoded, on_event)
-    scorer = experiment.build_scorer()
-    keys = input_keys(experiment.dataset, scorer.inputs.roles)
-    fitted = fit_at_once(
-        scorer,
-        experiment.dataset,
-        keys,
-        experiment.splits.rows("train"),
-        encoded,
-        outputs=outputs,
-        say=on_event,
-    )
+    fitted, keys = fit_opened(experiment, encoded, outputs, on_event)
+    scorer = fitted.scorer
     network = of_kind(scorer.model, GaussianProcess)
     parts = of_kind(scorer.config, GaussianProcessConfig).parts
     chosen = [name for name, part in asked.parts.items() if part.layer_options]
@@ -157,15 +146,9 @@ def _without_each(
         others = {column for other in kept for column in readers[other].roles}
         own = tuple(column for column in readers[name].roles if column not in others)
         less = replace(config, leave_out=(*config.leave_out, *own))
-        scorer = replace(experiment, config=less).reading(kept).build_scorer()
-        fitted = fit_at_once(
-            scorer,
-            experiment.dataset,
-            input_keys(experiment.dataset, scorer.inputs.roles),
-            experiment.splits.rows("train"),
-            state_folder() / "encoded",
-            outputs={other: outputs[other] for other in kept},
-        )
+        opened = replace(experiment, config=less).reading(kept)
+        known = {other: outputs[other] for other in kept}
+        fitted, _ = fit_opened(opened, state_folder() / "encoded", known)
         found[name] = fitted.predict(rows)
     return found
 
