@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from unittest import mock
+
+import pytest
 
 from ni_platform.cli.main import main
 
@@ -40,3 +45,14 @@ def ni(*words: str) -> Ended:
         except SystemExit as ended:
             code = ended.code or 0
     return Ended(code=int(code), stdout=stdout.getvalue(), stderr=stderr.getvalue())
+
+
+@contextmanager
+def in_project(folder: Path, empty_database: Path) -> Iterator[Path]:
+    """Make a user's folder the current one, with an empty store of its own."""
+    (folder / ".ni").mkdir()
+    shutil.copy(empty_database, folder / ".ni/mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("NI_HOME", raising=False)
+        patch.chdir(folder)
+        yield folder

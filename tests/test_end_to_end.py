@@ -23,7 +23,7 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.workers import WorkerGroup, precision_name, precision_on
-from tests.command import Ended, ni
+from tests.command import Ended, in_project, ni
 from tests.metrics.columns import evaluate
 
 SMALL = [
@@ -44,11 +44,7 @@ def home(
     """A folder with a planted dataset, as a user's project; it is the current one."""
     folder = tmp_path_factory.mktemp("a project")
     make_synthetic(folder / "data", tests=60, image_size=32, seed=3)
-    (folder / ".ni").mkdir()
-    shutil.copy(empty_database, folder / ".ni/mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("NI_HOME", raising=False)
-        patch.chdir(folder)
+    with in_project(folder, empty_database):
         yield folder
 
 

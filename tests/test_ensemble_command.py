@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +28,7 @@ from ni_platform.opened import open_experiment
 from ni_platform.tracking.run_queries import read_run, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import open_store
-from tests.command import ni
+from tests.command import in_project, ni
 
 BASE = ExperimentConfig(
     name="tests.ranker",
@@ -55,11 +54,7 @@ def home(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     folder = tmp_path_factory.mktemp("mixing")
     write_pictured(folder / "data")
     write_pictured(folder / "other", price=1.0)
-    (folder / ".ni").mkdir()
-    shutil.copy(empty_database, folder / ".ni/mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("NI_HOME", raising=False)
-        patch.chdir(folder)
+    with in_project(folder, empty_database):
         yield folder
 
 
