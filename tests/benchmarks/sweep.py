@@ -94,6 +94,7 @@ def ours(trials: int, folder: Path) -> None:
 
     from ni_platform.experiment_config import load_experiment
     from ni_platform.ray_cluster import start_ray
+    from ni_platform.tracking.run_queries import leaderboard
     from ni_platform.tracking.run_record import RunRecord
     from ni_platform.tracking.store import open_store
     from ni_platform.tuning.config import SweepConfig, SweepFolder
@@ -131,6 +132,9 @@ def ours(trials: int, folder: Path) -> None:
         then = time.perf_counter()
         ray.get(keeper.finish.remote(600))
         print(f"ours           MLflow was {time.perf_counter() - then:.1f} s behind at the end")
+        then = time.perf_counter()
+        best = leaderboard(store, record.run_id, "validation/rmse", lower_is_better=True, limit=20)
+        print(f"ours           leaderboard of {len(best)}: {time.perf_counter() - then:.2f} s")
 
 
 def tune_way(trials: int, folder: Path, optuna: bool) -> None:
