@@ -35,6 +35,7 @@ from ni_platform.tracking.limits import (
 from ni_platform.tracking.run_claim import held, require_unheld
 from ni_platform.tracking.run_queries import get_run
 from ni_platform.tracking.store import Store, equals
+from ni_platform.tracking.views import prepare_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,6 +93,7 @@ class RunRecord:
             if parent is not None:
                 own_tags[MLFLOW_PARENT_RUN_ID] = parent
             experiment = store.experiment_id(experiment_name)
+            prepare_views(store, experiment)
             record = cls._create(store, experiment, run_name, own_tags, parameters or {})
         record.set_tags({"ni.status": "running", **(tags or {})})
         return record
