@@ -43,12 +43,9 @@ def saliency_figure(insights: Insights, dataset: Dataset) -> Figure | None:
         for axes, kind in zip(column, kinds):
             _draw(axes, kind, insights, dataset, place)
         row = int(insights.rows[place])
-        predicted = 100 * insights.explanations.predictions[place]
-        observed = 100 * dataset.success_rate[row]
-        column[0].set_title(
-            f"{dataset.content_id.iloc[row]}\npredicted {predicted:.3g} %, observed {observed:.3g} %",
-            fontsize=8,
-        )
+        predicted, observed = insights.explanations.predictions[place], dataset.success_rate[row]
+        said = f"predicted {100 * predicted:.3g} %, observed {100 * observed:.3g} %"
+        column[0].set_title(f"{dataset.content_id.iloc[row]}\n{said}", fontsize=8)
     return figure
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import (
     MAX_METRICS_PER_BATCH,
     MAX_PARAMS_TAGS_PER_BATCH,
@@ -206,6 +206,10 @@ class RunRecord:
         with self.store.errors(f"set tags of run {self.run_id}"):
             for chunk in chunks(entities, MAX_PARAMS_TAGS_PER_BATCH):
                 self.store.client.log_batch(self.run_id, tags=chunk)
+
+    def describe(self, text: str) -> None:
+        """Set the description that MLflow shows on the run's page, in Markdown."""
+        self.set_tags({MLFLOW_RUN_NOTE: text})
 
     def log_metrics(
         self,
