@@ -14,7 +14,7 @@ from ni_platform.cli.output import console, json_option, print_json
 @json_option
 def command(folder: str, docs: str | None, as_json: bool) -> None:
     """Check the dataset in FOLDER; a failed check ends with exit code 2."""
-    from ni_platform.cli.progress import CheckProgress
+    from ni_platform.api.progress import CheckProgress
     from ni_platform.data.checks import check_dataset
     from ni_platform.data.dataset import Dataset
     from ni_platform.data.splits import SplitConfig, split_dataset
