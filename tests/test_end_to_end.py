@@ -83,7 +83,7 @@ def test_a_run_reports_metrics_that_follow_from_its_predictions(run, home):
         ab_test=recorded["ab_test"],
         replicates=0,
     )
-    for name in ("rmse", "spearman", "pairwise_accuracy_within_tests"):
+    for name in ("rmse", "spearman", "pairwise_within"):
         metric = run["metrics"][f"test/{name}"]
         assert metric["value"] == pytest.approx(expected[name].value)
         assert metric["low"] <= metric["value"] <= metric["high"]

@@ -89,7 +89,7 @@ def test_what_a_modality_adds(ni_home, tmp_path):
     without = train(store, open_experiment(blind, dataset.root), allow_failed_checks=True)
     mine, theirs = (read_run(store, run.run_id).metrics for run in (whole, without))
     for part in ("validation", "test"):
-        name = f"{part}/pairwise_accuracy_within_tests"
+        name = f"{part}/pairwise_within"
         assert mine[f"{part}/gain_text"] == pytest.approx(mine[name] - theirs[name])
     gain = whole.metrics["test"]["gain_text"]
     assert gain.low < gain.value < gain.high
@@ -143,7 +143,7 @@ def test_it_has_no_stages(ni_home, tmp_path):
         replace(CONFIG, training=TrainingConfig(epochs=3))
     sweep = SweepConfig(
         name="s", experiment=CONFIG, data=str(tmp_path), space="fusion.small", trials=1,
-        objective="pairwise_accuracy_within_tests",
+        objective="pairwise_within",
     )  # fmt: skip
     with pytest.raises(ConfigError, match="fitted at once"):
         run_sweep(open_store(), sweep)

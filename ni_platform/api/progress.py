@@ -193,7 +193,7 @@ class TrainingProgress(_Followed):
                     "train_loss",
                     "loss",
                     "pairwise_accuracy",
-                    "pairwise_accuracy_within_tests",
+                    "pairwise_within",
                 )
                 if event.metrics.get(name) == event.metrics.get(name, float("nan"))
             )

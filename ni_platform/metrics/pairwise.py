@@ -26,7 +26,7 @@ def pairwise_accuracy(prediction: ArrayLike, truth: ArrayLike) -> float:
     return float(hits.sum() / pairs.sum()) if pairs.sum() else float("nan")
 
 
-def pairwise_accuracy_within_tests(
+def pairwise_within(
     prediction: ArrayLike, clicks: ArrayLike, impressions: ArrayLike, ab_test: Any
 ) -> float:
     """Share of the pairs within one A/B test in the right order; NaN without a pair."""
@@ -106,12 +106,10 @@ def _counted_metrics(
         counts.hits, counts.pairs, counts.significant_hits, counts.significant_pairs
     )
     return {
-        f"pairwise_accuracy_within_tests{ending}": resampling.draws(
-            ratio(hits, pairs), support=counts.pairs
-        ),
-        f"pairwise_accuracy_significant{ending}": resampling.draws(
+        f"pairwise_within{ending}": resampling.draws(ratio(hits, pairs), support=counts.pairs),
+        f"pairwise_significant{ending}": resampling.draws(
             ratio(significant_hits, significant_pairs), support=counts.significant_pairs
         ),
-        f"n_pairs_within_tests{ending}": Draws(pairs[:1], 0),
+        f"n_pairs_within{ending}": Draws(pairs[:1], 0),
         f"n_pairs_significant{ending}": Draws(significant_pairs[:1], 0),
     }

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 PAIRWISE = {
     "pairwise_accuracy": "all pairs",
-    "pairwise_accuracy_within_tests": "within A/B tests",
-    "pairwise_accuracy_significant": "significant pairs",
-    "pairwise_accuracy_within_tests_distinct": "within A/B tests,\ninputs differ",
-    "pairwise_accuracy_significant_distinct": "significant,\ninputs differ",
+    "pairwise_within": "within A/B tests",
+    "pairwise_significant": "significant pairs",
+    "pairwise_within_distinct": "within A/B tests,\ninputs differ",
+    "pairwise_significant_distinct": "significant,\ninputs differ",
 }
 CEILINGS = {
-    "pairwise_accuracy_within_tests": "noise_ceiling_within_tests",
-    "pairwise_accuracy_significant": "noise_ceiling_significant",
-    "pairwise_accuracy_within_tests_distinct": "noise_ceiling_within_tests_distinct",
-    "pairwise_accuracy_significant_distinct": "noise_ceiling_significant_distinct",
+    "pairwise_within": "ceiling_within",
+    "pairwise_significant": "ceiling_significant",
+    "pairwise_within_distinct": "ceiling_within_distinct",
+    "pairwise_significant_distinct": "ceiling_significant_distinct",
 }
 MAX_POINTS = 20_000
 
@@ -85,7 +85,7 @@ def pairwise_figure(models: Mapping[str, Mapping[str, Estimate]]) -> Figure:
     for place, form in enumerate(forms):
         ceiling = first.get(CEILINGS.get(form, ""), Estimate(float("nan")))
         if np.isfinite(ceiling.value):
-            label = "noise ceiling" if form == "pairwise_accuracy_within_tests" else ""
+            label = "noise ceiling" if form == "pairwise_within" else ""
             axes.hlines(ceiling.value, place - 0.42, place + 0.42, color="black", label=label)
     axes.axhline(0.5, color="grey", linestyle="--", label="chance")
     axes.set_xticks(range(len(forms)), [PAIRWISE[form] for form in forms])

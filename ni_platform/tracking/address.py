@@ -45,6 +45,10 @@ def ui_command() -> str:
     return shlex.join([mlflow_command, "ui", "--backend-store-uri", uri, *root])
 
 
+LOCAL_PAGE = "http://127.0.0.1:5000"
+"""Where `ni ui` shows what is recorded on this machine, unless another port is asked for."""
+
+
 def server_url() -> str | None:
     """Return the address of the tracking server that is used; None for a database or folder."""
     uri = tracking_uri()

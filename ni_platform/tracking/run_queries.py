@@ -23,7 +23,7 @@ from ni_platform.tracking.address import without_secrets
 from ni_platform.tracking.store import Store, equals
 
 _PAGE = 1000
-_COLUMNS = (
+RUN_COLUMNS = (
     "run_id",
     "run_name",
     "experiment",
@@ -153,7 +153,7 @@ def list_runs(
         )
     summaries = [_summary(run, names) for run in runs]
     rows = pd.DataFrame(
-        [_row(summary, parameters) for summary in summaries], columns=[*_COLUMNS, *parameters]
+        [_row(summary, parameters) for summary in summaries], columns=[*RUN_COLUMNS, *parameters]
     )
     metrics = pd.DataFrame([summary.metrics for summary in summaries], index=rows.index)
     return pd.concat([rows, metrics[sorted(metrics.columns)]], axis=1)

@@ -174,7 +174,7 @@ class RunRecord:
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log the parameters that the run does not have yet.
 
-        MLflow keeps 6,000 characters of a value; the whole value is in the run's config.json.
+        MLflow keeps 6,000 characters of a value; the whole value is in the run's config.yaml.
 
         Raises:
             TrackingError: A parameter already has another value.
@@ -205,10 +205,26 @@ class RunRecord:
             for chunk in chunks(entities, MAX_PARAMS_TAGS_PER_BATCH):
                 self.store.client.log_batch(self.run_id, tags=chunk)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics of one step."""
+    def log_metrics(
+        self,
+        metrics: Mapping[str, float],
+        step: int = 0,
+        *,
+        model_uri: str | None = None,
+        dataset: tuple[str, str] | None = None,
+    ) -> None:
+        """Log metrics of one step.
+
+        MLflow shows them beside the logged model `model_uri` as well (`models:/m-...`), and links
+        them to the input of the run that has the name and digest `dataset`.
+        """
         now = int(time.time() * 1000)
-        entities = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        model_id = None if model_uri is None else model_uri.removeprefix("models:/")
+        name, digest = dataset or (None, None)
+        entities = [
+            Metric(key, float(value), now, step, model_id, name, digest, self.run_id)
+            for key, value in metrics.items()
+        ]
         with self.store.errors(f"log metrics of run {self.run_id}"):
             for chunk in chunks(entities, MAX_METRICS_PER_BATCH):
                 self.store.client.log_batch(self.run_id, metrics=chunk)

@@ -13,9 +13,9 @@ import ray
 from ray.actor import ActorHandle
 
 from ni_platform.errors import ConfigError, TrackingError, TrainingError
-from ni_platform.experiment import record_start
 from ni_platform.opened import OpenedExperiment, open_experiment
 from ni_platform.overrides import to_dict
+from ni_platform.run_start import record_start
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import Store

@@ -6,7 +6,7 @@ from scipy.stats import chi2_contingency, kendalltau
 
 from ni_platform.metrics.concordance import concordance, count_smaller_before
 from ni_platform.metrics.pairs import MAX_DISTANCE, within_test_pairs
-from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_accuracy_within_tests
+from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_within
 from tests.metrics.columns import evaluate
 
 
@@ -81,15 +81,15 @@ def test_three_forms_agree_with_counting_every_pair(planted_tests):
     significant = [(i, j) for i, j in within if differs(i, j)]
     for name, pairs in {
         "pairwise_accuracy": every,
-        "pairwise_accuracy_within_tests": within,
-        "pairwise_accuracy_significant": significant,
+        "pairwise_within": within,
+        "pairwise_significant": significant,
     }.items():
         hits, count = hits_and_pairs(prediction, truth, pairs)
         assert found[name].value == pytest.approx(hits / count), name
-    assert found["n_pairs_within_tests"].value == hits_and_pairs(prediction, truth, within)[1]
+    assert found["n_pairs_within"].value == hits_and_pairs(prediction, truth, within)[1]
     assert found["n_pairs_significant"].value == len(significant) > 10
-    assert pairwise_accuracy_within_tests(prediction, clicks, seen, test) == pytest.approx(
-        found["pairwise_accuracy_within_tests"].value
+    assert pairwise_within(prediction, clicks, seen, test) == pytest.approx(
+        found["pairwise_within"].value
     )
 
 
@@ -114,9 +114,9 @@ def test_pairs_of_a_huge_test_are_bounded():
 def test_no_tests_leave_within_test_accuracy_undefined():
     """Contents outside A/B tests have no within-test pair: NaN and a count of 0."""
     found = evaluate([0.1, 0.2, 0.3], [1, 2, 3], [10, 10, 10])
-    assert np.isnan(found["pairwise_accuracy_within_tests"].value)
-    assert np.isnan(found["noise_ceiling_within_tests"].value)
-    assert found["n_pairs_within_tests"].value == found["n_tests"].value == 0
+    assert np.isnan(found["pairwise_within"].value)
+    assert np.isnan(found["ceiling_within"].value)
+    assert found["n_pairs_within"].value == found["n_tests"].value == 0
 
 
 def test_pairs_with_equal_inputs_are_left_out_of_the_distinct_forms():
@@ -131,9 +131,9 @@ def test_pairs_with_equal_inputs_are_left_out_of_the_distinct_forms():
     )
 
     # Pairs: the twins tie (half a hit), both others are in the right order.
-    assert estimates["pairwise_accuracy_within_tests"].value == pytest.approx(2.5 / 3)
-    assert estimates["pairwise_accuracy_within_tests_distinct"].value == 1.0
-    assert estimates["n_pairs_within_tests_distinct"].value == 2
+    assert estimates["pairwise_within"].value == pytest.approx(2.5 / 3)
+    assert estimates["pairwise_within_distinct"].value == 1.0
+    assert estimates["n_pairs_within_distinct"].value == 2
 
 
 def test_without_twins_there_are_no_distinct_forms():
