@@ -93,11 +93,13 @@ def _collect(function: Callable[..., Any], kind: str, parts: dict[str, str]) -> 
     parts[function.__name__] = text
 
 
-def _read(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+def _read(written: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """Names of its module or of an enclosing function that a function may read, with values."""
-    function = inspect.unwrap(function)
+    function = inspect.unwrap(written)
+    if not isinstance(function, FunctionType):
+        return
     nonlocals = inspect.getclosurevars(function).nonlocals
-    around = getattr(function, "__globals__", {}) | nonlocals
+    around = {**function.__globals__, **nonlocals}
     for name in dict.fromkeys([*nonlocals, *_names(function.__code__)]):
         if name in around:
             yield name, around[name]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ni_platform.api.display import Part, cell, figure
 from ni_platform.api.frames import as_arrow
-from ni_platform.api.progress import CheckProgress, DrawingProgress, progress_console
+from ni_platform.api.progress import CheckProgress, DrawingProgress, say
 from ni_platform.data import storage
 from ni_platform.data import synthetic as planted
 from ni_platform.data.dataset import Dataset as StoredDataset
@@ -249,7 +249,7 @@ def import_table(
         "ratings": ratings,
         "split": split,
         "form": CsvFormat(delimiter=delimiter, encoding=encoding, decimal=decimal),
-        "say": lambda note: progress_console.print(f"note: {note}", markup=False),
+        "say": say,
     }
     source = table if isinstance(table, str | os.PathLike) else as_arrow(table)
     named = name or Path(str(folder).rstrip("/")).name
@@ -299,7 +299,13 @@ def synthesize(
     Raises:
         DatasetError: A number is out of range, or the folder holds something else.
     """
-    asked = {"tests": tests, "domains": domains, "image_size": image_size, "seed": seed}
+    asked: dict[str, Any] = {"tests": tests, "domains": domains}
+    asked |= {"image_size": image_size, "seed": seed}
+        "tests": tests,
+        "domains": domains,
+        "image_size": image_size,
+        "seed": seed,
+    }
     if storage.exists(storage.join(str(folder), FILE_NAME)):
         drawn = planted.read_truth(folder).parameters
         if {name: drawn.get(name) for name in asked} != asked:

@@ -1,4 +1,4 @@
-"""What a notebook shows of this package's objects: HTML that loads nothing and escapes all texts."""
+"""What a notebook shows of these objects: HTML that loads nothing and escapes all texts."""
 
 from __future__ import annotations
 

@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from ni_platform.errors import DatasetError
 
-TABLES = "a DataFrame of pandas or Polars, a table of PyArrow or a dataset of Hugging Face or MLflow"
+TABLES = (
+    "a DataFrame of pandas or Polars, a table of PyArrow or a dataset of Hugging Face or MLflow"
+)
 
 
 def as_arrow(table: Any) -> pa.Table:

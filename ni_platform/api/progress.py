@@ -124,8 +124,9 @@ class NotebookBars:
     def _repr_html_(self) -> str:
         bars = Markup("").join(
             Markup(
-                '<div><progress value="{}" max="{}"></progress> {} <small>{:g}/{:g} {}</small></div>'
-            ).format(done, total, name, done, total, note)
+                '<div><progress value="{0}" max="{1}"></progress> {2} '
+                "<small>{0:g}/{1:g} {3}</small></div>"
+            ).format(done, total, name, note)
             for name, (done, total, note) in self._bars.items()
         )
         lines = Markup("<br>").join(escape(line) for line in self._lines)
@@ -252,3 +253,8 @@ class ExtractionProgress(_Followed):
     def __call__(self, column: str, done: int, total: int) -> None:
         """Show how many pictures or texts of a column are done."""
         self.update(column, done, total)
+
+
+def say(text: str) -> None:
+    """Tell what a person should know beside a result."""
+    progress_console.print(f"note: {text}", highlight=False, markup=False)

@@ -12,10 +12,10 @@ import pandas as pd
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
+from ni_platform.insights.explained_content import ExplainedContent, explained_content
 from ni_platform.insights.insights import Insights, ModalityInsights, picture_of
 from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
 from ni_platform.insights.rank_scores import MODALITY_OF, supported, top_and_bottom
-from ni_platform.insights.explained_content import ExplainedContent, explained_content
 from ni_platform.reporting.page import Picture, Table, render
 
 if TYPE_CHECKING:

@@ -154,12 +154,12 @@ def _drive(
 
 
 def _require_shared_folder(config: SweepConfig, folder: SweepFolder) -> None:
-    """Refuse what a sweep in S3 cannot have: a space in its definition, workers that share files."""
+    """Refuse what a sweep in S3 cannot have: a space of its own, workers that exchange files."""
     if folder.mirror is not None and config.space_source is not None:
         raise ConfigError(
-            f"who goes on with a sweep runs its space, and what lies in {folder.mirror} is not run: "
-            f"put the function {config.space} into a file of tune_spaces, and name it FILE."
-            f"{config.space}"
+            f"who goes on with a sweep runs its space, and nothing that lies in {folder.mirror} is "
+            f"run: put the function {config.space} into a file of tune_spaces, and name it "
+            f"FILE.{config.space}"
         )
     if folder.mirror is not None and config.workers_per_trial > 1:
         raise ConfigError(

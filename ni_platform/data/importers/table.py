@@ -46,15 +46,16 @@ def import_table(
     form: CsvFormat | None = None,
     say: Say = lambda note: None,
 ) -> Dataset:
-    """Write a dataset folder from a CSV or Parquet file, or an Arrow table, whose columns are named.
+    """Write a dataset folder from a CSV or Parquet file or an Arrow table; its columns are named.
 
     `name` defaults to the name of `out`. `images` is the folder that the image column's paths are
     relative to (if not given the table's folder, of an Arrow table the current one); pictures are
     hard-linked or copied from there, or stay where they are if it is an `s3://` prefix. A path that
-    starts with the folder's own name may keep it. All columns of the table are kept; models read only the declared ones. `files`
-    are further local files to copy into the folder, by name. `counted` says that the counts were
-    made of single events, so that no row can hold the totals of the others. `form` says how a CSV
-    is written, and `say` is told what was found out where it does not.
+    starts with the folder's own name may keep it. All columns of the table are kept; models read
+    only the declared ones. `files` are further local files to copy into the folder, by name.
+    `counted` says that the counts were made of single events, so that no row can hold the totals of
+    the others. `form` says how a CSV is written, and `say` is told what was found out where it does
+    not.
 
     Raises `DatasetError` for a table that cannot be read exactly, unknown columns, ids that repeat
     or are empty, clicks above impressions, negative counts, rows of totals, missing pictures, a
