@@ -301,11 +301,6 @@ def synthesize(
     """
     asked: dict[str, Any] = {"tests": tests, "domains": domains}
     asked |= {"image_size": image_size, "seed": seed}
-        "tests": tests,
-        "domains": domains,
-        "image_size": image_size,
-        "seed": seed,
-    }
     if storage.exists(storage.join(str(folder), FILE_NAME)):
         drawn = planted.read_truth(folder).parameters
         if {name: drawn.get(name) for name in asked} != asked:

@@ -21,7 +21,7 @@ from ni_platform.api.progress import ScoringProgress
 from ni_platform.comparison import compare_runs
 from ni_platform.errors import TrackingError
 from ni_platform.experiment_config import ExperimentConfig, list_experiments, of_run
-from ni_platform.metrics.catalogue import HEADLINE
+from ni_platform.metrics.catalogue import HEADLINE, METRICS
 from ni_platform.narrowing import given
 from ni_platform.reporting.page import Table
 from ni_platform.scoring import evaluate_model
@@ -40,6 +40,7 @@ from ni_platform.tracking.store import Store, open_store
 if TYPE_CHECKING:
     from ni_platform.evaluation import FinishedRun
 
+_COMPARED = [f"test/{name}" for name, metric in METRICS.items() if "test" in metric.shown]
 _SLICES = ("test", "validation", "in_domain", "out_of_domain")
 _PREDICTIONS = ("predictions/test.parquet", "predictions/validation.parquet")
 
@@ -238,14 +239,14 @@ def compare(
     Args:
         compared: Runs, their ids, or names of runs or experiments, of which the newest is taken; an
             experiment without a run is a row that says so. The newest runs if there are none.
-        metrics: Figures as SLICE/METRIC; the headline of the test part if None.
+        metrics: Figures as SLICE/METRIC; those of the test part that MLflow shows if None.
         limit: How many of the newest runs, where none is named.
 
     Raises:
         TrackingError: There is no such run or experiment.
     """
     store = open_store()
-    wanted = [f"test/{name}" for name in HEADLINE] if metrics is None else list(metrics)
+    wanted = list(_COMPARED if metrics is None else metrics)
     names = [run.run_id if isinstance(run, Run) else run for run in compared]
     if names:
         tables = [_compared(store, name, wanted) for name in names]
