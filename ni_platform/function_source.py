@@ -86,7 +86,7 @@ def _collect(function: Callable[..., Any], kind: str, parts: dict[str, str]) -> 
             parts[name] = f"{name} = {value!r}"
         else:
             raise ConfigError(
-                f"the {kind} {function.__name__} reads {name}, a {type(value).__name__}, which "
+                f"the {kind} {function.__name__} reads {name}, of type {type(value).__name__}, which "
                 "its source cannot hold: define it within the function"
             )
     del parts[function.__name__]
