@@ -19,6 +19,7 @@ from ni_platform.version import __version__
 if TYPE_CHECKING:
     from ni_platform.api.data import Checks, Dataset, import_table, open_dataset, synthesize
     from ni_platform.api.definitions import experiments, spaces
+    from ni_platform.api.estimator import SuccessRateRegressor
     from ni_platform.api.explanations import Explanations
     from ni_platform.api.insights import Insights
     from ni_platform.api.models import Model, open_model
@@ -38,6 +39,7 @@ __all__ = [
     "Model",
     "NiError",
     "Run",
+    "SuccessRateRegressor",
     "Sweep",
     "__version__",
     "compare",
@@ -60,6 +62,7 @@ __all__ = [
 _HOMES = {
     "api.data": ("Checks", "Dataset", "import_table", "open_dataset", "synthesize"),
     "api.definitions": ("experiments", "spaces"),
+    "api.estimator": ("SuccessRateRegressor",),
     "api.explanations": ("Explanations",),
     "api.insights": ("Insights",),
     "api.models": ("Model", "open_model"),

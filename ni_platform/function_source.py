@@ -86,8 +86,8 @@ def _collect(function: Callable[..., Any], kind: str, parts: dict[str, str]) -> 
             parts[name] = f"{name} = {value!r}"
         else:
             raise ConfigError(
-                f"the {kind} {function.__name__} reads {name}, of type {type(value).__name__}, which "
-                "its source cannot hold: define it within the function"
+                f"the {kind} {function.__name__} reads {name}, of type {type(value).__name__}, "
+                "which its source cannot hold: define it within the function"
             )
     del parts[function.__name__]
     parts[function.__name__] = text

@@ -101,7 +101,7 @@ def test_a_function_that_was_never_written_down_is_told():
     """As by `exec`."""
     namespace: dict = {}
     exec("def made(trial):\n    return {}", namespace)
-    with pytest.raises(ConfigError, match="the space made .* which Python does not find"):
+    with pytest.raises(ConfigError, match=r"the space made .* which Python does not find"):
         source_of(namespace["made"], "space")
 
 

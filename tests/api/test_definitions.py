@@ -32,7 +32,7 @@ def test_a_notebook_completes_files_and_their_experiments():
 
 def test_names_that_are_not_there_are_told_with_the_nearest():
     """As on the command line."""
-    with pytest.raises(ConfigError, match="did you mean baselines.glm"):
+    with pytest.raises(ConfigError, match=r"did you mean baselines\.glm"):
         _ = ni.experiments.baselines.gml
     with pytest.raises(ConfigError, match="there is no file 'baseline' of experiments"):
         _ = ni.experiments.baseline
