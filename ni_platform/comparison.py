@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlencode
 
 import pandas as pd
 
 from ni_platform.errors import TrackingError
-from ni_platform.tracking.address import LOCAL_PAGE, server_url
 from ni_platform.tracking.metric_table import read_metrics
 from ni_platform.tracking.run_queries import RUN_COLUMNS, get_run, list_runs
 from ni_platform.tracking.store import Store
+from ni_platform.tracking.views import comparison_page
 
 
 def compare_runs(
@@ -70,13 +68,8 @@ def _wide(store: Store, run_id: str, wanted: Sequence[str] | None) -> dict[str, 
     return row
 
 
-def comparison_page(store: Store, runs: pd.DataFrame) -> str:
+def page_of(store: Store, runs: pd.DataFrame) -> str:
     """Return the address of MLflow's page that compares the runs that `compare_runs` returned."""
-    experiments = {get_run(store, run_id).info.experiment_id for run_id in runs["run_id"]}
-    query = urlencode(
-        {
-            "runs": json.dumps(list(runs["run_id"]), separators=(",", ":")),
-            "experiments": json.dumps(sorted(experiments), separators=(",", ":")),
-        }
-    )
-    return f"{server_url() or LOCAL_PAGE}/#/compare-runs?{query}"
+    run_ids = list(runs["run_id"])
+    experiments = {get_run(store, run_id).info.experiment_id for run_id in run_ids}
+    return comparison_page(run_ids, sorted(experiments))

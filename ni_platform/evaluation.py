@@ -31,6 +31,7 @@ from ni_platform.metrics.evaluation import (
 )
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.pair_probability import PredictedPairs, pair_probability_metrics
+from ni_platform.metrics.pairwise import accuracy_by_confidence
 from ni_platform.metrics.scored import Observed
 from ni_platform.tracking.metric_table import COLUMNS, add_metrics
 
@@ -173,7 +174,7 @@ def record_evaluation(
             replicates=config.replicates,
         )
         record.log_table(by_domain, "tables/by_domain.csv")
-    for name, figure in _figures(test, metrics, glm).items():
+    for name, figure in _figures(test, metrics, glm, config.replicates).items():
         record.log_figure(figure, f"plots/{name}.png")
     return metrics
 
@@ -294,15 +295,21 @@ def changes_versus_glm(metrics: Metrics, glm: Metrics) -> dict[str, float]:
     }
 
 
-def _figures(test: pd.DataFrame, metrics: Metrics, glm: Metrics | None) -> dict[str, Figure]:
+def _figures(
+    test: pd.DataFrame, metrics: Metrics, glm: Metrics | None, replicates: int
+) -> dict[str, Figure]:
     models = {"model": metrics["test"]} | ({"GLM": glm["test"]} if glm else {})
-    return {
+    figures = {
         "calibration": plots.calibration_figure(test["prediction"], test["success_rate"]),
         "predicted_observed": plots.predicted_observed_figure(
             test["prediction"], test["success_rate"]
         ),
         "pairwise_accuracy": plots.pairwise_figure(models),
     }
+    found = accuracy_by_confidence(test["prediction"], Observed.of(test), replicates=replicates)
+    if found:
+        figures["pairwise_by_confidence"] = plots.confidence_figure(found)
+    return figures
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -237,8 +237,9 @@ def of_run(store: Store, run_id: str) -> tuple[ExperimentConfig, str | None]:
     from ni_platform.tracking.metric_table import current_name
     from ni_platform.tracking.run_queries import has_artifact, read_artifact, read_run
 
-    known = has_artifact(store, run_id, _CONFIG)
-    text = read_artifact(store, run_id, _CONFIG if known else _CONFIG_BEFORE).decode()
-    # YAML reads JSON as well.
-    config = from_dict(ExperimentConfig, yaml.safe_load(text if known else current_name(text)))
+    if has_artifact(store, run_id, _CONFIG):
+        values = yaml.safe_load(read_artifact(store, run_id, _CONFIG))
+    else:
+        values = json.loads(current_name(read_artifact(store, run_id, _CONFIG_BEFORE).decode()))
+    config = from_dict(ExperimentConfig, values)
     return config, read_run(store, run_id).tags.get("ni.dataset")

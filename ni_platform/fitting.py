@@ -16,6 +16,7 @@ from ni_platform.evaluation import Metrics
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.pair_probability import PredictedPairs
+from ni_platform.metrics.plots import learning_curve_figure
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.encoders.pretrained import locate
 from ni_platform.models.ensemble import EnsembleConfig
@@ -26,6 +27,7 @@ from ni_platform.models.scorer import Scorer
 from ni_platform.narrowing import of_kind
 from ni_platform.opened import OpenedExperiment
 from ni_platform.overrides import to_dict
+from ni_platform.tracking.run_queries import metric_histories
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.training.config import TrainingConfig
@@ -267,7 +269,7 @@ def _run(
                 record.log_metrics(curve, step=event.epoch)
         on_event(event)
 
-    return run_stages(
+    results = run_stages(
         tasks,
         workspace / "stages",
         workers=workers.count,
@@ -275,6 +277,13 @@ def _run(
         on_event=log,
         resume=True,
     )
+    # A resumed run has told only its last epochs; MLflow knows all.
+    curves = {
+        stage: metric_histories(child.store, child.run_id, f"{stage}/")
+        for stage, child in children.items()
+    }
+    record.log_figure(learning_curve_figure(curves), "plots/learning_curves.png")
+    return results
 
 
 def learning_curve(event: EpochDone) -> dict[str, float]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Run
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from ni_platform.metrics.catalogue import METRICS
+from ni_platform.tracking.dataset_inputs import recorded_parts
 from ni_platform.tracking.metric_table import read_metrics
-from ni_platform.tracking.run_queries import get_run, has_artifact, logged_model_uri
+from ni_platform.tracking.run_queries import RunSummary, has_artifact, read_run
 from ni_platform.tracking.run_record import RunRecord
 
 _HEADLINE = {
@@ -31,25 +29,23 @@ def describe_run(record: RunRecord, *, explainable: bool) -> None:
     Figures are those of the run's own table; a later call, after insights, says more.
     `explainable` is whether its model can be asked for insights.
     """
-    run = get_run(record.store, record.run_id)
+    run = read_run(record.store, record.run_id)
+    parts = recorded_parts(record.store, record.run_id)
     table = read_metrics(record.store, record.run_id)
     report = has_artifact(record.store, record.run_id, "insights/report.html")
-    lines = [*_opening(run), "", *_figures(table), *_trust(table), ""]
+    lines = [*_opening(run, parts), "", *_figures(table), *_trust(table), ""]
     lines += _next(run, report, explainable)
-    record.set_tags({MLFLOW_RUN_NOTE: "\n".join(lines)})
+    record.describe("\n".join(lines))
 
 
-def _opening(run: Run) -> Iterator[str]:
-    tags = run.data.tags
-    dataset = tags.get("ni.dataset_name", "a dataset")
-    yield f"**{tags.get('ni.experiment', run.info.run_name)}** on **{dataset}**"
-    for each in run.inputs.dataset_inputs:
-        context = next((tag.value for tag in each.tags), "")
-        counts: Mapping[str, float] = json.loads(each.dataset.profile or "{}")
-        rows, tests = counts.get("num_rows", 0), counts.get("ab_tests", 0)
+def _opening(run: RunSummary, parts: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    dataset = run.tags.get("ni.dataset_name", "a dataset")
+    yield f"**{run.tags.get('ni.experiment', run.run_name)}** on **{dataset}**"
+    for context, counts in parts.items():
+        tests = counts.get("ab_tests", 0)
         of_tests = f" of {tests:,.0f} A/B tests" if tests else ""
-        yield f"- {_PARTS.get(context, context)} {rows:,.0f} contents{of_tests}"
-    if tags.get("ni.checks") == "allowed_failed":
+        yield f"- {_PARTS.get(context, context)} {counts['num_rows']:,.0f} contents{of_tests}"
+    if run.tags.get("ni.checks") == "allowed_failed":
         yield "- **data checks failed** and were allowed to: this run cannot be promoted"
 
 
@@ -94,15 +90,15 @@ def _rows(table: pd.DataFrame, part: str) -> list[dict[str, Any]]:
     return table[table["slice"] == part].to_dict("records")  # type: ignore[return-value]
 
 
-def _next(run: Run, report: bool, explainable: bool) -> Iterator[str]:
-    run_id, place = run.info.run_id, run.data.tags.get("ni.dataset", "DIR")
+def _next(run: RunSummary, report: bool, explainable: bool) -> Iterator[str]:
+    run_id, place = run.run_id, run.tags.get("ni.dataset", "DIR")
     yield "**Next**"
     yield "- artifacts: `plots/`, `metrics.parquet` (every figure with its interval)"
     if report:
         yield "- `insights/report.html`: words, phrases and patches that work"
     elif explainable:
         yield f"- `ni insights {run_id} --data {place}`: what works, and whether it held"
-    if logged_model_uri(run):
+    if run.model_uri:
         yield f"- `ni promote {run_id} --model NAME`: into the registry, if its gates pass"
 
 

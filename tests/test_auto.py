@@ -107,7 +107,7 @@ def test_the_run_is_that_of_the_chosen_model(ni_home, data):
     expected = read_run(store, alone.run_id)
     for name in ("ni.config_fingerprint", "ni.splits_fingerprint", "ni.checks", "ni.level"):
         assert run.tags[name] == expected.tags[name]
-    for name in ("test/rmse", "validation/rmse", "test/rmse_change_vs_glm"):
+    for name in ("test/rmse", "validation/rmse", "test/rmse_vs_glm"):
         assert run.metrics[name] == pytest.approx(expected.metrics[name])
     assert chosen.validation.value == run.metrics[f"validation/{found.yardstick.metric}"]
     for path in ("splits.parquet", "predictions/test.parquet", "predictions/validation.parquet"):

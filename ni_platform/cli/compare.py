@@ -39,7 +39,7 @@ def command(
     RUN is a run id, or the name of a run or an experiment, of which the newest is taken. Metrics of
     runs on different data cannot be compared; the column `data` tells them apart.
     """
-    from ni_platform.comparison import compare_runs, comparison_page
+    from ni_platform.comparison import compare_runs, page_of
     from ni_platform.tracking.store import open_store
 
     labels = {name: name for name in metrics} or COMPARED
@@ -68,7 +68,7 @@ def command(
                 style="dim",
             )
         if len(found) > 1:
-            console.print(f"In MLflow: {comparison_page(store, found)}", highlight=False)
+            console.print(f"In MLflow: {page_of(store, found)}", highlight=False)
     if as_json:
         print_json({"runs": json.loads(found.to_json(orient="records", date_format="iso"))})
 

@@ -15,7 +15,8 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
 from ni_platform.insights.insights import Insights, ModalityInsights, make_insights
-from ni_platform.insights.report import Subject, insights_report
+from ni_platform.insights.report import Subject, agreement_figure, insights_report
+from ni_platform.insights.saliency_figure import saliency_figure
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.ensemble import Explainable
@@ -131,6 +132,9 @@ def record_insights(
         record.log_table(patch_table(insights, dataset), _PATCHES)
     record.log_json({name: asdict(found) for name, found in insights.modalities.items()}, _SUMMARY)
     record.log_json(to_dict(config), _CONFIG)
+    record.log_figure(agreement_figure(insights), "plots/insight_correlation.png")
+    if (figure := saliency_figure(insights, dataset)) is not None:
+        record.log_figure(figure, "plots/saliency.png")
     subject = Subject(run_name=record.run_name, run_id=record.run_id, dataset=dataset)
     record.log_text(insights_report(subject, insights, config), REPORT)
 

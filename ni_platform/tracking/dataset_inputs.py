@@ -13,7 +13,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlflow.utils.validation import MAX_DATASET_DIGEST_SIZE
 
+from ni_platform.tracking.run_queries import get_run
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.tracking.store import Store
 
 _SCHEMA_ROWS = 100
 """Rows that MLflow infers the columns' types from: of a million it would copy all."""
@@ -54,6 +56,20 @@ def log_dataset(record: RunRecord, parts: Iterable[DatasetPart]) -> None:
     ]
     with record.store.errors(f"note the dataset of run {record.run_id}"):
         record.store.client.log_inputs(record.run_id, inputs)
+
+
+def recorded_parts(store: Store, run_id: str) -> dict[str, dict[str, float]]:
+    """Return the counts of each part of a dataset that a run has as an input, by its context.
+
+    Raises:
+        TrackingError: There is no such run.
+    """
+    return {
+        next((tag.value for tag in each.tags if tag.key == MLFLOW_DATASET_CONTEXT), ""): json.loads(
+            each.dataset.profile or "{}"
+        )
+        for each in get_run(store, run_id).inputs.dataset_inputs
+    }
 
 
 def _entity(part: DatasetPart) -> Dataset:

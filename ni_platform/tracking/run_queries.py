@@ -192,6 +192,26 @@ def read_table_artifact(store: Store, run_id: str, path: str) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(read_artifact(store, run_id, path)))
 
 
+def metric_histories(store: Store, run_id: str, prefix: str) -> dict[str, dict[int, float]]:
+    """Return the metrics of a run that begin so, by what follows: their value at each step.
+
+    Of a step that was logged twice, the later value.
+
+    Raises:
+        TrackingError: There is no such run.
+    """
+    names = [name for name in get_run(store, run_id).data.metrics if name.startswith(prefix)]
+    with store.errors(f"read the metrics of run {run_id}"):
+        points = {name: store.client.get_metric_history(run_id, name) for name in names}
+    return {
+        name.removeprefix(prefix): {
+            point.step: point.value
+            for point in sorted(history, key=lambda p: (p.step, p.timestamp))
+        }
+        for name, history in points.items()
+    }
+
+
 def has_artifact(store: Store, run_id: str, path: str) -> bool:
     """Whether a run has the artifact `path`.
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import (
     MAX_METRICS_PER_BATCH,
     MAX_PARAMS_TAGS_PER_BATCH,
@@ -35,6 +35,7 @@ from ni_platform.tracking.limits import (
 from ni_platform.tracking.run_claim import held, require_unheld
 from ni_platform.tracking.run_queries import get_run
 from ni_platform.tracking.store import Store, equals
+from ni_platform.tracking.views import prepare_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,6 +93,7 @@ class RunRecord:
             if parent is not None:
                 own_tags[MLFLOW_PARENT_RUN_ID] = parent
             experiment = store.experiment_id(experiment_name)
+            prepare_views(store, experiment)
             record = cls._create(store, experiment, run_name, own_tags, parameters or {})
         record.set_tags({"ni.status": "running", **(tags or {})})
         return record
@@ -204,6 +206,10 @@ class RunRecord:
         with self.store.errors(f"set tags of run {self.run_id}"):
             for chunk in chunks(entities, MAX_PARAMS_TAGS_PER_BATCH):
                 self.store.client.log_batch(self.run_id, tags=chunk)
+
+    def describe(self, text: str) -> None:
+        """Set the description that MLflow shows on the run's page, in Markdown."""
+        self.set_tags({MLFLOW_RUN_NOTE: text})
 
     def log_metrics(
         self,

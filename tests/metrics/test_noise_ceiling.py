@@ -48,9 +48,9 @@ def test_ceiling_of_overdispersed_rates_needs_the_overdispersion(planted_tests):
     known = {"overdispersion": np.full(len(scattered), 3.0)}
     right = evaluate(data["rate"], **columns, **known, replicates=0)
     assert right["overdispersion"].value == 3
-    for pairs in ("within_tests", "significant"):
-        reached = right[f"pairwise_accuracy_{pairs}"].value
-        assert right[f"noise_ceiling_{pairs}"].value == pytest.approx(reached, abs=0.03)
+    for pairs in ("within", "significant"):
+        reached = right[f"pairwise_{pairs}"].value
+        assert right[f"ceiling_{pairs}"].value == pytest.approx(reached, abs=0.03)
     blind = evaluate(data["rate"], **columns, replicates=0)
     reached = blind["pairwise_within"].value
     assert blind["ceiling_within"].value > 0.05 + reached

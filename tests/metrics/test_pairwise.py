@@ -6,7 +6,12 @@ from scipy.stats import chi2_contingency, kendalltau
 
 from ni_platform.metrics.concordance import concordance, count_smaller_before
 from ni_platform.metrics.pairs import MAX_DISTANCE, within_test_pairs
-from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_within
+from ni_platform.metrics.pairwise import (
+    accuracy_by_confidence,
+    pairwise_accuracy,
+    pairwise_within,
+)
+from ni_platform.metrics.scored import Observed
 from tests.metrics.columns import evaluate
 
 
@@ -141,3 +146,23 @@ def test_without_twins_there_are_no_distinct_forms():
     estimates = evaluate([0.3, 0.1], [30, 10], [100, 100], ab_test=["t", "t"], inputs=["a", "b"])
 
     assert not any(name.endswith("_distinct") for name in estimates)
+
+
+def test_accuracy_by_confidence():
+    """Pairs far apart and near one another are judged apart: here all right, and half right."""
+    tests = np.repeat(np.arange(40), 4)
+    clicks = np.tile([10, 20, 30, 40], 40)
+    # Far pairs are in the right order, and of the near ones, the first of two tests' pairs.
+    prediction = np.tile([0.1, 0.11, 0.3, 0.31, 0.11, 0.1, 0.31, 0.3], 20)
+    observed = Observed(clicks=clicks, impressions=np.full(160, 100), ab_test=tests)
+    near, *far = accuracy_by_confidence(prediction, observed, bins=3)
+    assert near[0] == pytest.approx(0.01)
+    assert near[1].value == pytest.approx(0.5)
+    assert near[1].low < 0.5 < near[1].high
+    assert [accuracy.value for _, accuracy in far] == [1.0, 1.0]
+
+
+def test_accuracy_by_confidence_without_pairs():
+    """Contents that stand alone have none."""
+    observed = Observed(clicks=[1, 2], impressions=[10, 10], ab_test=["a", "b"])
+    assert accuracy_by_confidence([0.1, 0.2], observed) == []
