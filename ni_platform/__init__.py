@@ -1,3 +1,89 @@
-"""Experiment tracking for marketing content: learn from A/B tests what makes content work."""
+"""Experiment tracking for marketing content: learn from A/B tests what makes content work.
 
-__version__ = "0.1.0"
+    import ni_platform as ni
+
+    ads = ni.import_table("ads.parquet", "data/ads", content_id="ad_id", ...)
+    run = ni.train("neural_insights.text_small", ads, training={"epochs": 3})
+
+`__all__` is the public interface; what it does not name may change in any version. A name is
+imported when it is first used, so importing the package takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ni_platform.version import __version__
+
+if TYPE_CHECKING:
+    from ni_platform.api.data import Checks, Dataset, import_table, open_dataset, synthesize
+    from ni_platform.api.definitions import experiments, spaces
+    from ni_platform.api.estimator import SuccessRateRegressor
+    from ni_platform.api.explanations import Explanations
+    from ni_platform.api.insights import Insights
+    from ni_platform.api.models import Model, open_model
+    from ni_platform.api.runs import Run, compare, open_run, runs
+    from ni_platform.api.sweeps import Sweep, open_sweep, resume_sweep, sweep
+    from ni_platform.api.training import AutoTraining, resume, train, train_auto
+    from ni_platform.errors import NiError
+    from ni_platform.experiment_config import ExperimentConfig
+
+__all__ = [
+    "AutoTraining",
+    "Checks",
+    "Dataset",
+    "ExperimentConfig",
+    "Explanations",
+    "Insights",
+    "Model",
+    "NiError",
+    "Run",
+    "SuccessRateRegressor",
+    "Sweep",
+    "__version__",
+    "compare",
+    "experiments",
+    "import_table",
+    "open_dataset",
+    "open_model",
+    "open_run",
+    "open_sweep",
+    "resume",
+    "resume_sweep",
+    "runs",
+    "spaces",
+    "sweep",
+    "synthesize",
+    "train",
+    "train_auto",
+]
+
+_HOMES = {
+    "api.data": ("Checks", "Dataset", "import_table", "open_dataset", "synthesize"),
+    "api.definitions": ("experiments", "spaces"),
+    "api.estimator": ("SuccessRateRegressor",),
+    "api.explanations": ("Explanations",),
+    "api.insights": ("Insights",),
+    "api.models": ("Model", "open_model"),
+    "api.runs": ("Run", "compare", "open_run", "runs"),
+    "api.sweeps": ("Sweep", "open_sweep", "resume_sweep", "sweep"),
+    "api.training": ("AutoTraining", "resume", "train", "train_auto"),
+    "errors": ("NiError",),
+    "experiment_config": ("ExperimentConfig",),
+}
+"""Module -> the public names that it defines."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

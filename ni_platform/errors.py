@@ -10,6 +10,10 @@ class NiError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in place of a traceback: the message says all."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class DatasetError(NiError):
     """A dataset folder, table, picture or split that cannot be used as it is."""

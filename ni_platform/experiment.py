@@ -46,6 +46,7 @@ def train(
     resume: str | None = None,
     parent: str | None = None,
     tags: Mapping[str, str] | None = None,
+    source: str | None = None,
     on_event: OnEvent = lambda event: None,
 ) -> FinishedRun:
     """Check the data, train in stages, evaluate, and record all of it as one MLflow run.
@@ -62,6 +63,8 @@ def train(
         resume: Id of an interrupted run to go on with.
         parent: Id of the run that this one belongs to, such as that of a table.
         tags: Further tags of the run.
+        source: Of the function that made the config, where it is of no file of `experiments`; kept
+            in the run as `experiment.py`.
         on_event: Told what happens.
 
     Raises:
@@ -79,6 +82,9 @@ def train(
         resume=resume,
         parent=parent,
     ) as record:
+        on_event(f"run {record.run_id}")
+        if source is not None:
+            record.log_text(source, "experiment.py")
         membership = record_start(record, experiment, allow_failed_checks, on_event)
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
         fitted = fit_model(experiment, record, workspace, workers, on_event)

@@ -180,7 +180,16 @@ def load_experiment(name: str) -> ExperimentConfig:
 
     """
     require_known(name, [known for known, _ in list_experiments()], "experiment")
-    defined = load_function(EXPERIMENTS, name, kind="experiment", name=name)
+    return defined_experiment(load_function(EXPERIMENTS, name, kind="experiment", name=name))
+
+
+def defined_experiment(defined: Definition) -> ExperimentConfig:
+    """Return the config that a user's function makes, of a folder or of a notebook's cell.
+
+    Raises:
+        ConfigError: It fails, or returns something else.
+
+    """
     config = defined()
     if isinstance(config, ExperimentConfig) and isinstance(config.name, str):
         _check_name(config.name, defined)

@@ -90,6 +90,26 @@ def with_values(config: Config, changes: Iterable[tuple[str, Any]]) -> Config:
     return config
 
 
+def merged(config: Config, changes: Mapping[str, Any]) -> Config:
+    """Return a copy of `config` with nested changes: `{"training": {"epochs": 3}}`.
+
+    A mapping changes what it names and leaves the rest; a config or any other value takes the
+    place of what was there. Errors as `set_values`.
+    """
+    return with_values(config, list(_paths(changes, to_dict(config))))
+
+
+def _paths(changes: Mapping[str, Any], values: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, change in changes.items():
+        inside = values.get(name) if isinstance(values, Mapping) else None
+        if dataclasses.is_dataclass(change) and not isinstance(change, type):
+            yield f"{above}{name}", to_dict(change)
+        elif isinstance(change, Mapping) and isinstance(inside, Mapping):
+            yield from _paths(change, inside, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", change
+
+
 def _split(assignment: str) -> tuple[str, Any]:
     path, separator, text = assignment.partition("=")
     if not separator or not path:

@@ -8,7 +8,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from ni_platform import __version__
+from ni_platform.version import __version__
 
 PACKAGES = ("torch", "ray", "mlflow", "transformers", "great-expectations", "numpy", "pandas")
 

@@ -113,21 +113,41 @@ def predict(
     target = _target(output, (".parquet", ".csv"))
     scorer = load_regressor(resolve_model(store, uri))
     dataset = Dataset.open(data)
-    for note in scorer.unknown_levels(dataset.inputs()):
-        say(note)
-    if isinstance(scorer, Scorer) and isinstance(scorer.model, GaussianProcess):
-        progress = (
-            (lambda done: None) if on_scored is None else partial(on_scored, total=len(dataset))
-        )
-        table = predict_with_uncertainty(
-            scorer, dataset.inputs(), dataset.ab_test.reset_index(drop=True), progress=progress
-        )
-    else:
-        rates = _score(scorer, dataset, np.arange(len(dataset)), on_scored)[0]
-        table = pd.DataFrame({"prediction": rates})
+    ab_test = dataset.ab_test.reset_index(drop=True)
+    table = predicted(scorer, dataset.inputs(), ab_test, on_scored=on_scored, say=say)
     table.insert(0, "content_id", dataset.content_id.to_numpy())
     _write_whole(table, target)
     return len(table)
+
+
+def predicted(
+    model: Regressor,
+    frame: pd.DataFrame,
+    ab_test: pd.Series,
+    *,
+    on_scored: OnScored | None = None,
+    say: Callable[[str], None] = lambda note: None,
+) -> pd.DataFrame:
+    """Return `prediction`, a rate per row of `frame`, and of a Gaussian process how sure it is.
+
+    Args:
+        model: Of any kind.
+        frame: Inputs of N contents, pictures as paths, URIs or bytes; RangeIndex.
+        ab_test: Labels of their A/B tests [N], null for none; see `predict_with_uncertainty`.
+        on_scored: Told about progress.
+        say: Told of levels that the model does not know.
+
+    Raises:
+        DatasetError: A column is missing, or a cell cannot be read.
+
+    """
+    for note in model.unknown_levels(frame):
+        say(note)
+    progress = None if on_scored is None else partial(on_scored, total=len(frame))
+    if isinstance(model, Scorer) and isinstance(model.model, GaussianProcess):
+        follow = progress or (lambda done: None)
+        return predict_with_uncertainty(model, frame, ab_test, progress=follow)
+    return pd.DataFrame({"prediction": model.predict(frame, progress=progress)})
 
 
 def explain(
@@ -155,7 +175,7 @@ def explain(
     rows = np.arange(min(len(dataset), contents or len(dataset)))
     progress = (lambda done: None) if on_scored is None else partial(on_scored, total=len(rows))
     explanations = explain_rows(scorer, dataset.inputs(rows), config, progress=progress)
-    table = attribution_table(explanations, dataset, rows)
+    table = attribution_table(explanations, dataset.content_id.astype(str).to_numpy()[rows])
     _write_whole(table, target)
     return len(table)
 

@@ -39,8 +39,8 @@ def train_auto(data: str | None, budget: str | None, **options: Any) -> AutoRun:
     if data is None:
         raise click.UsageError("a dataset is needed; name its folder with --data DIR")
     seconds = budget_seconds(budget or DEFAULT_BUDGET)
+    from ni_platform.api.progress import TrainingProgress
     from ni_platform.auto import search
-    from ni_platform.cli.progress import TrainingProgress
     from ni_platform.tracking.store import open_store
 
     with TrainingProgress() as progress:

@@ -27,7 +27,7 @@ def command(
     It shows what the model predicts for contents of --data and for uploaded ones, why, what past
     insights recommend and what an edit would change. It needs no outside network.
     """
-    from ni_platform.cli.progress import ScoringProgress
+    from ni_platform.api.progress import ScoringProgress
     from ni_platform.dashboard.opening import open_studio
     from ni_platform.dashboard.server import serve
     from ni_platform.tracking.store import open_store

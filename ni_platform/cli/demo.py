@@ -22,9 +22,9 @@ def command(folder: str, tests: int) -> None:
 
     Everything stays in the folders data and .ni; a second call uses the same data again.
     """
+    from ni_platform.api.progress import DrawingProgress, TrainingProgress
     from ni_platform.cli.data.output import print_check_report
     from ni_platform.cli.insights import print_insights
-    from ni_platform.cli.progress import DrawingProgress, TrainingProgress
     from ni_platform.cli.promote import print_promotion
     from ni_platform.cli.train import print_run
     from ni_platform.data.checks import check_dataset

@@ -27,7 +27,7 @@ def command(
     registered model NAME without an alias; `ni promote` decides whether it becomes champion.
     --data is the dataset, if it is not where the first run found it.
     """
-    from ni_platform.cli.progress import TrainingProgress
+    from ni_platform.api.progress import TrainingProgress
     from ni_platform.cli.train import print_run
     from ni_platform.ensembling import open_ensemble, read_weights
     from ni_platform.experiment import train

@@ -16,7 +16,7 @@ def command(model: str, data: str, as_json: bool) -> None:
 
     Contents that the model trained or was validated on are left out, whatever their ids.
     """
-    from ni_platform.cli.progress import ScoringProgress
+    from ni_platform.api.progress import ScoringProgress
     from ni_platform.cli.train import print_run
     from ni_platform.scoring import evaluate_model
     from ni_platform.tracking.store import open_store

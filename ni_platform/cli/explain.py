@@ -26,7 +26,7 @@ def command(model: str, data: str, methods: str | None, output: str, contents: i
     the contributions leave unexplained between the two (gap): gradients start from zeroed inputs,
     not from none, and GradCAM and PCA have units of their own.
     """
-    from ni_platform.cli.progress import ScoringProgress
+    from ni_platform.api.progress import ScoringProgress
     from ni_platform.registry.model_source import store_of_model
     from ni_platform.scoring import explain
 

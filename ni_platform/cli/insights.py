@@ -39,7 +39,7 @@ def command(model: str, data: str, methods: str | None, contents: int, as_json: 
     that made it (for another dataset, into a run of its own): metrics insight/MODALITY/METHOD,
     and insights/report.html, which `ni ui` opens.
     """
-    from ni_platform.cli.progress import EventLog
+    from ni_platform.api.progress import EventLog
     from ni_platform.insights.config import InsightsConfig
     from ni_platform.scoring import explain_model
     from ni_platform.tracking.store import open_store

@@ -7,10 +7,11 @@ import sys
 
 import click
 
-from ni_platform import __version__, termination
+from ni_platform import termination
 from ni_platform.cli.lazy import LazyGroup
 from ni_platform.cli.os_errors import explained
 from ni_platform.errors import NiError
+from ni_platform.version import __version__
 
 COMMANDS = {
     "demo": "The whole journey on planted data: check, train, evaluate, promote.",

@@ -13,12 +13,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ni_platform.api.progress import progress_console
+
 if TYPE_CHECKING:
     from ni_platform.training.worker_count import Workers
 
 # A log has no width of its own; 80 columns would fold the tables.
 console = Console(width=None if sys.stdout.isatty() else 110)
-progress_console = Console(stderr=True, width=None if sys.stderr.isatty() else 110)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Make the last line of standard output one JSON object."

@@ -19,7 +19,7 @@ def command(model: str, data: str, output: str) -> None:
 
     MODEL is a run id, models:/NAME@champion or another model URI.
     """
-    from ni_platform.cli.progress import ScoringProgress
+    from ni_platform.api.progress import ScoringProgress
     from ni_platform.registry.model_source import store_of_model
     from ni_platform.scoring import predict
 

@@ -74,7 +74,7 @@ def command(
 
     definition = load_table(name, Dataset.open(data), experiment)
 
-    from ni_platform.cli.progress import TrainingProgress
+    from ni_platform.api.progress import TrainingProgress
     from ni_platform.tables.report import as_text, long_table
     from ni_platform.tables.run import run_table
     from ni_platform.tracking.store import open_store

@@ -94,7 +94,7 @@ def command(
     if print_parameters:
         _print_parameters(config, data)
         return
-    from ni_platform.cli.progress import TrainingProgress
+    from ni_platform.api.progress import TrainingProgress
     from ni_platform.experiment import train
     from ni_platform.opened import open_experiment
     from ni_platform.tracking.store import open_store

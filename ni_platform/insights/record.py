@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -124,9 +124,8 @@ def record_insights(
             shown[f"{part}/trust"] = found.trust.score
     add_metrics(record, pd.DataFrame(rows, columns=list(COLUMNS)))
     record.log_metrics({name: value for name, value in shown.items() if np.isfinite(value)})
-    record.log_table(
-        attribution_table(insights.explanations, dataset, insights.rows), _ATTRIBUTIONS
-    )
+    ids = dataset.content_id.astype(str).to_numpy()[insights.rows]
+    record.log_table(attribution_table(insights.explanations, ids), _ATTRIBUTIONS)
     record.log_table(score_table(insights.scores), _SCORES)
     record.log_table(labelled_pairs(insights, dataset), _PAIRS)
     if insights.patches is not None:
@@ -140,17 +139,14 @@ def record_insights(
     record.log_text(insights_report(subject, insights, config), REPORT)
 
 
-def attribution_table(
-    explanations: Explanations, dataset: Dataset, rows: np.ndarray
-) -> pd.DataFrame:
-    """One row per content, modality and method.
+def attribution_table(explanations: Explanations, ids: Sequence[Any] | np.ndarray) -> pd.DataFrame:
+    """One row per content, modality and method; `ids` name the contents [N].
 
     Columns: content_id, modality, method, prediction, baseline (the prediction without any of the
     features), gap (what the contributions leave unexplained of the difference of the two), shape,
     features (words or names; null of pictures) and contributions, the raw ones, row by row of a
     picture's map.
     """
-    ids = dataset.content_id.astype(str).to_numpy()[rows]
     table = []
     for name, explained in explanations.modalities.items():
         for method, attributions in explained.by_method.items():

@@ -12,10 +12,10 @@ import pandas as pd
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
+from ni_platform.insights.explained_content import ExplainedContent, explained_content
 from ni_platform.insights.insights import Insights, ModalityInsights, picture_of
 from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
 from ni_platform.insights.rank_scores import MODALITY_OF, supported, top_and_bottom
-from ni_platform.insights.saliency import coloured_words, overlay, png
 from ni_platform.insights.saliency_figure import examples
 from ni_platform.reporting.page import Picture, Table, render
 
@@ -222,26 +222,21 @@ def _patches(subject: Subject, insights: Insights, config: InsightsConfig) -> Pi
     )
 
 
-def _example(subject: Subject, insights: Insights, place: int) -> dict[str, Any]:
+def _example(subject: Subject, insights: Insights, place: int) -> ExplainedContent:
     dataset, row = subject.dataset, int(insights.rows[place])
-    explained = insights.explanations.modalities
-    content_id = str(dataset.content_id.iloc[row])
-    shown, words = None, None
-    if "image" in explained:
-        attribution = explained["image"].by_method[insights.modalities["image"].method][place]
-        if attribution.raw.size:
-            content = picture_of(dataset, insights.rows)(place)
-            map_over = png(overlay(content, attribution.raw))
-            shown = Picture(png=map_over, alt=f"picture of {content_id}")
-    if "text" in explained:
-        attribution = explained["text"].by_method[insights.modalities["text"].method][place]
-        words = coloured_words(explained["text"].words[place], attribution.raw)
     observed = dataset.success_rate[row]
     facts = [f"predicted {_percent(insights.explanations.predictions[place])}"]
     if math.isfinite(observed):
         facts.append(f"observed {_percent(observed)} of {dataset.impressions[row]:,.0f}")
     facts.append(_spaced(str(insights.parts[place])))
-    return {"content_id": content_id, "picture": shown, "words": words, "facts": facts}
+    return explained_content(
+        str(dataset.content_id.iloc[row]),
+        insights.explanations,
+        place,
+        {name: found.method for name, found in insights.modalities.items()},
+        picture_of(dataset, insights.rows),
+        facts,
+    )
 
 
 def _spaced(name: str) -> str:

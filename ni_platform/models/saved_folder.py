@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ni_platform
 from ni_platform.errors import ConfigError, clause
+from ni_platform.version import __version__
 
 DESCRIPTION = "regressor.json"
 _FORMAT = 3
@@ -56,7 +56,7 @@ def write_description(folder: Path, kind: str, **values: Any) -> None:
     description = {
         "format": _FORMAT,
         "kind": kind,
-        "package_version": ni_platform.__version__,
+        "package_version": __version__,
         **values,
     }
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2), encoding="utf-8")
@@ -79,7 +79,7 @@ def read_description(folder: Path, kinds: Collection[str]) -> dict[str, Any]:
     if description.get("format") not in _READ or description.get("kind") not in kinds:
         raise ConfigError(
             f"{path} has format {description.get('format')!r} and kind "
-            f"{description.get('kind')!r}; this version {ni_platform.__version__} reads format "
+            f"{description.get('kind')!r}; this version {__version__} reads format "
             f"{' and '.join(map(str, _READ))} of {', '.join(kinds)}. It was saved by version "
             f"{description.get('package_version')}: install that or a later one."
         )

@@ -19,13 +19,13 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
-import ni_platform
 from ni_platform.data.storage import read_bytes
 from ni_platform.data.vectors import is_missing
 from ni_platform.errors import NiError, TrackingError
 from ni_platform.registry.model_source import SCORER_ARTIFACT
 from ni_platform.registry.served_pictures import PICTURES
 from ni_platform.tracking.run_record import RunRecord
+from ni_platform.version import __version__
 
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt"}
 _PINNED = (
@@ -140,7 +140,7 @@ def signature(roles: dict[str, str], example: pd.DataFrame) -> ModelSignature:
 
 def requirements() -> list[str]:
     """Return what loading a model needs: this package, and the versions it was logged with."""
-    pinned = [f"ni-platform=={ni_platform.__version__}"]
+    pinned = [f"ni-platform=={__version__}"]
     for name in _PINNED:
         try:
             # A local build ("2.13.0+cpu") is not what an index offers elsewhere.

@@ -24,10 +24,16 @@ class Table:
     rows: Sequence[Sequence[str]]
     numeric: Sequence[bool]
     """Of each column, whether it is aligned as numbers."""
+    marks: Sequence[str] = ()
+    """Of each row `passed`, `failed` or nothing, if any is marked."""
 
     @classmethod
     def of(
-        cls, heads: Sequence[str], rows: Sequence[Sequence[Any]], text: Callable[[Any], str] = str
+        cls,
+        heads: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        text: Callable[[Any], str] = str,
+        marks: Sequence[str] = (),
     ) -> Table:
         """Align columns without words as numbers; `text` writes a cell."""
         return cls(
@@ -37,6 +43,7 @@ class Table:
                 all(not isinstance(row[column], str | bool) for row in rows)
                 for column in range(len(heads))
             ],
+            marks=marks,
         )
 
 

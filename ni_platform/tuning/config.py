@@ -44,7 +44,9 @@ class SweepConfig:
 
     name: str
     space: str
-    """`FILE.FUNCTION` of the folder `tune_spaces`."""
+    """`FILE.FUNCTION` of the folder `tune_spaces`, or the function that `space_source` defines."""
+    space_source: str | None = None
+    """Python, where the space is a function of a notebook's cell (`standalone_source`)."""
     experiment: ExperimentConfig
     """What a trial's settings are changes to; fitted to the dataset."""
     data: str

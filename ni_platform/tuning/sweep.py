@@ -130,6 +130,8 @@ def _drive(
     try:
         with record:
             if resumed is None:
+                if config.space_source is not None:
+                    record.log_text(config.space_source, "space.py")
                 record_start(record, opened, allow_failed_checks, on_event)
                 folder.create(config, record.run_id)
             send(folder, folder.definition)
@@ -156,7 +158,13 @@ def _drive(
 
 
 def _require_shared_folder(config: SweepConfig, folder: SweepFolder) -> None:
-    """Refuse trials whose workers exchange files, where machines share none."""
+    """Refuse what a sweep in S3 cannot have: a space of its own, workers that exchange files."""
+    if folder.mirror is not None and config.space_source is not None:
+        raise ConfigError(
+            f"who goes on with a sweep runs its space, and nothing that lies in {folder.mirror} is "
+            f"run: put the function {config.space} into a file of tune_spaces, and name it "
+            f"FILE.{config.space}"
+        )
     if folder.mirror is not None and config.workers_per_trial > 1:
         raise ConfigError(
             f"workers of one trial exchange checkpoints in a folder that all machines mount, but "
@@ -201,7 +209,8 @@ def _require_same_data(store: Store, name: str, run_id: str, tags: Mapping[str, 
 def _parameters(config: SweepConfig, opened: OpenedExperiment) -> dict[str, object]:
     """What stands in MLflow as the sweep's parameters; `trials` may grow, so it does not."""
     values = asdict(config)
-    own = {k: v for k, v in values.items() if k not in ("experiment", "trials", "concurrent")}
+    told = ("experiment", "space_source", "trials", "concurrent")
+    own = {k: v for k, v in values.items() if k not in told}
     return {"sweep": own} | run_parameters(opened, Workers(count=config.workers_per_trial))
 
 

@@ -22,7 +22,7 @@ def command(logs: tuple[str, ...], folder: str, spec: str, as_json: bool) -> Non
     from dataclasses import asdict
     from posixpath import dirname
 
-    from ni_platform.cli.progress import CountingProgress
+    from ni_platform.api.progress import CountingProgress
     from ni_platform.data.click_log import LogSpec
     from ni_platform.data.click_log import aggregate as run
 

@@ -52,8 +52,8 @@ def command(
     What was computed is kept in .ni/attributes (or $NI_HOME/attributes) by content, so that a
     second run computes only what is new. The report is FOLDER/attributes.json.
     """
+    from ni_platform.api.progress import ExtractionProgress
     from ni_platform.attributes import AttributesConfig, add_attributes
-    from ni_platform.cli.progress import ExtractionProgress
     from ni_platform.data.attributes.dominant_colour import DominantColour
     from ni_platform.data.attributes.ocr import Ocr
     from ni_platform.models.modalities.text import TextEncoderConfig

@@ -53,7 +53,7 @@ def import_upworthy(archive: str, folder: str, **options: Any) -> None:
 )
 def import_ava(ratings: str, images: str, folder: str, **options: Any) -> None:
     """Import AVA: RATINGS (AVA.txt) and the pictures IMAGES/ID.jpg into FOLDER."""
-    from ni_platform.cli.progress import CountingProgress
+    from ni_platform.api.progress import CountingProgress
     from ni_platform.data.importers.ava import LEFT_OUT_FILE
     from ni_platform.data.importers.ava import import_ava as run
 

@@ -9,21 +9,10 @@ from ni_platform.cli.output import console, table
 
 def print_dataset(dataset: Any) -> None:
     """Print what a dataset holds and the command that comes next."""
-    manifest = dataset.manifest
-    columns = manifest.columns
-    tests = dataset.ab_test.dropna()
-    rows: list[tuple[str, Any]] = [
-        ("contents", len(dataset)),
-        ("A/B tests", int(tests.nunique())),
-        ("impressions", int(dataset.impressions.sum())),
-        ("mean success rate", float(dataset.success_rate.mean())),
-        ("text", ", ".join(columns.text) or "–"),
-        ("image", columns.image or "–"),
-        ("domain", columns.domain or "–"),
-        ("attributes", ", ".join(columns.categorical + columns.numeric) or "–"),
-        ("vectors", ", ".join(columns.vector) or "–"),
-    ]
-    table(manifest.name, ("dataset", dataset.root), rows)
+    from ni_platform.api.data import Dataset
+
+    facts = Dataset(stored=dataset).facts()
+    table(dataset.manifest.name, ("dataset", dataset.root), facts)
     console.print(f"Next: [bold]ni data check {dataset.root}[/bold]")
 
 

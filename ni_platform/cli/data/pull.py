@@ -12,7 +12,7 @@ from ni_platform.cli.output import console
 @click.argument("folder")
 def command(source: str, folder: str) -> None:
     """Copy the dataset at SOURCE, an s3:// prefix, into FOLDER; repeat to go on after a stop."""
-    from ni_platform.cli.progress import CountingProgress
+    from ni_platform.api.progress import CountingProgress
     from ni_platform.data.transfer import pull as run
 
     with CountingProgress() as progress:

@@ -12,7 +12,7 @@ from ni_platform.cli.output import console
 @click.argument("target")
 def command(folder: str, target: str) -> None:
     """Copy the dataset in FOLDER to TARGET, an s3:// prefix; repeat to go on after a stop."""
-    from ni_platform.cli.progress import CountingProgress
+    from ni_platform.api.progress import CountingProgress
     from ni_platform.data.transfer import push as run
 
     with CountingProgress() as progress:

@@ -15,7 +15,7 @@ from ni_platform.cli.data.output import print_dataset
 @click.option("--seed", default=0, show_default=True)
 def command(folder: str, tests: int, domains: int, image_size: int, seed: int) -> None:
     """Draw marketing contents with known effects into FOLDER; the truth is written beside."""
-    from ni_platform.cli.progress import DrawingProgress
+    from ni_platform.api.progress import DrawingProgress
     from ni_platform.data.synthetic import make_synthetic
 
     with DrawingProgress() as progress:

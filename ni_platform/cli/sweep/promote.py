@@ -32,7 +32,7 @@ def command(
     How much the best of so many trials looks better than it is, is stated. A winner that was
     judged before is not trained and judged again.
     """
-    from ni_platform.cli.progress import TrainingProgress
+    from ni_platform.api.progress import TrainingProgress
     from ni_platform.cli.promote import print_promotion
     from ni_platform.tracking.store import open_store
     from ni_platform.training.worker_count import Workers

@@ -49,7 +49,7 @@ def run_and_print(
     config: SweepConfig, storage: str | None, allow_failed_checks: bool, as_json: bool
 ) -> None:
     """Run a sweep under a progress table, and print its best trials."""
-    from ni_platform.cli.sweep.progress import SweepDisplay
+    from ni_platform.api.sweep_progress import SweepDisplay
     from ni_platform.tracking.store import open_store
     from ni_platform.tuning.sweep import run_sweep
 
@@ -79,7 +79,8 @@ def print_draws(config: SweepConfig) -> None:
     from ni_platform.tuning.search.spaces import check_search, draw, load_space
 
     check_search(config)
-    for number, (_, overrides) in enumerate(draw(load_space(config.space), 3, config.seed)):
+    space = load_space(config.space, config.space_source)
+    for number, (_, overrides) in enumerate(draw(space, 3, config.seed)):
         click.echo(f"trial {number}")
         for path, value in overrides.items():
             click.echo(f"  {path} = {json.dumps(value)}")

@@ -1,4 +1,4 @@
-"""Import of any CSV or Parquet table, with local pictures or pictures at an `s3://` prefix."""
+"""Import of any CSV, Parquet or Arrow table, with local pictures or those at an `s3://` prefix."""
 
 import os
 import unicodedata
@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ni_platform.data import storage
 from ni_platform.data.dataset import Dataset
@@ -14,7 +15,7 @@ from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.data.manifest import Columns, Manifest, Target, nearest
 from ni_platform.data.reading.csv_file import CsvFormat, Say
-from ni_platform.data.reading.table import read_table
+from ni_platform.data.reading.table import SourceTable, read_table, typed
 from ni_platform.data.total_rows import total_rows
 from ni_platform.errors import DatasetError
 
@@ -22,7 +23,7 @@ _SHOWN = 3
 
 
 def import_table(
-    table: str | Path,
+    table: str | Path | pa.Table,
     out: str | Path,
     *,
     content_id: str,
@@ -45,15 +46,16 @@ def import_table(
     form: CsvFormat | None = None,
     say: Say = lambda note: None,
 ) -> Dataset:
-    """Write a dataset folder from a CSV or Parquet table whose columns are named here.
+    """Write a dataset folder from a CSV or Parquet file or an Arrow table; its columns are named.
 
     `name` defaults to the name of `out`. `images` is the folder that the image column's paths are
-    relative to (the table's folder if not given); pictures are hard-linked or copied from there,
-    or stay where they are if it is an `s3://` prefix. A path that starts with the folder's own
-    name may keep it. All columns of the table are kept; models read only the declared ones. `files`
-    are further local files to copy into the folder, by name. `counted` says that the counts were
-    made of single events, so that no row can hold the totals of the others. `form` says how a CSV
-    is written, and `say` is told what was found out where it does not.
+    relative to (if not given the table's folder, of an Arrow table the current one); pictures are
+    hard-linked or copied from there, or stay where they are if it is an `s3://` prefix. A path that
+    starts with the folder's own name may keep it. All columns of the table are kept; models read
+    only the declared ones. `files` are further local files to copy into the folder, by name.
+    `counted` says that the counts were made of single events, so that no row can hold the totals of
+    the others. `form` says how a CSV is written, and `say` is told what was found out where it does
+    not.
 
     Raises `DatasetError` for a table that cannot be read exactly, unknown columns, ids that repeat
     or are empty, clicks above impressions, negative counts, rows of totals, missing pictures, a
@@ -74,11 +76,15 @@ def import_table(
         columns=columns,
         target=outcome,
     )
-    contents = read_table(table, manifest.roles, form=form, say=say)
-    _check(contents, manifest, table, counted)
+    place = "the table" if isinstance(table, pa.Table) else table
+    if isinstance(table, pa.Table):
+        contents = typed(SourceTable(name=str(place), columns=table), manifest.roles)
+    else:
+        contents = read_table(table, manifest.roles, form=form, say=say)
+    _check(contents, manifest, place, counted)
     pictures: dict[str, Path] = {}
     if image is not None:
-        contents[image], pictures = _resolved_pictures(contents, manifest, images, table)
+        contents[image], pictures = _resolved_pictures(contents, manifest, images, place)
     return write_dataset(out, manifest, contents, pictures, files)
 
 

@@ -20,10 +20,10 @@ import ray
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ni_platform import __version__
 from ni_platform.data import storage
 from ni_platform.errors import TrackingError
 from ni_platform.ray_cluster import start_ray
+from ni_platform.version import __version__
 
 MARK = "ni-preflight: "
 """Begins the one line that counts."""

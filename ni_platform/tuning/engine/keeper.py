@@ -91,7 +91,7 @@ class Keeper:
         self._log = TrialLog(folder.log, name=config.name, lower_is_better=config.lower_is_better)
         self._study = self._log.study
         self._study.sampler = load_sampler(config.sampler)(config.seed, self._suggested)
-        self._search = Search(load_space(config.space), self._study)
+        self._search = Search(load_space(config.space, config.space_source), self._study)
         self._scheduler = Scheduler(config)
         self._predictions = ValidationPredictions(path=folder.predictions)
         self._running: dict[int, TrialRecord] = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.function_source import function_of
 from ni_platform.overrides import with_values
 from ni_platform.tuning.config import SPACES, SweepConfig
 from ni_platform.user_code import Definition, list_functions, load_function, require_known, shown
@@ -30,8 +31,8 @@ def list_spaces() -> list[tuple[str, str]]:
     return [(f"{file}.{name}", summary) for file, name, summary in list_functions(SPACES)]
 
 
-def load_space(name: str) -> Space:
-    """Return the space `FILE.FUNCTION`.
+def load_space(name: str, source: str | None = None) -> Space:
+    """Return the space `FILE.FUNCTION`, or the function of that name that `source` defines.
 
     Called with a trial, it raises a ConfigError with the file and line of whatever goes wrong in
     it, and for values and names that log and MLflow do not keep as they are.
@@ -40,10 +41,13 @@ def load_space(name: str) -> Space:
         ConfigError: There is no such space; names the nearest.
 
     """
-    return _Checked(_defined(name))
+    return _Checked(_defined(name, source))
 
 
-def _defined(name: str) -> Definition:
+def _defined(name: str, source: str | None) -> Definition:
+    if source is not None:
+        function = function_of(source, name)
+        return Definition(kind="space", name=name, folder=SPACES, function=function)
     require_known(name, [known for known, _ in list_spaces()], "space")
     return load_function(SPACES, name, kind="space", name=name)
 
@@ -147,7 +151,7 @@ def draw(space: Space, trials: int, seed: int = 0) -> list[tuple[dict[str, Any],
     return [(suggestion.parameters, suggestion.overrides) for suggestion in suggestions]
 
 
-def check_space(name: str, base: ExperimentConfig) -> None:
+def check_space(name: str, base: ExperimentConfig, source: str | None = None) -> None:
     """Draw trials at random and make each one's config.
 
     Raises:
@@ -155,8 +159,8 @@ def check_space(name: str, base: ExperimentConfig) -> None:
             parameters that led there.
 
     """
-    place = _defined(name).place
-    for parameters, overrides in draw(load_space(name), DRAWN_BEFORE):
+    place = _defined(name, source).place
+    for parameters, overrides in draw(load_space(name, source), DRAWN_BEFORE):
         try:
             trial_config(base, overrides)
         except ConfigError as error:
@@ -175,5 +179,5 @@ def check_search(config: SweepConfig) -> None:
     # Optuna takes a second to import.
     from ni_platform.tuning.search.samplers import load_sampler
 
-    check_space(config.space, config.experiment)
+    check_space(config.space, config.experiment, config.space_source)
     load_sampler(config.sampler)(config.seed, 0)

@@ -1,4 +1,4 @@
-"""The progress of a sweep: a table on a terminal, lines in a log."""
+"""The progress of a sweep: a table on a terminal, a bar below a cell, lines in a log."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ni_platform.cli.output import progress_console
-from ni_platform.cli.progress import TrainingProgress
+from ni_platform.api.notebook import in_notebook
+from ni_platform.api.progress import TrainingProgress, progress_console
 
 if TYPE_CHECKING:
     from ni_platform.training.events import Event
@@ -63,10 +63,14 @@ class SweepDisplay:
             progress_console.print(f"· {event}", highlight=False, markup=False)
 
     def _show(self, progress: SweepProgress) -> None:
+        if self._began is None:
+            self._began = time.monotonic(), progress.ended
+        if self._bars is not None and in_notebook():
+            self._bars.update("trials", progress.ended, progress.trials, self._summary(progress))
+            return
         if self._bars is not None:
             self._bars.__exit__(None, None, None)
             self._bars = None
-            self._began = time.monotonic(), progress.ended
             if progress_console.is_terminal:
                 self._live = Live(console=progress_console, auto_refresh=False)
                 self._live.__enter__()
