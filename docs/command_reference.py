@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import click
 
 from ni_platform.cli.main import group
+
+_MARKS = re.compile(r"\\(?!\|)|[*_\[\]]")
 
 PLACE = "<!-- commands -->"
 """Where in a page the commands stand."""
@@ -36,8 +39,8 @@ def _below(
     context = click.Context(command)
     for name in command.list_commands(context):
         inner = command.get_command(context, name)
-        assert inner is not None
-        yield from _below((*words, name), inner)
+        if inner is not None:
+            yield from _below((*words, name), inner)
 
 
 def _section(words: tuple[str, ...], command: click.Command) -> str:
@@ -63,16 +66,15 @@ def _row(option: click.Parameter, context: click.Context) -> str | None:
     if record is None or "--help" in option.opts:
         return None
     names, text = record
-    return f"| `{names.replace('|', '\\|')}` | {_escaped(text)} |"
+    return f"| `{_in_a_table(names)}` | {_escaped(_in_a_table(text))} |"
+
+
+def _in_a_table(text: str) -> str:
+    return text.replace("|", r"\|")
 
 
 def _escaped(text: str) -> str:
-    """Words of a terminal, of which Markdown must make nothing."""
+    """Words of a terminal, of which Markdown must make nothing, but for their code."""
     pieces = text.split("`")
-    outside = [
-        piece.replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
-        .replace("[", "\\[").replace("_", "\\_")
-        if place % 2 == 0 else piece.replace("|", "\\|")
-        for place, piece in enumerate(pieces)
-    ]  # fmt: skip
-    return "`".join(outside)
+    pieces[::2] = [_MARKS.sub(r"\\\g<0>", piece).replace("<", "&lt;") for piece in pieces[::2]]
+    return "`".join(pieces)

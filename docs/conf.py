@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]  # the package, and what draws and lists for this site
 
 from command_reference import add_commands  # noqa: E402
+from python_reference import add_python  # noqa: E402
 
 project = "ni_platform"
 author = "the authors of ni_platform"
@@ -22,8 +25,7 @@ html_show_copyright = False
 html_show_sphinx = False
 templates_path: list[str] = []
 
-# Docstrings write code in single backticks, as Markdown does.
-default_role = "literal"
+default_role = "literal"  # what of a docstring's code goes over two lines
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -37,6 +39,20 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_inline"]
 
 
-def setup(app: object) -> None:
-    """Fill the page of commands from the commands themselves."""
-    app.connect("source-read", add_commands)  # type: ignore[attr-defined]
+def _outside_links(app: object, page: str, source: list[str]) -> None:
+    """Files of the repository that are no pages can be downloaded from the site."""
+    source[0] = re.sub(r"\]\(((?:\.\./)+(?:infra|tests|experiments)/)", r"](path:\1", source[0])
+
+
+def _literals(*found: Any) -> None:
+    """Docstrings write code in single backticks, as Markdown does; before napoleon reads them."""
+    lines = found[-1]
+    lines[:] = [re.sub(r"(?<![`:])`([^`]+)`(?!`)", r"``\1``", line) for line in lines]
+
+
+def setup(app: Any) -> None:
+    """Fill the pages of reference from what they are about."""
+    app.connect("source-read", add_commands)
+    app.connect("source-read", add_python)
+    app.connect("source-read", _outside_links)
+    app.connect("autodoc-process-docstring", _literals, priority=400)
