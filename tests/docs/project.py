@@ -176,20 +176,19 @@ def _logs(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dict[
     (folder / "logs").mkdir()
     (folder / "creatives").mkdir()
     ads = [f"ad{number}" for number in range(12)]
-    for day in (1, 2):
-        rows = 6_000
-        ad = rng.integers(0, len(ads), rows)
-        pd.DataFrame(
-            {
-                "ad_id": [ads[number] for number in ad],
-                "clicked": rng.random(rows) < 0.02 + 0.01 * ad,
-                "shown_at": [f"2026-03-{day:02d} {hour:02d}:15:00" for hour in ad % 24],
-                "device": rng.choice(["phone", "desk"], rows),
-                "position": rng.choice(["top", "side"], rows),
-                "age": rng.choice(["10s", "20s", "30s", "40s"], rows),
-                "agent": rng.choice(["browser", "crawler 1.0"], rows, p=[0.95, 0.05]),
-            }
-        ).astype({"clicked": int}).to_csv(folder / f"logs/2026-03-{day:02d}.csv", index=False)
+    rows = 12_000
+    ad = rng.integers(0, len(ads), rows)
+    pd.DataFrame(
+        {
+            "ad_id": [ads[number] for number in ad],
+            "clicked": (rng.random(rows) < 0.02 + 0.01 * ad).astype(int),
+            "shown_at": [f"2026-03-{1 + hour % 2:02d} {hour:02d}:15:00" for hour in ad % 24],
+            "device": rng.choice(["phone", "desk"], rows),
+            "position": rng.choice(["top", "side"], rows),
+            "age": rng.choice(["10s", "20s", "30s", "40s"], rows),
+            "agent": rng.choice(["browser", "crawler 1.0"], rows, p=[0.95, 0.05]),
+        }
+    ).to_csv(folder / "logs/2026-03.csv", index=False)
     for name in ads:
         pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"creatives/{name}.png")
