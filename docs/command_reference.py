@@ -62,9 +62,9 @@ def _text(help_text: str) -> str:
 
 
 def _row(option: click.Parameter, context: click.Context) -> str | None:
-    record = option.get_help_record(context)  # arguments have none: the usage names them
-    if record is None or "--help" in option.opts:
-        return None
+    record = option.get_help_record(context)
+    if record is None or not isinstance(option, click.Option) or "--help" in option.opts:
+        return None  # arguments stand in the usage
     names, text = record
     return f"| `{_in_a_table(names)}` | {_escaped(_in_a_table(text))} |"
 

@@ -23,7 +23,7 @@ html_title = "ni_platform"
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False
-templates_path: list[str] = []
+smartquotes = False  # two hyphens begin an option
 
 default_role = "literal"  # what of a docstring's code goes over two lines
 autodoc_member_order = "bysource"

@@ -1,8 +1,8 @@
 """Pictures of pages: `python -m tests.docs.pictures RUN_ID --data DIR --content ID`.
 
-For the documents. In the folder of a run of `neural_insights.demo` on planted data (`ni data synthesize DIR`, `ni
-train neural_insights.demo --data DIR`): writes docs/images/dashboard.png and report.png, taken by a
-real Chromium, in at most 150 KB each.
+For the documents. In the folder of a run on planted data, which `ni data synthesize DIR` and `ni
+train neural_insights.demo --data DIR` make. Writes docs/images/dashboard.png and report.png, taken
+by a real Chromium, of at most 150 KB each.
 """
 
 from __future__ import annotations
