@@ -10,6 +10,7 @@ Before a block, or for a page anywhere:
     <!-- file: PATH -->               the block is that file
     <!-- ends: CODE -->               the exit code of its last command, where that is not 0
 
+RUN_ID is the first run that the page trains, where the setup makes none.
 A block without a language, or of an unknown one, is an error: so nothing is passed over.
 """
 

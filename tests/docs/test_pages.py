@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import linecache
 import re
 import subprocess
 import tomllib
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("two_cpus")
 _PAGES = [page for path in PAGES if (page := read_page(path)).blocks]
 _SLOW = [page for page in _PAGES if any("slow" in block.notes for block in page.blocks)]
 _NAMED = {"quick": QUICK}
+_TRAINED = re.compile(r"^Run:\s+(\w+)$", re.MULTILINE)
 _ASSIGNMENT = re.compile(r"^([A-Z_]+)=(.*)$", re.DOTALL)
 
 
@@ -98,13 +100,19 @@ def _work_through(
                     code = int(block.notes.get("ends", 0)) if last else 0
                     _run(command, names, patch, code)
             elif block.language == "python" and "file" not in block.notes:
-                exec(compile(text, str(block), "exec"), python)
+                _run_python(text, f"<{block}>", python)
             elif block.language == "yaml":
                 yaml.safe_load(text)
             elif block.language == "json":
                 json.loads(text)
             elif block.language == "toml":
                 tomllib.loads(text)
+
+
+def _run_python(text: str, name: str, variables: dict[str, Any]) -> None:
+    """Run a block as a notebook runs a cell: its source can be asked for."""
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    exec(compile(text, name, "exec"), variables)
 
 
 def _run(command: Command, names: dict[str, str], patch: pytest.MonkeyPatch, code: int) -> None:
@@ -132,6 +140,8 @@ def _run(command: Command, names: dict[str, str], patch: pytest.MonkeyPatch, cod
         without = notes.get("without", "").split()
         ended = ni(*(word for word in words[1:] if word not in without))
     assert ended.code == code, f"{command.block}: {command.line}\n{ended.stdout}{ended.stderr}"
+    if trained := _TRAINED.search(ended.stdout):
+        names.setdefault("RUN_ID", trained.group(1))  # unless the setup made it
 
 
 def _extra(words: str) -> Sequence[str]:
