@@ -53,7 +53,7 @@ def prepare_views(store: Store, experiment_id: str) -> None:
             "lifecycleFilter": "Active",
             "selectedColumns": list(_COLUMNS),
             "columnOrder": list(_COLUMNS),
-            "columnWidths": {name: _WIDTH for name in _COLUMNS},
+            "columnWidths": dict.fromkeys(_COLUMNS, _WIDTH),
         }
         view = {
             "name": "Compare models",
