@@ -118,7 +118,7 @@ def _data(facts: CardFacts) -> str:
     lines = [f"- **Dataset**: {name}, fingerprint `{tags.get('ni.dataset_fingerprint', '–')}`"]
     if facts.splits is not None:
         counts = facts.splits["part"].value_counts()
-        parts = ", ".join(f"{part.replace('_', ' ')} {count:,}" for part, count in counts.items())
+        parts = ", ".join(f"{part} {n:,}" for part, n in counts.items()).replace("_", " ")
         lines.append(f"- **Contents**: {len(facts.splits):,}, of these {parts}")
     if facts.test is not None:
         lines.append(
