@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
 
-from ni_platform.registry.copied_ids import CopiedIds, original_of
+from ni_platform.registry.copied_ids import CopiedIds, every, original_of
 from ni_platform.registry.model_source import model_folder
 from ni_platform.tracking.limits import chunks
 from ni_platform.tracking.store import Store, sent_once
@@ -45,8 +45,10 @@ def copy_models(source: Store, target: Store, ids: CopiedIds, run: Run, copy: Ru
 
 def copies_of_models(target: Store, copy: Run) -> dict[str, LoggedModel]:
     """Return the models of a run's copy by the ids of their originals."""
-    found = target.client.search_logged_models(
-        [copy.info.experiment_id], f"source_run_id = '{copy.info.run_id}'"
+    found = every(
+        target.client.search_logged_models,
+        experiment_ids=[copy.info.experiment_id],
+        filter_string=f"source_run_id = '{copy.info.run_id}'",
     )
     return {str(original_of(model)): model for model in found}
 

@@ -114,7 +114,7 @@ def _fetch_signature(store: Store, model_id: str, kept: Path) -> None:
             return
         location = store.client.get_logged_model(model_id).artifact_location
         content = fetched(store, f"{location}/{signature.SIGNATURE}")
-        scratch = kept / f".{signature.SIGNATURE}-{os.getpid()}"
+        scratch = kept.with_name(f".{model_id}-{os.getpid()}.sig")  # no file of the model
         scratch.write_bytes(content)
         os.replace(scratch, kept / signature.SIGNATURE)
 

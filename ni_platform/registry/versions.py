@@ -79,21 +79,6 @@ def locked(
         yield
 
 
-def register(
-    store: Store,
-    model_name: str,
-    run_id: str,
-    model_uri: str,
-    on_wait: Callable[[str], None] = lambda text: None,
-) -> Version:
-    """Register the model of a run as a version without an alias, which only `promote` gives.
-
-    Raises as `locked`.
-    """
-    with locked(store, model_name, on_wait):
-        return ensure_version(store, model_name, run_id, model_uri)
-
-
 def ensure_version(store: Store, model_name: str, run_id: str, model_uri: str) -> Version:
     """Return the version that holds the model of `run_id`, registered on first use."""
     with store.errors(f"register {model_uri} as {model_name}"):
