@@ -88,7 +88,7 @@ def text_small() -> ExperimentConfig:
             warmup=0.1,
             decay="linear",
             clip_norm=1.0,
-            monitor="pairwise_accuracy_within_tests",
+            monitor="pairwise_within",
             loss=LossConfig(mse=0.0, binomial=1.0, pairwise=1.0),
         ),
     )

@@ -53,8 +53,8 @@ def table1(dataset: Dataset, base: ExperimentConfig | None = None) -> PaperTable
     ]
     columns += [
         Column(title="pairwise, all", metric="test/pairwise_accuracy"),
-        Column(title="pairwise, within tests", metric="test/pairwise_accuracy_within_tests"),
-        Column(title="pairwise, significant", metric="test/pairwise_accuracy_significant"),
+        Column(title="pairwise, within tests", metric="test/pairwise_within"),
+        Column(title="pairwise, significant", metric="test/pairwise_significant"),
     ]
     models = {"GLM": ExperimentConfig(name="", model=TabularConfig())}
     has = set(fitted_to(base, dataset).model.modalities)

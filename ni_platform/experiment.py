@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ni_platform.errors import ChecksFailedError
 from ni_platform.evaluation import (
     FinishedRun,
     Metrics,
@@ -19,26 +16,23 @@ from ni_platform.evaluation import (
     evaluate_gains,
     evaluate_pairs,
     evaluate_slices,
-    log_estimates,
     outcome_table,
     record_evaluation,
-    split_table,
+    record_metrics,
 )
 from ni_platform.fitting import Fitted, OnEvent, fit_model
 from ni_platform.insights.record import explain_and_record
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.scorer import Scorer
 from ni_platform.opened import OpenedExperiment
-from ni_platform.overrides import to_dict
 from ni_platform.registry.logged_model import log_model
+from ni_platform.run_note import describe_run
+from ni_platform.run_start import dataset_parts, record_start, run_parameters
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import Store
 from ni_platform.training.worker_count import Workers
-
-if TYPE_CHECKING:
-    from ni_platform.data.checks import CheckReport
 
 
 def train(
@@ -80,7 +74,7 @@ def train(
         store,
         config.name.partition(".")[0],
         run_name=name or config.name,
-        parameters=to_dict(config),
+        parameters=run_parameters(experiment, workers),
         tags=experiment.tags() | workers.to_tags() | dict(tags or {}),
         resume=resume,
         parent=parent,
@@ -89,56 +83,6 @@ def train(
         workspace = Path(storage or state_folder() / "training").absolute() / record.run_id
         fitted = fit_model(experiment, record, workspace, workers, on_event)
         return finish(record, experiment, membership, fitted, workspace / "model", on_event)
-
-
-def record_start(
-    record: RunRecord, experiment: OpenedExperiment, allow_failed_checks: bool, on_event: OnEvent
-) -> pd.DataFrame:
-    """Put config, split and the report of the data checks into a run, before anything is trained.
-
-    Returns and raises as `record_data`.
-    """
-    record.log_json(to_dict(experiment.config), "config.json")
-    return record_data(record, experiment, allow_failed_checks, on_event)
-
-
-def record_data(
-    record: RunRecord, experiment: OpenedExperiment, allow_failed_checks: bool, on_event: OnEvent
-) -> pd.DataFrame:
-    """Put the split and the report of the data checks into a run, before anything is trained.
-
-    Returns which content is in which part; see `split_table`.
-
-    Raises:
-        ChecksFailedError: A check failed, and none may.
-    """
-    # Great Expectations takes seconds to import; who only lists experiments need not wait.
-    from ni_platform.data.checks import check_dataset
-
-    membership = split_table(experiment.dataset, experiment.splits)
-    record.log_table(membership, "splits.parquet")
-    on_event("checking the data")
-    with tempfile.TemporaryDirectory() as docs:
-        report = check_dataset(experiment.dataset, experiment.splits, docs_folder=docs)
-        record.log_artifacts(docs, "checks")
-    allowed = "allowed_failed" if allow_failed_checks else "failed"
-    outcome = "passed" if report.success else allowed
-    record.set_tags({"ni.checks": outcome})
-    if outcome == "failed":
-        raise ChecksFailedError(_failed_checks(report, experiment.dataset.root))
-    return membership
-
-
-def _failed_checks(report: CheckReport, data: str) -> str:
-    lines = [
-        f"  {rule.suite}: {rule.rule}; {rule.observed}; for example {rule.sample_rows[:2]}"
-        for rule in report.failures
-    ]
-    return (
-        f"{len(report.failures)} of {report.evaluated} data checks failed on {data}:\n"
-        + "\n".join(lines)
-        + "\nmend these rows (`ni data check` shows them all), or train with --allow-failed-checks"
-    )
 
 
 def finish(
@@ -151,17 +95,21 @@ def finish(
 ) -> FinishedRun:
     """Evaluate a trained model, save it in `folder`, log it and, if asked for, explain it."""
     record.set_tags(fitted.tags)
-    record.log_metrics(fitted.metrics)
     on_event("evaluating")
     metrics, glm = _evaluate(record, experiment, membership, fitted)
     on_event("recording the model")
     fitted.save()
     dataset, insights = experiment.dataset, experiment.config.insights
     model_uri = log_model(record, folder, experiment.example, pictures=dataset.images_root)
+    datasets = dataset_parts(experiment)
+    figures = metrics | fitted.figures
+    record_metrics(record, figures, glm, model_uri=model_uri, datasets=datasets)
     if insights is not None:
         on_event("explaining")
         parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": membership["part"]})
         explain_and_record(record, Scorer.load(folder), dataset, parts, insights, on_event)
+    explainable = not isinstance(experiment.config.model, TabularConfig)
+    describe_run(record, explainable=explainable)
     return FinishedRun(
         run_id=record.run_id,
         name=record.run_name,
@@ -186,7 +134,6 @@ def _evaluate(
     if predicted.pairs is not None:
         pairs = evaluate_pairs(table, predicted.pairs, evaluation)
         more = {name: more.get(name, {}) | pairs.get(name, {}) for name in {**more, **pairs}}
-    log_estimates(record, more)
     return {name: found | more.get(name, {}) for name, found in metrics.items()}, glm
 
 
@@ -196,5 +143,5 @@ def _glm(record: RunRecord, experiment: OpenedExperiment, table: pd.DataFrame) -
     model = TabularRegressor.fit(TabularConfig(), dataset, experiment.splits.rows("train"))
     glm_table = table.assign(glm=model.predict(dataset.inputs(experiment.evaluated_rows)))
     metrics = evaluate_slices(glm_table, experiment.config.evaluation, "glm")
-    log_estimates(record.child("glm"), metrics)
+    record_metrics(record.child("glm"), metrics)
     return metrics

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
+import yaml
+
 from ni_platform.data.splits import SplitConfig
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
@@ -27,9 +29,12 @@ from ni_platform.user_code import (
 )
 
 if TYPE_CHECKING:
+    from ni_platform.tracking.run_record import RunRecord
     from ni_platform.tracking.store import Store
 
 EXPERIMENTS = "experiments"
+_CONFIG, _CONFIG_BEFORE = "config.yaml", "config.json"
+"""Where a run holds its config, and where runs of earlier versions do."""
 AT_ONCE = (TabularConfig, GaussianProcessConfig, EnsembleConfig)
 """Configs of models that are fitted at once, not trained by the loop."""
 TABLES = "_tables"
@@ -96,6 +101,11 @@ class ExperimentConfig:
                 "trained; name an experiment with a network"
             )
         return self.model
+
+    @property
+    def in_stages(self) -> bool:
+        """Whether the model is trained, not fitted at once."""
+        return not isinstance(self.model, AT_ONCE)
 
     def __post_init__(self) -> None:
         if not 0 < self.train_share <= 1:
@@ -203,6 +213,11 @@ def checked_config(config: object, defined: Definition) -> ExperimentConfig:
     return config
 
 
+def record_config(record: RunRecord, config: ExperimentConfig) -> None:
+    """Store the whole config in a run, where `of_run` finds it."""
+    record.log_text(yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True), _CONFIG)
+
+
 def of_run(store: Store, run_id: str) -> tuple[ExperimentConfig, str | None]:
     """Return the config and dataset that a run was made with; None if it does not tell the data.
 
@@ -210,7 +225,12 @@ def of_run(store: Store, run_id: str) -> tuple[ExperimentConfig, str | None]:
         TrackingError: There is no such run, or it has no config.
     """
     # MLflow takes seconds to import; a mistyped experiment is told at once.
-    from ni_platform.tracking.run_queries import read_json_artifact, read_run
+    from ni_platform.tracking.metric_table import current_name
+    from ni_platform.tracking.run_queries import has_artifact, read_artifact, read_run
 
-    config = from_dict(ExperimentConfig, read_json_artifact(store, run_id, "config.json"))
+    if has_artifact(store, run_id, _CONFIG):
+        values = yaml.safe_load(read_artifact(store, run_id, _CONFIG))
+    else:
+        values = json.loads(current_name(read_artifact(store, run_id, _CONFIG_BEFORE).decode()))
+    config = from_dict(ExperimentConfig, values)
     return config, read_run(store, run_id).tags.get("ni.dataset")

@@ -12,8 +12,11 @@ import numpy as np
 from ni_platform.chosen_layers import choose_layers, fit_opened
 from ni_platform.data.loading import ab_test_codes
 from ni_platform.ensembling import fit_ensemble
+from ni_platform.evaluation import Metrics
 from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.pair_probability import PredictedPairs
+from ni_platform.metrics.plots import learning_curve_figure
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.encoders.pretrained import locate
 from ni_platform.models.ensemble import EnsembleConfig
@@ -24,6 +27,7 @@ from ni_platform.models.scorer import Scorer
 from ni_platform.narrowing import of_kind
 from ni_platform.opened import OpenedExperiment
 from ni_platform.overrides import to_dict
+from ni_platform.tracking.run_queries import metric_histories
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.training.config import TrainingConfig
@@ -35,6 +39,9 @@ from ni_platform.training.worker_count import Workers
 
 OnEvent = Callable[[Event | str], None]
 """Told what training does, and in words what the run does around it."""
+
+_OF_TRAINING = ("train_loss", "samples_per_second")
+"""Figures of an epoch that are not of the validation part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +66,8 @@ class Fitted:
     """Of rows of the experiment's dataset."""
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    """What fitting found, for the model's run."""
+    figures: Metrics = field(default_factory=dict)
+    """What fitting found, for the table of the model's run."""
     without: Callable[[np.ndarray], dict[str, np.ndarray]] = lambda rows: {}
     """By modality, rates that the same model predicts for rows that does not read it: fitted anew
     each time."""
@@ -120,7 +127,7 @@ def _fit_gaussian_process(experiment: OpenedExperiment, folder: Path, on_event: 
     return Fitted(
         save=lambda: scorer.save(folder),
         tags={f"ni.layers.{name}": str(parts[name].layers) for name in chosen},
-        metrics={f"kernel/{name}": value for name, value in network.summary().items()},
+        figures={"kernel": {k: Estimate(value) for k, value in network.summary().items()}},
         predict=lambda rows: Predicted(
             rates=fitted.predict(rows), pairs=fitted.pairs(rows, tests[rows], keys[rows])
         ),
@@ -256,11 +263,13 @@ def _run(
             if event.stage == FUSED:
                 record.set_tags(tags)
         if isinstance(event, EpochDone):
-            curve = {f"epoch/{key}": value for key, value in event.metrics.items()}
+            curve = learning_curve(event)
             children[event.stage].log_metrics(curve, step=event.epoch)
+            if event.stage == FUSED:
+                record.log_metrics(curve, step=event.epoch)
         on_event(event)
 
-    return run_stages(
+    results = run_stages(
         tasks,
         workspace / "stages",
         workers=workers.count,
@@ -268,3 +277,20 @@ def _run(
         on_event=log,
         resume=True,
     )
+    # A resumed run has told only its last epochs; MLflow knows all.
+    curves = {
+        stage: metric_histories(child.store, child.run_id, f"{stage}/")
+        for stage, child in children.items()
+    }
+    record.log_figure(learning_curve_figure(curves), "plots/learning_curves.png")
+    return results
+
+
+def learning_curve(event: EpochDone) -> dict[str, float]:
+    """Return an epoch's figures as runs record them: STAGE/train_loss, STAGE/validation/rmse."""
+    stage = event.stage
+    return {
+        f"{stage}/{name}" if name in _OF_TRAINING else f"{stage}/validation/{name}": value
+        for name, value in event.metrics.items()
+        if name != "epoch"
+    }

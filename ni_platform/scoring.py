@@ -24,6 +24,7 @@ from ni_platform.evaluation import (
     add_predictions,
     outcome_table,
     record_evaluation,
+    record_metrics,
 )
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.insights import Insights
@@ -33,8 +34,11 @@ from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.models.scorer import Scorer
 from ni_platform.models.uncertainty import predict_with_uncertainty
-from ni_platform.registry.model_source import resolve_model, run_of_model
+from ni_platform.registry.model_source import logged_uri, resolve_model, run_of_model
 from ni_platform.registry.run_evaluation import LEARNED, RunEvaluation
+from ni_platform.run_note import describe_run
+from ni_platform.run_start import dataset_part
+from ni_platform.tracking.dataset_inputs import LONGEST_DIGEST, log_dataset
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import Store
 
@@ -78,6 +82,12 @@ def evaluate_model(
             observed = scorer.buckets.observed_deviation(dataset, rows)
         table = add_predictions(table, predictions, deviations, observed)
         metrics = record_evaluation(record, table, config)
+        name, digest = dataset.manifest.name, dataset.fingerprint()[:LONGEST_DIGEST]
+        part = dataset_part(dataset, np.arange(len(dataset)), name, digest, "evaluation")
+        log_dataset(record, [part])
+        datasets = dict.fromkeys(metrics, part)
+        record_metrics(record, metrics, model_uri=logged_uri(store, uri), datasets=datasets)
+        describe_run(record, explainable=False)
     return FinishedRun(run_id=record.run_id, name=record.run_name, model_uri=uri, metrics=metrics)
 
 
@@ -212,12 +222,16 @@ def explain_model(
         )
         record = RunRecord.existing(store, trained_id)
         with record.alone():
-            return trained_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
+            insights = explain_and_record(record, scorer, dataset, parts, config, on_event)
+            describe_run(record, explainable=True)
+            return trained_id, insights
     unseen = _unseen(dataset, trained)
     parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": "train"})
     parts.loc[unseen["row"], "part"] = "in_domain"
     with _own_run(store, "insights", uri, dataset, {EXPLAINED_RUN: trained_id}) as record:
-        return record.run_id, explain_and_record(record, scorer, dataset, parts, config, on_event)
+        insights = explain_and_record(record, scorer, dataset, parts, config, on_event)
+        describe_run(record, explainable=True)
+        return record.run_id, insights
 
 
 def _own_run(

@@ -62,7 +62,7 @@ NETWORK = ExperimentConfig(
     training=TrainingConfig(epochs=1, batch_size=64),
     evaluation=QUICK,
 )
-WITHIN = Yardstick(metric="pairwise_accuracy_within_tests", clusters=100)
+WITHIN = Yardstick(metric="pairwise_within", clusters=100)
 
 
 class Clock:
@@ -107,7 +107,7 @@ def test_the_run_is_that_of_the_chosen_model(ni_home, data):
     expected = read_run(store, alone.run_id)
     for name in ("ni.config_fingerprint", "ni.splits_fingerprint", "ni.checks", "ni.level"):
         assert run.tags[name] == expected.tags[name]
-    for name in ("test/rmse", "validation/rmse", "test/rmse_change_vs_glm"):
+    for name in ("test/rmse", "validation/rmse", "test/rmse_vs_glm"):
         assert run.metrics[name] == pytest.approx(expected.metrics[name])
     assert chosen.validation.value == run.metrics[f"validation/{found.yardstick.metric}"]
     for path in ("splits.parquet", "predictions/test.parquet", "predictions/validation.parquet"):
@@ -386,7 +386,7 @@ def test_what_candidates_are_compared_by():
     table = outcomes(tests=30, arms=2, alone=10)
     assert Yardstick.of(table) == Yardstick(metric=WITHIN.metric, clusters=30)
     table.loc[1, "content_key"] = "0"
-    assert Yardstick.of(table).metric == "pairwise_accuracy_within_tests_distinct"
+    assert Yardstick.of(table).metric == "pairwise_within_distinct"
     assert Yardstick.of(outcomes(3, 2, 50)) == Yardstick(metric="spearman", clusters=53)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,12 +17,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import ray
+import yaml
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.synthetic import make_synthetic
+from ni_platform.tracking.store import open_store
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.workers import WorkerGroup, precision_name, precision_on
 from tests.command import Ended, in_project, ni
+from tests.figures import figures
 from tests.metrics.columns import evaluate
 
 SMALL = [
@@ -83,7 +85,7 @@ def test_a_run_reports_metrics_that_follow_from_its_predictions(run, home):
         ab_test=recorded["ab_test"],
         replicates=0,
     )
-    for name in ("rmse", "spearman", "pairwise_accuracy_within_tests"):
+    for name in ("rmse", "spearman", "pairwise_within"):
         metric = run["metrics"][f"test/{name}"]
         assert metric["value"] == pytest.approx(expected[name].value)
         assert metric["low"] <= metric["value"] <= metric["high"]
@@ -119,10 +121,8 @@ def test_a_run_is_explained_and_its_insights_stand_in_it(run, home):
     result = ni("insights", run["run_id"], "--data=data", *words, "--json")
     assert result.json["run_id"] == run["run_id"]
     assert _artifact(home, run["run_id"], "insights/report.html").exists()
-    keys = {
-        key for (key,) in _query(home, "SELECT key FROM metrics WHERE run_uuid = ?", run["run_id"])
-    }
-    assert {"insight/text/grad_cam", "insight/image/feature_ablation"} <= keys
+    found = figures(open_store(), run["run_id"])
+    assert {"insight/text/grad_cam", "insight/image/feature_ablation"} <= found.keys()
     status = _query(home, "SELECT status FROM runs WHERE run_uuid = ?", run["run_id"])
     assert status == [("FINISHED",)]
 
@@ -142,7 +142,8 @@ def test_every_stage_and_the_glm_are_child_runs(run, home):
 def test_the_run_holds_what_it_was_made_from(run, home):
     """Config, checks, splits, predictions and plots are artifacts; where it came from is tags."""
     for path in (
-        "config.json",
+        "config.yaml",
+        "metrics.parquet",
         "checks/summary.json",
         "checks/index.html",
         "predictions/test.parquet",
@@ -160,7 +161,7 @@ def test_a_run_is_repeated_from_its_record(run, home):
     """--from-run prints the same config that the run was trained with."""
     config = ni("train", "--from-run", run["run_id"], "--print-config").json
 
-    recorded = json.loads(_artifact(home, run["run_id"], "config.json").read_text())
+    recorded = yaml.safe_load(_artifact(home, run["run_id"], "config.yaml").read_text())
     assert config == recorded
     assert config["training"]["epochs"] == 2
 

@@ -29,6 +29,7 @@ from ni_platform.tracking.run_queries import read_run, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import open_store
 from tests.command import in_project, ni
+from tests.figures import figures
 
 BASE = ExperimentConfig(
     name="tests.ranker",
@@ -188,7 +189,7 @@ def test_its_insights_stand_in_its_run(explained, home):
     data = str(home / "data/dataset")
     words = (explained, f"--data={data}", "--methods=feature_ablation", "--contents=30", "--json")
     assert ni("insights", *words).json["run_id"] == explained
-    metrics = read_run(open_store(), explained).metrics
+    metrics = figures(open_store(), explained)
     assert "insight/text/feature_ablation" in metrics
     studio = open_studio(open_store(), explained, data)
     assert studio.insights is not None

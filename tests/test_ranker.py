@@ -29,11 +29,12 @@ from ni_platform.models.regressor import load_regressor
 from ni_platform.models.uncertainty import predict_with_uncertainty
 from ni_platform.opened import open_experiment
 from ni_platform.registry.model_source import resolve_model
-from ni_platform.tracking.run_queries import read_run, read_table_artifact
+from ni_platform.tracking.run_queries import read_table_artifact
 from ni_platform.tracking.store import open_store
 from ni_platform.training.config import TrainingConfig
 from ni_platform.tuning.config import SweepConfig
 from ni_platform.tuning.sweep import run_sweep
+from tests.figures import figures
 
 CONFIG = ExperimentConfig(
     name="tests.ranker",
@@ -58,7 +59,7 @@ def test_from_a_dataset_to_an_explained_model(ni_home, tmp_path):
     opened = open_experiment(CONFIG, dataset.root)
     store = open_store()
     run = train(store, opened, allow_failed_checks=True)  # 9 A/B tests are few
-    metrics = read_run(store, run.run_id).metrics
+    metrics = figures(store, run.run_id)
     for name in ("image", "text", "domain", "attributes", "residual", "overdispersion"):
         assert metrics[f"kernel/{name}"] >= 0
     assert metrics["kernel/overdispersion"] == 1.0  # no two arms have equal inputs
@@ -87,9 +88,9 @@ def test_what_a_modality_adds(ni_home, tmp_path):
     whole = train(store, open_experiment(config, dataset.root), allow_failed_checks=True)
     blind = replace(config, model=replace(config.model, text=None))
     without = train(store, open_experiment(blind, dataset.root), allow_failed_checks=True)
-    mine, theirs = (read_run(store, run.run_id).metrics for run in (whole, without))
+    mine, theirs = (figures(store, run.run_id) for run in (whole, without))
     for part in ("validation", "test"):
-        name = f"{part}/pairwise_accuracy_within_tests"
+        name = f"{part}/pairwise_within"
         assert mine[f"{part}/gain_text"] == pytest.approx(mine[name] - theirs[name])
     gain = whole.metrics["test"]["gain_text"]
     assert gain.low < gain.value < gain.high
@@ -126,7 +127,7 @@ def test_a_modality_that_is_left_out_is_read_by_no_other(ni_home, tmp_path):
     def accuracy(config: ExperimentConfig) -> dict[str, float]:
         experiment = open_experiment(config, str(tmp_path / "d"))
         run = train(store, experiment, allow_failed_checks=True)
-        return read_run(store, run.run_id).metrics
+        return figures(store, run.run_id)
 
     price = replace(config, leave_out=("clip",), model=replace(model, embedding=None))
     both, alone = accuracy(config), accuracy(price)
@@ -143,7 +144,7 @@ def test_it_has_no_stages(ni_home, tmp_path):
         replace(CONFIG, training=TrainingConfig(epochs=3))
     sweep = SweepConfig(
         name="s", experiment=CONFIG, data=str(tmp_path), space="fusion.small", trials=1,
-        objective="pairwise_accuracy_within_tests",
+        objective="pairwise_within",
     )  # fmt: skip
     with pytest.raises(ConfigError, match="fitted at once"):
         run_sweep(open_store(), sweep)

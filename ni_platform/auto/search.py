@@ -33,9 +33,9 @@ from ni_platform.errors import (
     WeightsError,
     clause,
 )
-from ni_platform.evaluation import log_estimates, outcome_table
-from ni_platform.experiment import finish, record_data
-from ni_platform.experiment_config import ExperimentConfig
+from ni_platform.evaluation import outcome_table, record_metrics
+from ni_platform.experiment import finish
+from ni_platform.experiment_config import ExperimentConfig, record_config
 from ni_platform.fitting import Fitted, OnEvent, fit_model
 from ni_platform.metrics.best_of import BestOfMany, best_of_many
 from ni_platform.metrics.choice import Choice, choose
@@ -43,7 +43,7 @@ from ni_platform.metrics.evaluation import evaluate
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.scored import EvaluationError, Observed
 from ni_platform.opened import OpenedExperiment
-from ni_platform.overrides import to_dict
+from ni_platform.run_start import record_data, run_parameters
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
@@ -194,7 +194,8 @@ class _Search:
         """Train a candidate and judge it on the validation part, as a child run."""
         config, begun = experiment.config, self.clock()
         workspace = self.workspace / config.name
-        with self.record.child(config.name, to_dict(config)) as child:
+        parameters = run_parameters(experiment, self.workers)
+        with self.record.child(config.name, parameters) as child:
             blind = without_test(experiment)
             fitted = fit_model(blind, child, workspace, self.workers, self.on_event)
             rates = fitted.predict(blind.evaluated_rows).rates
@@ -202,9 +203,9 @@ class _Search:
                 rates, Observed.of(self.validated), replicates=config.evaluation.replicates
             )
             seconds = self.clock() - begun
-            log_estimates(child, {"validation": metrics})
+            record_metrics(child, {"validation": metrics} | fitted.figures)
             child.set_tags(fitted.tags)
-            child.log_metrics({**fitted.metrics, "seconds": seconds})
+            child.log_metrics({"seconds": seconds})
         if (over := self.clock() - self.deadline) > 0:
             self.on_event(f"the budget is exceeded by {in_minutes(over)}: what has begun goes on")
         return _Tried(
@@ -228,9 +229,8 @@ class _Search:
         words = decision(choice, names, figures)
         self.on_event(words)
         chosen = tried[choice.chosen]
-        config = to_dict(chosen.experiment.config)
-        self.record.log_json(config, "config.json")
-        self.record.log_parameters(config)
+        record_config(self.record, chosen.experiment.config)
+        self.record.log_parameters(run_parameters(chosen.experiment, self.workers))
         run = finish(
             self.record,
             chosen.experiment,

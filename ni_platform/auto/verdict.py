@@ -15,7 +15,7 @@ from ni_platform.metrics.choice import Choice
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.scored import Observed, ScoredContents
 
-WITHIN = "pairwise_accuracy_within_tests"
+WITHIN = "pairwise_within"
 OTHERWISE = "spearman"
 _CEILINGS = {name: name.replace("pairwise_accuracy", "noise_ceiling")
              for name in (WITHIN, f"{WITHIN}_distinct")}  # fmt: skip

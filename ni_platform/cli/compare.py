@@ -13,16 +13,16 @@ COMPARED = {
     "test/rmse": "RMSE",
     "test/spearman": "Spear.",
     "test/pairwise_accuracy": "pairs",
-    "test/pairwise_accuracy_within_tests": "tests",
-    "test/pairwise_accuracy_significant": "signif",
-    "test/pairwise_accuracy_within_tests_distinct": "tests*",
-    "test/pairwise_accuracy_significant_distinct": "signif*",
+    "test/pairwise_within": "tests",
+    "test/pairwise_significant": "signif",
+    "test/pairwise_within_distinct": "tests*",
+    "test/pairwise_significant_distinct": "signif*",
 }
 """The metrics that are shown unless others are asked for, under headings that fit a terminal."""
 
 
 @click.command("compare")
-@click.argument("runs", nargs=-1, metavar="[RUN_ID]...")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--experiment", help="Only runs of this experiment definition.")
 @click.option("--metric", "metrics", multiple=True, help="Metric to show, such as test/rmse.")
 @click.option("--limit", default=20, show_default=True, help="Newest runs to show.")
@@ -34,17 +34,17 @@ def command(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Compare the newest runs, or the RUN_IDs given, by their metrics on the test split.
+    """Compare the newest runs, or the RUNs given, by their metrics on the test split.
 
-    Metrics of runs on different data cannot be compared; the column `data` tells them apart.
+    RUN is a run id, or the name of a run or an experiment, of which the newest is taken. Metrics of
+    runs on different data cannot be compared; the column `data` tells them apart.
     """
-    from ni_platform.tracking.run_queries import list_runs
+    from ni_platform.comparison import compare_runs, page_of
     from ni_platform.tracking.store import open_store
 
-    found = list_runs(open_store(), experiment, limit=None if runs else limit)
-    if runs:
-        found = found[found["run_id"].isin(runs)]
     labels = {name: name for name in metrics} or COMPARED
+    store = open_store()
+    found = compare_runs(store, runs, experiment=experiment, limit=limit)
     shown = [name for name in labels if name in found and found[name].notna().any()]
     if found.empty:
         console.print("no runs yet; [bold]ni train[/bold] records one")
@@ -67,6 +67,8 @@ def command(
                 "* of those whose inputs differ. Compare only runs on the same data.",
                 style="dim",
             )
+        if len(found) > 1:
+            console.print(f"In MLflow: {page_of(store, found)}", highlight=False)
     if as_json:
         print_json({"runs": json.loads(found.to_json(orient="records", date_format="iso"))})
 

@@ -77,8 +77,8 @@ def _print_results(run: Any, report: Any, seconds: float) -> None:
         f"The demo in {seconds:.0f} seconds",
         ("what", "result"),
         [
-            ("pairwise accuracy within A/B tests", test["pairwise_accuracy_within_tests"].value),
-            ("what an oracle would reach", test["noise_ceiling_within_tests"].value),
+            ("pairwise accuracy within A/B tests", test["pairwise_within"].value),
+            ("what an oracle would reach", test["ceiling_within"].value),
             ("Spearman correlation on the test part", test["spearman"].value),
             ("run", run.run_id),
             ("model", f"models:/{MODEL}@champion" if report.promoted else run.model_uri),

@@ -92,7 +92,7 @@ class TrainingProgress(_Bars):
                     "train_loss",
                     "loss",
                     "pairwise_accuracy",
-                    "pairwise_accuracy_within_tests",
+                    "pairwise_within",
                 )
                 if event.metrics.get(name) == event.metrics.get(name, float("nan"))
             )

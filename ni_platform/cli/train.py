@@ -182,7 +182,7 @@ def print_run(run: Any) -> None:
             "better" if (change < 0) == lower_is_better(name) else "worse",
         )
         for name, label in HEADLINE.items()
-        if (change := run.changes_versus_glm.get(f"test/{name}_change_vs_glm")) is not None
+        if (change := run.changes_versus_glm.get(f"test/{name}_vs_glm")) is not None
     ]
     # The GLM itself is no change against the GLM.
     if changes and any(abs(change) > 1e-6 for change in run.changes_versus_glm.values()):

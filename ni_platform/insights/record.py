@@ -15,17 +15,21 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
 from ni_platform.insights.insights import Insights, ModalityInsights, make_insights
-from ni_platform.insights.report import Subject, insights_report
+from ni_platform.insights.report import Subject, agreement_figure, insights_report
+from ni_platform.insights.saliency_figure import saliency_figure
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.ensemble import Explainable
 from ni_platform.narrowing import given
 from ni_platform.overrides import from_dict, to_dict
+from ni_platform.tracking.metric_table import COLUMNS, add_metrics
 from ni_platform.tracking.run_queries import has_artifact, read_json_artifact, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import Store
 
 FOLDER = "insights"
+SLICE = "insight"
+"""What the run's table calls them: `insight/MODALITY`."""
 _ATTRIBUTIONS = f"{FOLDER}/attributions.parquet"
 _SCORES = f"{FOLDER}/scores.parquet"
 _PATCHES = f"{FOLDER}/patches.parquet"
@@ -99,21 +103,27 @@ def explain_and_record(
 def record_insights(
     record: RunRecord, insights: Insights, dataset: Dataset, config: InsightsConfig
 ) -> None:
-    """Log metrics `insight/MODALITY/METHOD` and the artifacts of the folder `insights`.
+    """Add `insight/MODALITY` to the run's table, and write the artifacts of the folder `insights`.
 
-    The metric is the insight correlation over all pairs of held-out arms, with `_low`, `_high` and
-    `_p`; `.../METHOD_control_best` is that of controls against best treatments, and
-    `.../METHOD_pairwise` how often the arm with the higher attribution difference won.
+    The figure METHOD is the insight correlation over all pairs of held-out arms, METHOD_p its
+    p-value; METHOD_control_best is that of controls against best treatments, and METHOD_pairwise
+    how often the arm with the higher attribution difference won. MLflow shows, by the modality's
+    chosen method, `insight/MODALITY/correlation` and `.../trust`.
     """
-    metrics: dict[str, float] = {}
+    rows, shown = [], {}
     for name, found in insights.modalities.items():
+        part = f"{SLICE}/{name}"
         for method, agreed in found.all_pairs.items():
-            metrics |= _figures(f"insight/{name}/{method}", agreed)
+            rows += _rows(part, method, agreed)
         for method, agreed in found.control_against_best.items():
-            metrics |= _figures(f"insight/{name}/{method}_control_best", agreed)
+            rows += _rows(part, f"{method}_control_best", agreed)
+        if found.method in found.all_pairs:
+            shown[f"{part}/correlation"] = found.all_pairs[found.method].correlation.value
         if found.trust.score is not None:
-            metrics[f"insight/{name}/trust"] = found.trust.score
-    record.log_metrics({name: value for name, value in metrics.items() if np.isfinite(value)})
+            rows.append((part, "trust", found.trust.score, np.nan, np.nan, np.nan))
+            shown[f"{part}/trust"] = found.trust.score
+    add_metrics(record, pd.DataFrame(rows, columns=list(COLUMNS)))
+    record.log_metrics({name: value for name, value in shown.items() if np.isfinite(value)})
     record.log_table(
         attribution_table(insights.explanations, dataset, insights.rows), _ATTRIBUTIONS
     )
@@ -123,6 +133,9 @@ def record_insights(
         record.log_table(patch_table(insights, dataset), _PATCHES)
     record.log_json({name: asdict(found) for name, found in insights.modalities.items()}, _SUMMARY)
     record.log_json(to_dict(config), _CONFIG)
+    record.log_figure(agreement_figure(insights), "plots/insight_correlation.png")
+    if (figure := saliency_figure(insights, dataset)) is not None:
+        record.log_figure(figure, "plots/saliency.png")
     subject = Subject(run_name=record.run_name, run_id=record.run_id, dataset=dataset)
     record.log_text(insights_report(subject, insights, config), REPORT)
 
@@ -206,16 +219,14 @@ def patch_table(insights: Insights, dataset: Dataset) -> pd.DataFrame:
     return table.merge(found.clusters, on="cluster", how="left")
 
 
-def _figures(name: str, agreed: Agreement) -> dict[str, float]:
-    return {
-        name: agreed.correlation.value,
-        f"{name}_low": agreed.correlation.low,
-        f"{name}_high": agreed.correlation.high,
-        f"{name}_p": agreed.p_value,
-        f"{name}_pairwise": agreed.pairwise.value,
-        f"{name}_pairwise_low": agreed.pairwise.low,
-        f"{name}_pairwise_high": agreed.pairwise.high,
-    }
+def _rows(part: str, name: str, agreed: Agreement) -> list[tuple[Any, ...]]:
+    """Rows of the run's table: the correlation, its p-value, how often the higher arm won."""
+    correlation, pairwise = agreed.correlation, agreed.pairwise
+    return [
+        (part, name, correlation.value, correlation.low, correlation.high, agreed.pairs),
+        (part, f"{name}_p", agreed.p_value, np.nan, np.nan, agreed.pairs),
+        (part, f"{name}_pairwise", pairwise.value, pairwise.low, pairwise.high, agreed.pairs),
+    ]
 
 
 def _config(store: Store, run_id: str) -> InsightsConfig:

@@ -16,13 +16,11 @@ from ni_platform.insights.insights import Insights, ModalityInsights, picture_of
 from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
 from ni_platform.insights.rank_scores import MODALITY_OF, supported, top_and_bottom
 from ni_platform.insights.saliency import coloured_words, overlay, png
+from ni_platform.insights.saliency_figure import examples
 from ni_platform.reporting.page import Picture, Table, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_EXAMPLES = 3
-"""Contents shown of those with the highest predictions, and of those with the lowest."""
 
 KINDS = {"word": "Words", "phrase": "Phrases", "attribute": "Attributes", "wording": "Wording"}
 
@@ -61,7 +59,7 @@ def insights_report(subject: Subject, insights: Insights, config: InsightsConfig
         ],
         rule=_rule(config),
         patches=_patches(subject, insights, config),
-        examples=_examples(subject, insights),
+        examples=[_example(subject, insights, place) for place in examples(insights)],
     )
 
 
@@ -222,12 +220,6 @@ def _patches(subject: Subject, insights: Insights, config: InsightsConfig) -> Pi
         "Patches of pictures, sampled equally from the clusters that raise and lower the predicted "
         f"rate most. {_unit(judged)} {_rule(config)}",
     )
-
-
-def _examples(subject: Subject, insights: Insights) -> list[dict[str, Any]]:
-    order = np.argsort(-insights.explanations.predictions, kind="stable")
-    chosen = [*order[:_EXAMPLES], *order[max(_EXAMPLES, len(order) - _EXAMPLES) :]]
-    return [_example(subject, insights, int(place)) for place in chosen]
 
 
 def _example(subject: Subject, insights: Insights, place: int) -> dict[str, Any]:

@@ -37,17 +37,36 @@ class Metric:
     """Whether a person is shown it first, in the order of `METRICS`."""
     compared: bool = False
     """Whether its change against the GLM is reported in percent (NI Table 1)."""
+    shown: tuple[str, ...] = ()
+    """The slices of which MLflow shows it; a run's table holds it for every slice."""
+    counted: str = "n_contents"
+    """The count of what it rests on."""
     of_deviations: str | None = None
     """The metric of rates that does the same, of one that compares standard deviations."""
 
 
-def _within_tests(label: str) -> Metric:
-    return Metric(label=label, family=within_test_metrics, unit="share of pairs", compared=True)
+_BOTH = ("validation", "test")
+_TEST = ("test",)
 
 
-def _ceiling() -> Metric:
-    """Of the metric above it."""
-    return Metric(label="  its noise ceiling", family=noise_ceiling_metrics, unit="share of pairs")
+def _pairs(label: str, counted: str) -> dict[str, Metric]:
+    return {
+        f"pairwise_{counted}": Metric(
+            label=label,
+            family=within_test_metrics,
+            unit="share of pairs",
+            compared=True,
+            shown=_BOTH,
+            counted=f"n_pairs_{counted}",
+        ),
+        f"ceiling_{counted}": Metric(
+            label="  its noise ceiling",
+            family=noise_ceiling_metrics,
+            unit="share of pairs",
+            shown=_TEST,
+            counted=f"n_pairs_{counted}",
+        ),
+    }
 
 
 METRICS: dict[str, Metric] = {
@@ -57,12 +76,13 @@ METRICS: dict[str, Metric] = {
         unit="success rate",
         lower_is_better=True,
         compared=True,
+        shown=_BOTH,
     ),
     "mae": Metric(
         label="MAE", family=error_metrics, unit="success rate", lower_is_better=True, compared=True
     ),
     "r2": Metric(label="R²", family=error_metrics),
-    "spearman": Metric(label="Spearman", family=correlation_metrics),
+    "spearman": Metric(label="Spearman", family=correlation_metrics, shown=_BOTH),
     "pearson": Metric(label="Pearson", family=correlation_metrics),
     "spearman_std": Metric(
         label="Spearman, deviations", family=correlation_metrics, of_deviations="spearman"
@@ -71,18 +91,18 @@ METRICS: dict[str, Metric] = {
         label="Pearson, deviations", family=correlation_metrics, of_deviations="pearson"
     ),
     "pairwise_accuracy": Metric(
-        label="pairwise, all pairs", family=all_pairs_metrics, unit="share of pairs", compared=True
+        label="pairwise, all pairs",
+        family=all_pairs_metrics,
+        unit="share of pairs",
+        compared=True,
+        shown=_BOTH,
     ),
-    "pairwise_accuracy_within_tests": _within_tests("pairwise, within tests"),
-    "noise_ceiling_within_tests": _ceiling(),
-    "pairwise_accuracy_significant": _within_tests("pairwise, significant"),
-    "noise_ceiling_significant": _ceiling(),
-    "pairwise_accuracy_within_tests_distinct": _within_tests("within tests, inputs differ"),
-    "noise_ceiling_within_tests_distinct": _ceiling(),
-    "pairwise_accuracy_significant_distinct": _within_tests("significant, inputs differ"),
-    "noise_ceiling_significant_distinct": _ceiling(),
+    **_pairs("pairwise, within tests", "within"),
+    **_pairs("pairwise, significant", "significant"),
+    **_pairs("within tests, inputs differ", "within_distinct"),
+    **_pairs("significant, inputs differ", "significant_distinct"),
     "overdispersion": Metric(label="noise, in binomial ones", lower_is_better=True),
-    "calibration_slope": Metric(label="calibration slope", family=calibration_metrics),
+    "calibration_slope": Metric(label="calibration slope", family=calibration_metrics, shown=_BOTH),
     "calibration_intercept": Metric(
         label="calibration intercept", family=calibration_metrics, headline=False
     ),
@@ -93,9 +113,18 @@ METRICS: dict[str, Metric] = {
         lower_is_better=True,
         headline=False,
     ),
-    "pair_log_loss": Metric(label="P(A beats B), log loss", lower_is_better=True),
-    "pair_slope": Metric(label="P(A beats B), slope"),
-    "pair_coverage": Metric(label="differences within their 95 % interval", unit="share of pairs"),
+    "pair_log_loss": Metric(
+        label="P(A beats B), log loss",
+        lower_is_better=True,
+        shown=_BOTH,
+        counted="n_pairs_within",
+    ),
+    "pair_slope": Metric(label="P(A beats B), slope", counted="n_pairs_within"),
+    "pair_coverage": Metric(
+        label="differences within their 95 % interval",
+        unit="share of pairs",
+        counted="n_pairs_within",
+    ),
 }
 """By the name under which runs record it, after the slice: `test/rmse`."""
 
@@ -126,8 +155,7 @@ def family_of(name: str) -> MetricFamily:
     metric = known_metric(name)
     if metric.family is None:
         raise EvaluationError(
-            f"{name} judges no predicted rates: choose a metric that does, such as "
-            "pairwise_accuracy_within_tests"
+            f"{name} judges no predicted rates: choose a metric that does, such as pairwise_within"
         )
     if metric.of_deviations is not None:
         raise EvaluationError(

@@ -23,7 +23,7 @@ def evaluate(
 
     Contents without impressions are left out. `replicates=0` gives values without intervals.
     Beside the metrics of `METRICS` come `n_contents`, `n_tests` (with at least two contents here),
-    `n_pairs_within_tests` and `n_pairs_significant`, whose `low` and `high` are NaN. Raises
+    `n_pairs_within` and `n_pairs_significant`, whose `low` and `high` are NaN. Raises
     EvaluationError.
     """
     scored = ScoredContents.of(prediction, observed)

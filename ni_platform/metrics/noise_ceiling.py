@@ -123,10 +123,8 @@ def _ceilings(
     sums = resampling.sums(expected, pairs, expected_significant, significant_pairs)
     ending = "_distinct" if distinct else ""
     return {
-        f"noise_ceiling_within_tests{ending}": resampling.draws(
-            ratio(sums[0], sums[1]), support=pairs
-        ),
-        f"noise_ceiling_significant{ending}": resampling.draws(
+        f"ceiling_within{ending}": resampling.draws(ratio(sums[0], sums[1]), support=pairs),
+        f"ceiling_significant{ending}": resampling.draws(
             ratio(sums[2], sums[3]), support=significant_pairs
         ),
     }

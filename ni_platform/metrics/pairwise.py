@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from ni_platform.metrics.concordance import concordance
-from ni_platform.metrics.intervals import Draws, Resampling, ratio
+from ni_platform.metrics.intervals import Draws, Estimate, Resampling, ratio
 from ni_platform.metrics.pairs import SIGNIFICANT_Z, two_proportion_z, within_test_pairs
 from ni_platform.metrics.scored import Floats, Observed, ScoredContents
 
@@ -26,7 +26,7 @@ def pairwise_accuracy(prediction: ArrayLike, truth: ArrayLike) -> float:
     return float(hits.sum() / pairs.sum()) if pairs.sum() else float("nan")
 
 
-def pairwise_accuracy_within_tests(
+def pairwise_within(
     prediction: ArrayLike, clicks: ArrayLike, impressions: ArrayLike, ab_test: Any
 ) -> float:
     """Share of the pairs within one A/B test in the right order; NaN without a pair."""
@@ -106,12 +106,41 @@ def _counted_metrics(
         counts.hits, counts.pairs, counts.significant_hits, counts.significant_pairs
     )
     return {
-        f"pairwise_accuracy_within_tests{ending}": resampling.draws(
-            ratio(hits, pairs), support=counts.pairs
-        ),
-        f"pairwise_accuracy_significant{ending}": resampling.draws(
+        f"pairwise_within{ending}": resampling.draws(ratio(hits, pairs), support=counts.pairs),
+        f"pairwise_significant{ending}": resampling.draws(
             ratio(significant_hits, significant_pairs), support=counts.significant_pairs
         ),
-        f"n_pairs_within_tests{ending}": Draws(pairs[:1], 0),
+        f"n_pairs_within{ending}": Draws(pairs[:1], 0),
         f"n_pairs_significant{ending}": Draws(significant_pairs[:1], 0),
     }
+
+
+def accuracy_by_confidence(
+    prediction: ArrayLike, observed: Observed, *, bins: int = 5, replicates: int = 1000
+) -> list[tuple[float, Estimate]]:
+    """Pairwise accuracy within tests by how far apart the two are predicted.
+
+    Pairs are ordered by the difference of their predicted rates and divided into equally full
+    bins. Returns the mean difference and the accuracy of each, with its interval; nothing where
+    there are no pairs.
+    """
+    scored = ScoredContents.of(prediction, observed)
+    first, apart, right = [], [], []
+    for a, b in within_test_pairs(scored.test_codes):
+        predicted = scored.prediction[b] - scored.prediction[a]
+        seen = scored.success_rate[b] - scored.success_rate[a]
+        rated = seen != 0
+        first.append(a[rated])
+        apart.append(np.abs(predicted[rated]))
+        right.append(0.5 + 0.5 * np.sign(predicted[rated] * seen[rated]))
+    firsts, aparts, rights = (np.concatenate(each or [[]]) for each in (first, apart, right))
+    resampling = Resampling.of(scored.cluster_codes, replicates=replicates, seed=0)
+    accuracies = []
+    order = np.argsort(aparts, kind="stable")
+    for chosen in np.array_split(order, min(bins, len(order)) or 1) if len(order) else ():
+        rows = firsts[chosen]
+        hits = np.bincount(rows, rights[chosen], len(scored))
+        pairs = np.bincount(rows, minlength=len(scored)).astype(np.float64)
+        accuracy = resampling.draws(ratio(*resampling.sums(hits, pairs)), support=pairs)
+        accuracies.append((float(aparts[chosen].mean()), accuracy.estimate()))
+    return accuracies

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 PAIRWISE = {
     "pairwise_accuracy": "all pairs",
-    "pairwise_accuracy_within_tests": "within A/B tests",
-    "pairwise_accuracy_significant": "significant pairs",
-    "pairwise_accuracy_within_tests_distinct": "within A/B tests,\ninputs differ",
-    "pairwise_accuracy_significant_distinct": "significant,\ninputs differ",
+    "pairwise_within": "within A/B tests",
+    "pairwise_significant": "significant pairs",
+    "pairwise_within_distinct": "within A/B tests,\ninputs differ",
+    "pairwise_significant_distinct": "significant,\ninputs differ",
 }
 CEILINGS = {
-    "pairwise_accuracy_within_tests": "noise_ceiling_within_tests",
-    "pairwise_accuracy_significant": "noise_ceiling_significant",
-    "pairwise_accuracy_within_tests_distinct": "noise_ceiling_within_tests_distinct",
-    "pairwise_accuracy_significant_distinct": "noise_ceiling_significant_distinct",
+    "pairwise_within": "ceiling_within",
+    "pairwise_significant": "ceiling_significant",
+    "pairwise_within_distinct": "ceiling_within_distinct",
+    "pairwise_significant_distinct": "ceiling_significant_distinct",
 }
 MAX_POINTS = 20_000
 
@@ -85,12 +85,45 @@ def pairwise_figure(models: Mapping[str, Mapping[str, Estimate]]) -> Figure:
     for place, form in enumerate(forms):
         ceiling = first.get(CEILINGS.get(form, ""), Estimate(float("nan")))
         if np.isfinite(ceiling.value):
-            label = "noise ceiling" if form == "pairwise_accuracy_within_tests" else ""
+            label = "noise ceiling" if form == "pairwise_within" else ""
             axes.hlines(ceiling.value, place - 0.42, place + 0.42, color="black", label=label)
     axes.axhline(0.5, color="grey", linestyle="--", label="chance")
     axes.set_xticks(range(len(forms)), [PAIRWISE[form] for form in forms])
     axes.set(ylabel="pairwise accuracy", ylim=(0, 1.02))
     figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def confidence_figure(accuracies: Sequence[tuple[float, Estimate]]) -> Figure:
+    """Pairwise accuracy by how far apart pairs are predicted; see `accuracy_by_confidence`."""
+    figure, axes = _empty(5.5, 4)
+    for apart, accuracy in accuracies:
+        axes.plot([100 * apart] * 2, [accuracy.low, accuracy.high], color="#005ab5")
+        axes.plot(100 * apart, accuracy.value, "o", color="#005ab5")
+    axes.axhline(0.5, color="grey", linestyle="--", label="chance")
+    axes.set(
+        xlabel="predicted difference in percentage points, mean of a fifth of the pairs",
+        ylabel="pairwise accuracy within A/B tests",
+    )
+    axes.legend()
+    return figure
+
+
+def learning_curve_figure(curves: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Figure:
+    """Figures by epoch: stage → name → epoch → value; a row per stage, a panel per name."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(name for curve in curves.values() for name in curve))
+    figure = Figure(figsize=(2.9 * len(names), 2.4 * len(curves)), layout="constrained")
+    panels = figure.subplots(len(curves), len(names), squeeze=False)
+    for row, (stage, curve) in zip(panels, curves.items()):
+        for axes, name in zip(row, names):
+            values = curve.get(name, {})
+            axes.plot(list(values), list(values.values()), marker="o", markersize=3)
+            axes.set_title(f"{stage}, {name.replace('_', ' ')}", fontsize=9)
+            axes.set_xlabel("epoch", fontsize=8)
+            axes.tick_params(labelsize=8)
+            axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 

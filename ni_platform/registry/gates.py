@@ -161,9 +161,7 @@ def _compare(
             figures=figures,
         )
     metric = (
-        "pairwise_accuracy_within_tests"
-        if fair["ab_test"].dropna().duplicated().any()
-        else "pairwise_accuracy"
+        "pairwise_within" if fair["ab_test"].dropna().duplicated().any() else "pairwise_accuracy"
     )
     theirs = _champion_predictions(store, challenger, reigning, champion, fair)
     ours = fair["prediction"].to_numpy(dtype=float)

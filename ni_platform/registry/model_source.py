@@ -43,6 +43,15 @@ def model_uri_of(store: Store, run_id: str) -> str:
     return uri
 
 
+def logged_uri(store: Store, uri: str) -> str | None:
+    """Return the `models:/m-...` URI of a model that is named otherwise; None for a local folder.
+
+    Raises:
+        TrackingError: There is no such model.
+    """
+    return None if Path(uri).is_dir() else f"models:/{_model_id(store, uri)}"
+
+
 def run_of_model(store: Store, uri: str) -> str | None:
     """Return the id of the run that logged the model; None for a folder that does not say.
 

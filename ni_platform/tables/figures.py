@@ -15,6 +15,7 @@ from ni_platform.insights.record import recorded_pairs
 from ni_platform.metrics.catalogue import known_metric
 from ni_platform.metrics.evaluation import averaged, percent_change
 from ni_platform.metrics.intervals import Draws, Estimate
+from ni_platform.metrics.pairwise import within_test_metrics
 from ni_platform.metrics.scored import Observed
 from ni_platform.tables.paper_table import (
     CONTROL_BEST,
@@ -99,7 +100,8 @@ def _figure(
     if part == "in_domain" and not (own[0]["part"] == "out_of_domain").any():
         return None  # it is the whole test part
     first = own[0][rows]
-    if metric.startswith("pairwise_accuracy_") and not first["ab_test"].notna().any():
+    within_tests = known_metric(metric).family is within_test_metrics
+    if within_tests and not first["ab_test"].notna().any():
         return None
     estimate = averaged(
         metric,

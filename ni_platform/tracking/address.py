@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -34,8 +34,8 @@ def ui_command() -> str:
     It holds no password: one in the URI is read from the environment, a server asks for its own.
     """
     uri = tracking_uri()
-    if server := server_url():
-        return shlex.join([sys.executable, "-m", "webbrowser", server])
+    if server_url():
+        return shlex.join([sys.executable, "-m", "webbrowser", page("experiments")])
     beside = Path(sys.executable).with_name("mlflow")
     mlflow_command = str(beside) if beside.exists() else "mlflow"
     root = ["--default-artifact-root", artifact_root(uri) or ""]
@@ -45,10 +45,21 @@ def ui_command() -> str:
     return shlex.join([mlflow_command, "ui", "--backend-store-uri", uri, *root])
 
 
+LOCAL_PORT = 5000
+"""Where `ni ui` shows what is recorded on this machine, unless another port is asked for."""
+
+
 def server_url() -> str | None:
     """Return the address of the tracking server that is used; None for a database or folder."""
     uri = tracking_uri()
     return without_secrets(uri) if scheme_of(uri) in SERVERS else None
+
+
+def page(path: str, *, port: int = LOCAL_PORT, **query: str) -> str:
+    """Return the address of a page of MLflow's, in the menu for model training."""
+    values = {**query, "workflowType": "machine_learning"}
+    asked = "&".join(f"{name}={quote(value)}" for name, value in values.items())
+    return f"{server_url() or f'http://127.0.0.1:{port}'}/#/{path}?{asked}"
 
 
 def scheme_of(uri: str) -> str:

@@ -23,7 +23,7 @@ from ni_platform.tracking.address import without_secrets
 from ni_platform.tracking.store import Store, equals
 
 _PAGE = 1000
-_COLUMNS = (
+RUN_COLUMNS = (
     "run_id",
     "run_name",
     "experiment",
@@ -153,7 +153,7 @@ def list_runs(
         )
     summaries = [_summary(run, names) for run in runs]
     rows = pd.DataFrame(
-        [_row(summary, parameters) for summary in summaries], columns=[*_COLUMNS, *parameters]
+        [_row(summary, parameters) for summary in summaries], columns=[*RUN_COLUMNS, *parameters]
     )
     metrics = pd.DataFrame([summary.metrics for summary in summaries], index=rows.index)
     return pd.concat([rows, metrics[sorted(metrics.columns)]], axis=1)
@@ -190,6 +190,26 @@ def read_json_artifact(store: Store, run_id: str, path: str) -> Any:
 def read_table_artifact(store: Store, run_id: str, path: str) -> pd.DataFrame:
     """As `read_artifact`, of a Parquet table."""
     return pd.read_parquet(io.BytesIO(read_artifact(store, run_id, path)))
+
+
+def metric_histories(store: Store, run_id: str, prefix: str) -> dict[str, dict[int, float]]:
+    """Return the metrics of a run that begin so, by what follows: their value at each step.
+
+    Of a step that was logged twice, the later value.
+
+    Raises:
+        TrackingError: There is no such run.
+    """
+    names = [name for name in get_run(store, run_id).data.metrics if name.startswith(prefix)]
+    with store.errors(f"read the metrics of run {run_id}"):
+        points = {name: store.client.get_metric_history(run_id, name) for name in names}
+    return {
+        name.removeprefix(prefix): {
+            point.step: point.value
+            for point in sorted(history, key=lambda p: (p.step, p.timestamp))
+        }
+        for name, history in points.items()
+    }
 
 
 def has_artifact(store: Store, run_id: str, path: str) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import (
     MAX_METRICS_PER_BATCH,
     MAX_PARAMS_TAGS_PER_BATCH,
@@ -35,6 +35,7 @@ from ni_platform.tracking.limits import (
 from ni_platform.tracking.run_claim import held, require_unheld
 from ni_platform.tracking.run_queries import get_run
 from ni_platform.tracking.store import Store, equals
+from ni_platform.tracking.views import prepare_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,6 +93,7 @@ class RunRecord:
             if parent is not None:
                 own_tags[MLFLOW_PARENT_RUN_ID] = parent
             experiment = store.experiment_id(experiment_name)
+            prepare_views(store, experiment)
             record = cls._create(store, experiment, run_name, own_tags, parameters or {})
         record.set_tags({"ni.status": "running", **(tags or {})})
         return record
@@ -174,7 +176,7 @@ class RunRecord:
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log the parameters that the run does not have yet.
 
-        MLflow keeps 6,000 characters of a value; the whole value is in the run's config.json.
+        MLflow keeps 6,000 characters of a value; the whole value is in the run's config.yaml.
 
         Raises:
             TrackingError: A parameter already has another value.
@@ -205,10 +207,30 @@ class RunRecord:
             for chunk in chunks(entities, MAX_PARAMS_TAGS_PER_BATCH):
                 self.store.client.log_batch(self.run_id, tags=chunk)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics of one step."""
+    def describe(self, text: str) -> None:
+        """Set the description that MLflow shows on the run's page, in Markdown."""
+        self.set_tags({MLFLOW_RUN_NOTE: text})
+
+    def log_metrics(
+        self,
+        metrics: Mapping[str, float],
+        step: int = 0,
+        *,
+        model_uri: str | None = None,
+        dataset: tuple[str, str] | None = None,
+    ) -> None:
+        """Log metrics of one step.
+
+        MLflow shows them beside the logged model `model_uri` as well (`models:/m-...`), and links
+        them to the input of the run that has the name and digest `dataset`.
+        """
         now = int(time.time() * 1000)
-        entities = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        model_id = None if model_uri is None else model_uri.removeprefix("models:/")
+        name, digest = dataset or (None, None)
+        entities = [
+            Metric(key, float(value), now, step, model_id, name, digest, self.run_id)
+            for key, value in metrics.items()
+        ]
         with self.store.errors(f"log metrics of run {self.run_id}"):
             for chunk in chunks(entities, MAX_METRICS_PER_BATCH):
                 self.store.client.log_batch(self.run_id, metrics=chunk)

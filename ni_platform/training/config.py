@@ -10,7 +10,7 @@ from ni_platform.errors import ConfigError
 from ni_platform.models.losses import LossConfig
 from ni_platform.seeds import check_seed
 
-Monitor = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
+Monitor = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_within"]
 Precision = Literal["float32", "bfloat16"]
 
 

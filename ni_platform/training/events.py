@@ -59,7 +59,7 @@ class EpochDone(Event):
     epochs: int
     metrics: dict[str, float] = field(default_factory=dict)
     """epoch, train_loss, samples_per_second and, of validation contents, loss, rmse,
-    pairwise_accuracy and, if any are from A/B tests, pairwise_accuracy_within_tests."""
+    pairwise_accuracy and, if any are from A/B tests, pairwise_within."""
     improved: bool
 
 

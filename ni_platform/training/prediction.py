@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ni_platform.data.batch import Inputs
 from ni_platform.data.loading import Loader, Request, Rows, Source, plan_batches
 from ni_platform.metrics.error import rmse
-from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_accuracy_within_tests
+from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_within
 from ni_platform.models.losses import Loss
 from ni_platform.models.outputs import rates
 from ni_platform.training.workers import WorkerGroup
@@ -93,7 +93,7 @@ def validation_metrics(
         "pairwise_accuracy": pairwise_accuracy(predicted, truth),
     }
     if (codes >= 0).any():
-        metrics["pairwise_accuracy_within_tests"] = pairwise_accuracy_within_tests(
+        metrics["pairwise_within"] = pairwise_within(
             predicted,
             outcomes.clicks_B.double().numpy(),
             outcomes.impressions_B.double().numpy(),

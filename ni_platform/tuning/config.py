@@ -18,13 +18,13 @@ from ni_platform.overrides import from_dict, to_dict
 from ni_platform.seeds import check_seed
 from ni_platform.tracking.state import state_folder
 
-Objective = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_accuracy_within_tests"]
+Objective = Literal["loss", "rmse", "pairwise_accuracy", "pairwise_within"]
 SchedulerName = Literal["asha", "hyperband", "none"]
 
 SPACES = "tune_spaces"
 """The folder of search spaces and of users' own samplers."""
 
-_FORMAT = 2
+_FORMAT = 3
 """Of a sweep's folder: in the first, journal.jsonl was the account of the trials."""
 LONGEST_NAME = 200
 """Characters of a sweep's name, which is that of a folder and begins those of runs."""

@@ -13,13 +13,13 @@ import ray
 from ray.actor import ActorHandle
 
 from ni_platform.errors import ConfigError, TrackingError, TrainingError
-from ni_platform.experiment import record_start
 from ni_platform.opened import OpenedExperiment, open_experiment
-from ni_platform.overrides import to_dict
+from ni_platform.run_start import record_start, run_parameters
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import Store
 from ni_platform.training.events import Event
+from ni_platform.training.worker_count import Workers
 from ni_platform.tuning.config import SweepConfig, SweepFolder
 from ni_platform.tuning.engine.best_models import record_models
 from ni_platform.tuning.engine.keeper import SweepProgress
@@ -30,6 +30,7 @@ from ni_platform.tuning.files.lease import leased
 from ni_platform.tuning.files.locks import driving
 from ni_platform.tuning.files.mirrored_folder import fetch, send
 from ni_platform.tuning.files.trial_log import TrialRecord, ranked, read_trials
+from ni_platform.tuning.results.report import record_report, report_sweep
 from ni_platform.tuning.results.status import sweep_tags
 from ni_platform.tuning.search.spaces import check_search
 
@@ -99,7 +100,7 @@ def run_sweep(
     folder = SweepFolder.named(config.name, storage)
     _require_shared_folder(config, folder)
     with driving(folder), leased(folder, on_event):
-        return _drive(store, config, opened, folder, allow_failed_checks, on_event)
+        return _drive(store, config, opened, folder, storage, allow_failed_checks, on_event)
 
 
 def _drive(
@@ -107,6 +108,7 @@ def _drive(
     config: SweepConfig,
     opened: OpenedExperiment,
     folder: SweepFolder,
+    storage: str | None,
     allow_failed_checks: bool,
     on_event: OnEvent,
 ) -> FinishedSweep:
@@ -120,7 +122,7 @@ def _drive(
         store,
         config.experiment.name.partition(".")[0],
         run_name=config.name,
-        parameters=_parameters(config),
+        parameters=_parameters(config, opened),
         tags=tags | sweep_tags(config, folder),
         resume=resumed,
     )
@@ -138,6 +140,8 @@ def _drive(
                 on_event(f"recording the models of the best {config.keep} trials")
                 best = ranked(trials, config.lower_is_better)
                 record_models(store, config, folder, record.run_id, best, opened, on_event)
+                on_event("drawing the report")
+                record_report(store, report_sweep(config.name, storage=storage))
     except TrackingError:
         if written:
             raise
@@ -194,11 +198,11 @@ def _require_same_data(store: Store, name: str, run_id: str, tags: Mapping[str, 
             )
 
 
-def _parameters(config: SweepConfig) -> dict[str, object]:
+def _parameters(config: SweepConfig, opened: OpenedExperiment) -> dict[str, object]:
     """What stands in MLflow as the sweep's parameters; `trials` may grow, so it does not."""
-    values = asdict(replace(config))
+    values = asdict(config)
     own = {k: v for k, v in values.items() if k not in ("experiment", "trials", "concurrent")}
-    return {"sweep": own} | to_dict(config.experiment)
+    return {"sweep": own} | run_parameters(opened, Workers(count=config.workers_per_trial))
 
 
 def _run_trials(

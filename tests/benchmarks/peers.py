@@ -30,8 +30,8 @@ from ni_platform.opened import OpenedExperiment, open_experiment
 PEERS = ("lightgbm", "autogluon")
 SHOWN = (
     "pairwise_accuracy",
-    "pairwise_accuracy_within_tests_distinct",
-    "pairwise_accuracy_significant_distinct",
+    "pairwise_within_distinct",
+    "pairwise_significant_distinct",
     "rmse",
 )
 

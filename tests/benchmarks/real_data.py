@@ -48,10 +48,10 @@ VARIANTS = {
 }
 METRICS = {
     "upworthy": (
-        "pairwise_accuracy_within_tests",
-        "pairwise_accuracy_significant",
-        "pairwise_accuracy_within_tests_distinct",
-        "pairwise_accuracy_significant_distinct",
+        "pairwise_within",
+        "pairwise_significant",
+        "pairwise_within_distinct",
+        "pairwise_significant_distinct",
         "rmse",
     ),
     "youtube": ("pairwise_accuracy", "spearman", "r2", "rmse"),

@@ -26,6 +26,7 @@ from ni_platform.models.scorer import build_scorer
 from ni_platform.tracking.run_queries import read_artifact, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import open_store
+from tests.figures import figures
 
 CONFIG = InsightsConfig(
     attribution=AttributionConfig(grid=2, samples=8, steps=2),
@@ -125,7 +126,7 @@ def test_a_run_carries_its_insights(subject, ni_home):
     said: list[str] = []
     with RunRecord.start(open_store(), "insights", run_name="<b>run</b>") as record:
         insights = explain_and_record(record, scorer, dataset, parts, CONFIG, said.append)
-    metrics = open_store().client.get_run(record.run_id).data.metrics
+    metrics = figures(open_store(), record.run_id)
     for name, modality in insights.modalities.items():
         for method, agreed in modality.all_pairs.items():
             if np.isfinite(agreed.correlation.value):

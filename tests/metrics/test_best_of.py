@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ni_platform.metrics.pairwise import pairwise_accuracy_within_tests
+from ni_platform.metrics.pairwise import pairwise_within
 from ni_platform.metrics.scored import EvaluationError
 from tests.metrics.columns import best_of_many
 
@@ -36,7 +36,7 @@ def test_guessing_is_found_out():
     found = []
     for seed in range(8):
         predictions, outcomes = planted(seed)
-        found.append(best_of_many("pairwise_accuracy_within_tests", predictions, **outcomes))
+        found.append(best_of_many("pairwise_within", predictions, **outcomes))
     apparent = np.mean([result.apparent for result in found])
     corrected = np.mean([result.corrected.value for result in found])
     optimism = np.mean([result.optimism for result in found])
@@ -63,9 +63,9 @@ def test_errors_are_corrected_upwards():
 def test_a_predictor_that_is_far_better_is_no_luck():
     """Who knows 9 of 10 outcomes wins in every bag: nothing is corrected."""
     predictions, outcomes = planted(0, skill=0.9)
-    found = best_of_many("pairwise_accuracy_within_tests", predictions, **outcomes)
+    found = best_of_many("pairwise_within", predictions, **outcomes)
     assert found.chosen == PREDICTORS - 1
-    assert found.apparent == pairwise_accuracy_within_tests(predictions[-1], **outcomes)
+    assert found.apparent == pairwise_within(predictions[-1], **outcomes)
     assert abs(found.optimism) < 0.005
 
 

@@ -10,7 +10,7 @@ from ni_platform.metrics.scored import EvaluationError
 from tests.metrics.columns import observed
 
 TESTS = 100
-WITHIN = "pairwise_accuracy_within_tests"
+WITHIN = "pairwise_within"
 OUTCOMES = observed(
     clicks=np.tile([100.0, 200.0], TESTS),
     impressions=np.full(2 * TESTS, 1000.0),

@@ -26,7 +26,7 @@ def test_every_metric_and_count_is_reported(planted_tests):
     del data["rate"]
     found = evaluate(**data)
     counts = {"n_contents": 240, "n_tests": 60}
-    assert set(found) == {*METRICS, *counts, "n_pairs_within_tests", "n_pairs_significant"}
+    assert set(found) == {*METRICS, *counts, "n_pairs_within", "n_pairs_significant"}
     for name in METRICS:
         assert found[name].low <= found[name].value <= found[name].high, name
     for name, count in counts.items():
@@ -92,7 +92,7 @@ def test_paired_difference_cancels_what_is_shared(planted_tests):
     data = planted_tests(tests=200)
     outcome = {key: data[key] for key in OUTCOME}
     worse = data["prediction"] * np.exp(np.random.default_rng(5).normal(0, 0.05, 800))
-    metric = "pairwise_accuracy_within_tests"
+    metric = "pairwise_within"
     a = evaluate(data["prediction"], **outcome)[metric]
     b = evaluate(worse, **outcome)[metric]
     found = paired_difference(metric, data["prediction"], worse, **outcome)
@@ -105,7 +105,7 @@ def test_oracle_beats_noise_in_the_paired_interval(planted_tests):
     data = planted_tests(tests=200)
     outcome = {key: data[key] for key in OUTCOME}
     noisy = data["rate"] * np.exp(np.random.default_rng(5).normal(0, 1, 800))
-    found = paired_difference("pairwise_accuracy_within_tests", data["rate"], noisy, **outcome)
+    found = paired_difference("pairwise_within", data["rate"], noisy, **outcome)
     assert found.low > 0
 
 

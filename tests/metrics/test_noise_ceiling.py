@@ -29,13 +29,11 @@ def test_ceiling_matches_the_oracle(planted_tests, name):
     data = planted_tests(tests=1500, arms=5, effect=EFFECTS[name])
     columns = {key: data[key] for key in ("clicks", "impressions", "ab_test")}
     found = evaluate(data["rate"], **columns, replicates=0)
-    assert found["noise_ceiling_within_tests"].value == pytest.approx(
-        found["pairwise_accuracy_within_tests"].value, abs=0.04
-    )
+    assert found["ceiling_within"].value == pytest.approx(found["pairwise_within"].value, abs=0.04)
     # Where nothing differs, few pairs are significant and all of them by chance.
     tolerance = 0.1 if name == "none" else 0.03
-    assert found["noise_ceiling_significant"].value == pytest.approx(
-        found["pairwise_accuracy_significant"].value, abs=tolerance
+    assert found["ceiling_significant"].value == pytest.approx(
+        found["pairwise_significant"].value, abs=tolerance
     )
 
 
@@ -50,12 +48,12 @@ def test_ceiling_of_overdispersed_rates_needs_the_overdispersion(planted_tests):
     known = {"overdispersion": np.full(len(scattered), 3.0)}
     right = evaluate(data["rate"], **columns, **known, replicates=0)
     assert right["overdispersion"].value == 3
-    for pairs in ("within_tests", "significant"):
-        reached = right[f"pairwise_accuracy_{pairs}"].value
-        assert right[f"noise_ceiling_{pairs}"].value == pytest.approx(reached, abs=0.03)
+    for pairs in ("within", "significant"):
+        reached = right[f"pairwise_{pairs}"].value
+        assert right[f"ceiling_{pairs}"].value == pytest.approx(reached, abs=0.03)
     blind = evaluate(data["rate"], **columns, replicates=0)
-    reached = blind["pairwise_accuracy_within_tests"].value
-    assert blind["noise_ceiling_within_tests"].value > 0.05 + reached
+    reached = blind["pairwise_within"].value
+    assert blind["ceiling_within"].value > 0.05 + reached
 
 
 def test_overdispersion_divides_z_by_its_root():
@@ -76,7 +74,7 @@ def test_ceiling_does_not_look_at_the_prediction(planted_tests):
     columns = {key: data[key] for key in ("clicks", "impressions", "ab_test")}
     one = evaluate(data["prediction"], **columns)
     other = evaluate(1 - data["prediction"], **columns)
-    assert one["noise_ceiling_within_tests"] == other["noise_ceiling_within_tests"]
+    assert one["ceiling_within"] == other["ceiling_within"]
 
 
 def test_sign_probability_of_a_single_normal_by_hand():
@@ -108,8 +106,8 @@ def test_ceiling_of_the_upworthy_archive():
     clicks, seen = archive.clicks.to_numpy(), archive.impressions.to_numpy()
     test = archive.clickability_test_id.to_numpy()
     found = evaluate(clicks / seen, clicks, seen, ab_test=test, replicates=0)
-    assert found["noise_ceiling_within_tests"].value == pytest.approx(0.776, abs=0.01)
-    assert found["noise_ceiling_significant"].value == pytest.approx(0.973, abs=0.005)
+    assert found["ceiling_within"].value == pytest.approx(0.776, abs=0.01)
+    assert found["ceiling_significant"].value == pytest.approx(0.973, abs=0.005)
 
 
 @pytest.mark.skipif(not UPWORTHY.exists(), reason=f"the Upworthy archive is not at {UPWORTHY}")

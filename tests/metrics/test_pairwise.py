@@ -6,7 +6,12 @@ from scipy.stats import chi2_contingency, kendalltau
 
 from ni_platform.metrics.concordance import concordance, count_smaller_before
 from ni_platform.metrics.pairs import MAX_DISTANCE, within_test_pairs
-from ni_platform.metrics.pairwise import pairwise_accuracy, pairwise_accuracy_within_tests
+from ni_platform.metrics.pairwise import (
+    accuracy_by_confidence,
+    pairwise_accuracy,
+    pairwise_within,
+)
+from ni_platform.metrics.scored import Observed
 from tests.metrics.columns import evaluate
 
 
@@ -81,15 +86,15 @@ def test_three_forms_agree_with_counting_every_pair(planted_tests):
     significant = [(i, j) for i, j in within if differs(i, j)]
     for name, pairs in {
         "pairwise_accuracy": every,
-        "pairwise_accuracy_within_tests": within,
-        "pairwise_accuracy_significant": significant,
+        "pairwise_within": within,
+        "pairwise_significant": significant,
     }.items():
         hits, count = hits_and_pairs(prediction, truth, pairs)
         assert found[name].value == pytest.approx(hits / count), name
-    assert found["n_pairs_within_tests"].value == hits_and_pairs(prediction, truth, within)[1]
+    assert found["n_pairs_within"].value == hits_and_pairs(prediction, truth, within)[1]
     assert found["n_pairs_significant"].value == len(significant) > 10
-    assert pairwise_accuracy_within_tests(prediction, clicks, seen, test) == pytest.approx(
-        found["pairwise_accuracy_within_tests"].value
+    assert pairwise_within(prediction, clicks, seen, test) == pytest.approx(
+        found["pairwise_within"].value
     )
 
 
@@ -114,9 +119,9 @@ def test_pairs_of_a_huge_test_are_bounded():
 def test_no_tests_leave_within_test_accuracy_undefined():
     """Contents outside A/B tests have no within-test pair: NaN and a count of 0."""
     found = evaluate([0.1, 0.2, 0.3], [1, 2, 3], [10, 10, 10])
-    assert np.isnan(found["pairwise_accuracy_within_tests"].value)
-    assert np.isnan(found["noise_ceiling_within_tests"].value)
-    assert found["n_pairs_within_tests"].value == found["n_tests"].value == 0
+    assert np.isnan(found["pairwise_within"].value)
+    assert np.isnan(found["ceiling_within"].value)
+    assert found["n_pairs_within"].value == found["n_tests"].value == 0
 
 
 def test_pairs_with_equal_inputs_are_left_out_of_the_distinct_forms():
@@ -131,9 +136,9 @@ def test_pairs_with_equal_inputs_are_left_out_of_the_distinct_forms():
     )
 
     # Pairs: the twins tie (half a hit), both others are in the right order.
-    assert estimates["pairwise_accuracy_within_tests"].value == pytest.approx(2.5 / 3)
-    assert estimates["pairwise_accuracy_within_tests_distinct"].value == 1.0
-    assert estimates["n_pairs_within_tests_distinct"].value == 2
+    assert estimates["pairwise_within"].value == pytest.approx(2.5 / 3)
+    assert estimates["pairwise_within_distinct"].value == 1.0
+    assert estimates["n_pairs_within_distinct"].value == 2
 
 
 def test_without_twins_there_are_no_distinct_forms():
@@ -141,3 +146,23 @@ def test_without_twins_there_are_no_distinct_forms():
     estimates = evaluate([0.3, 0.1], [30, 10], [100, 100], ab_test=["t", "t"], inputs=["a", "b"])
 
     assert not any(name.endswith("_distinct") for name in estimates)
+
+
+def test_accuracy_by_confidence():
+    """Pairs far apart and near one another are judged apart: here all right, and half right."""
+    tests = np.repeat(np.arange(40), 4)
+    clicks = np.tile([10, 20, 30, 40], 40)
+    # Far pairs are in the right order, and of the near ones, the first of two tests' pairs.
+    prediction = np.tile([0.1, 0.11, 0.3, 0.31, 0.11, 0.1, 0.31, 0.3], 20)
+    observed = Observed(clicks=clicks, impressions=np.full(160, 100), ab_test=tests)
+    near, *far = accuracy_by_confidence(prediction, observed, bins=3)
+    assert near[0] == pytest.approx(0.01)
+    assert near[1].value == pytest.approx(0.5)
+    assert near[1].low < 0.5 < near[1].high
+    assert [accuracy.value for _, accuracy in far] == [1.0, 1.0]
+
+
+def test_accuracy_by_confidence_without_pairs():
+    """Contents that stand alone have none."""
+    observed = Observed(clicks=[1, 2], impressions=[10, 10], ab_test=["a", "b"])
+    assert accuracy_by_confidence([0.1, 0.2], observed) == []

@@ -76,7 +76,7 @@ def test_better_model_replaces_the_champion(finished_run: Record) -> None:
     assert report.promoted
     assert report.previous_champion == "1"
     figures = report.gates[2].figures
-    assert figures["metric"] == "pairwise_accuracy_within_tests"
+    assert figures["metric"] == "pairwise_within"
     assert figures["challenger"] == pytest.approx(1.0)
     assert figures["champion"] == pytest.approx(2 / 3)
     assert figures["difference"] == pytest.approx(1 / 3)

@@ -18,9 +18,9 @@ from ni_platform.opened import open_experiment
 from ni_platform.tables.paper_table import load_table
 from ni_platform.tables.report import as_text
 from ni_platform.tables.run import run_table
-from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.store import open_store
 from ni_platform.training.config import TrainingConfig
+from tests.figures import figures
 
 SMALL = ExperimentConfig(
     name="tests.small",
@@ -56,7 +56,7 @@ def test_methods_of_one_training_beside_one_another(two_cpus, ni_home, tmp_path)
     assert {own for row in measured.rows for own in row.runs} == {run}
     assert said.count(f"explaining run {run}") == 1
     assert [row.row.method for row in measured.rows] == list(METHODS)
-    metrics = read_run(open_store(), run).metrics
+    metrics = figures(open_store(), run)
     for modality in ("text", "image"):
         column, change = (f"{sign} {modality}, all pairs" for sign in ("ρ", "Δρ"))
         reference = metrics[f"insight/{modality}/grad_cam"]

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from ni_platform.cli.train import command as train
 from ni_platform.errors import BusyError, ConfigError, NiError, TrackingError
-from ni_platform.evaluation import log_estimates
+from ni_platform.evaluation import record_metrics
 from ni_platform.experiment_config import load_experiment, of_run
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.overrides import to_dict
@@ -45,7 +45,7 @@ def test_everything_comes_back() -> None:
     ) as run:
         for step in range(3):
             run.log_metrics({"train/loss": 1.0 / (step + 1)}, step)
-        log_estimates(
+        record_metrics(
             run,
             {
                 "test": {
@@ -69,8 +69,6 @@ def test_everything_comes_back() -> None:
     assert summary.metrics == {
         "train/loss": pytest.approx(1 / 3),
         "test/rmse": 0.5,
-        "test/rmse_low": 0.4,
-        "test/rmse_high": 0.6,
     }
     assert summary.tags["ni.dataset"] == "d"
     assert summary.tags["ni.status"] == "finished"
@@ -92,6 +90,16 @@ def test_a_run_that_names_no_dataset_is_repeated_on_one_that_is_given() -> None:
         CliRunner().invoke(train, ["--from-run", run.run_id], catch_exceptions=False)
     given = ["--from-run", run.run_id, "--data", "folder", "--print-config"]
     assert '"baselines.glm"' in CliRunner().invoke(train, given, catch_exceptions=False).output
+
+
+def test_a_config_of_an_earlier_version_is_read() -> None:
+    """It is JSON, and calls a metric by a longer name."""
+    config = to_dict(load_experiment("neural_insights.text_small"))
+    assert config["training"]["monitor"] == "pairwise_within"
+    config["training"]["monitor"] = "pairwise_accuracy_within_tests"
+    with RunRecord.start(open_store(), "planted") as run:
+        run.log_json(config, "config.json")
+    assert of_run(open_store(), run.run_id)[0] == load_experiment("neural_insights.text_small")
 
 
 def test_more_than_one_request_holds() -> None:

@@ -176,7 +176,7 @@ def test_train_promote_and_predict(
     np.testing.assert_allclose(answered, written, rtol=1e-5)
 
     there = objects(store)
-    assert any(key.endswith(f"{run_id}/artifacts/config.json") for key in there)
+    assert any(key.endswith(f"{run_id}/artifacts/config.yaml") for key in there)
     assert any(key.endswith("weights.safetensors") for key in there)
     assert not (Path(os.environ["NI_HOME"]) / "artifacts").exists()
     run = read_run(open_store(), run_id)

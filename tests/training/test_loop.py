@@ -65,7 +65,7 @@ def test_training_learns(stage):
     """The training loss falls and the planted effects are found on unseen tests."""
     outcome = stage(replace(CONFIG, epochs=40, learning_rate=1e-2)).run()
     assert outcome.history[-1]["train_loss"] < 0.7 * outcome.history[0]["train_loss"]
-    assert max(entry["pairwise_accuracy_within_tests"] for entry in outcome.history) > 0.75
+    assert max(entry["pairwise_within"] for entry in outcome.history) > 0.75
     assert outcome.samples_per_second > 0
 
 

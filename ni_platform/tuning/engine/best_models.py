@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ni_platform.experiment_config import record_config
 from ni_platform.models.scorer import Scorer
 from ni_platform.opened import OpenedExperiment
-from ni_platform.overrides import to_dict
 from ni_platform.registry.logged_model import log_model
 from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
@@ -54,7 +54,7 @@ def record_models(
         if read_run(store, record.run_id).model_uri or not weights.exists():
             continue
         experiment = replace(opened, config=trial_config(config.experiment, trial.overrides))
-        record.log_json(to_dict(experiment.config), "config.json")
+        record_config(record, experiment.config)
         record.set_tags(experiment.tags())
         with tempfile.TemporaryDirectory() as scratch:
             scorer = _trial_scorer(experiment, folder, trial.number)

@@ -15,7 +15,7 @@ from ni_platform.tracking.store import Store
 from ni_platform.tuning.files.trial_log import read_study, read_trials
 from ni_platform.tuning.results import plots
 from ni_platform.tuning.results.finding import find_sweep
-from ni_platform.tuning.results.page import Plot, report_page
+from ni_platform.tuning.results.page import Plot, figure_text, report_page
 from ni_platform.tuning.results.summary import SweepSummary, summarize, trial_table
 from ni_platform.tuning.results.winner_promotion import FILE_NAME as PROMOTION_FILE
 
@@ -88,12 +88,50 @@ def report_sweep(
 
 
 def record_report(store: Store, report: SweepReport) -> None:
-    """Add a report to its sweep's run, as the artifacts `report/`.
+    """Add a report to its sweep's run, as the artifacts `report/`, and describe the run by it.
 
     Raises:
         TrackingError: The run cannot be reached; the report lies in its folder all the same.
     """
-    RunRecord.existing(store, report.run_id).log_artifacts(report.folder, ARTIFACTS)
+    record = RunRecord.existing(store, report.run_id)
+    record.log_artifacts(report.folder, ARTIFACTS)
+    record.describe(_note(report))
+
+
+def _note(report: SweepReport) -> str:
+    """The run's description in Markdown: how far, the best trial, what matters, what next."""
+    summary, shares = report.summary, report.importances or {}
+    sweep = summary.sweep
+    counts = ", ".join(f"{count:,} {status}" for status, count in summary.counts.items() if count)
+    lines = [
+        f"Sweep **{sweep.name}**: **{sweep.space}** of **{sweep.experiment.name}**, "
+        f"{len(summary.trials):,} of {sweep.trials:,} trials ({counts})."
+    ]
+    if summary.best:
+        best = summary.best[0]
+        better = "lower" if sweep.lower_is_better else "higher"
+        lines += [
+            f"Best is trial {best.number}: validation {sweep.objective} {best.value:.4g} ({better} "
+            "is better), which looks better than it is, being the best of many.",
+            "",
+            "| parameter | best trial | share of importance |",
+            "| --- | --- | --- |",
+            *(
+                f"| {name} | {figure_text(value)} | {_share(shares.get(name))} |"
+                for name, value in best.parameters.items()
+            ),
+        ]
+    lines += [
+        "",
+        "**Next**",
+        "- `report/index.html`: history, importances, parallel coordinates, learning curves",
+        f"- `ni sweep promote {sweep.name} --model NAME`: train the winner again, judge it on test",
+    ]
+    return "\n".join(lines)
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}"
 
 
 def _draw(

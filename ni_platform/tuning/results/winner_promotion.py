@@ -10,6 +10,7 @@ from typing import Any
 from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
+from ni_platform.evaluation import estimate_in
 from ni_platform.experiment import train
 from ni_platform.fitting import OnEvent
 from ni_platform.metrics.best_of import BestOfMany
@@ -17,8 +18,9 @@ from ni_platform.metrics.catalogue import lower_is_better
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.opened import open_experiment
 from ni_platform.registry.promotion import PromotionReport, promote
+from ni_platform.tracking.metric_table import read_metrics
 from ni_platform.tracking.run_claim import interrupted_run
-from ni_platform.tracking.run_queries import RunSummary, finished_run, read_run
+from ni_platform.tracking.run_queries import finished_run, read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import Store
@@ -160,8 +162,8 @@ def _promote(
     on_event("estimating how lucky the best trial was")
     optimism = estimated_optimism(winner, dataset)
     gates = promote(store, run_id, model, force=force, on_wait=on_event)
-    run = read_run(store, run_id)
-    test = _recorded(run, f"test/{winner.metric}")
+    figures = read_metrics(store, run_id)
+    test = estimate_in(figures, f"test/{winner.metric}")
     if test is None:
         raise ConfigError(
             f"the winner is compared by {winner.metric}, but it is not defined on the test part of "
@@ -172,7 +174,7 @@ def _promote(
         run_id=run_id,
         reused=finished is not None,
         test=test,
-        in_domain=_recorded(run, f"in_domain/{winner.metric}"),
+        in_domain=estimate_in(figures, f"in_domain/{winner.metric}"),
         optimism=optimism,
         gates=gates,
     )
@@ -188,13 +190,6 @@ def _require_same_data(store: Store, winner: Winner, dataset: Dataset) -> None:
             f"a winner is trained again on the data that it was chosen on, but {dataset.root} has "
             f"changed since sweep {winner.sweep.name}; restore it, or start a new sweep"
         )
-
-
-def _recorded(run: RunSummary, metric: str) -> Estimate | None:
-    if metric not in run.metrics:
-        return None
-    bounds = (run.metrics.get(f"{metric}_{end}", float("nan")) for end in ("low", "high"))
-    return Estimate(run.metrics[metric], *bounds)
 
 
 def _record(store: Store, promotion: WinnerPromotion) -> None:
