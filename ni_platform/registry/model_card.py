@@ -25,7 +25,7 @@ FEW_TESTS = 100
 """A/B tests of a test part below which a card says that they are few."""
 
 _SLICES = ("validation", "test", "in_domain", "out_of_domain")
-_KNOWN_BY = ("pairwise_within", "pairwise_accuracy_within_tests", "pairwise_accuracy")
+_KNOWN_BY = ("pairwise_within", "pairwise_accuracy")
 _MODALITIES = {
     "image": "picture",
     "text": "text",
