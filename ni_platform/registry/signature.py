@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ni_platform.errors import ConfigError, TrackingError
+from ni_platform.errors import ConfigError, TrackingError, clause
 
 VERIFY_KEY = "NI_VERIFY_KEY"
 SIGNATURE = "model.sig"
@@ -27,6 +28,8 @@ SIGNATURE = "model.sig"
 _IGNORED = (SIGNATURE, "registered_model_meta", "__pycache__")
 """What is no file of the model: MLflow notes beside one that it loads how it was called, Python
 what it compiled."""
+_DIGESTS = re.compile(r": Expected 'Digest.*?', Actual 'Digest.*?\)'")
+"""What the library's message says beside a file's name."""
 
 
 def sign(folder: Path, private_key: str, signature: Path) -> None:
@@ -83,10 +86,10 @@ def verify(folder: Path, model: str, environment: Mapping[str, str] = os.environ
         verifier.set_hashing_config(_hashing()).verify(folder, folder / SIGNATURE)
     # Whatever is wrong with a signature: the library has no error of its own.
     except Exception as error:
-        reason = str(error) or "the signature was made by another key, or changed"
+        reason = _DIGESTS.sub("", str(error)) or "the signature was changed"
         raise TrackingError(
-            f"The signature of {model} does not fit its files and the key {named}: {reason}. Do"
-            " not use this model; restore its files, or promote its run again with --sign KEY."
+            f"The signature of {model} does not fit its files and the key {named}: {clause(reason)}."
+            " Do not use this model; restore its files, or promote its run again with --sign KEY."
         ) from error
 
 
