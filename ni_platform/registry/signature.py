@@ -88,7 +88,8 @@ def verify(folder: Path, model: str, environment: Mapping[str, str] = os.environ
     except Exception as error:
         reason = _DIGESTS.sub("", str(error)) or "the signature was changed"
         raise TrackingError(
-            f"The signature of {model} does not fit its files and the key {named}: {clause(reason)}."
+            f"The signature of {model} does not fit its files and the key {named}:"
+            f" {clause(reason)}."
             " Do not use this model; restore its files, or promote its run again with --sign KEY."
         ) from error
 
