@@ -137,7 +137,7 @@ def test_the_history_of_a_model(finished_run: Record) -> None:
     promote(open_store(), runs[2], MODEL)
     rows = [line.split(" | ") for line in history().splitlines() if line.startswith("| ")][1:]
     rows = [row for row in rows if "---" not in row]
-    assert [row[0] for row in rows] == ["| 3 (champion)", "| 2 (challenger)", "| 1 (previous)"]
+    assert [row[0] for row in rows] == ["| 3 (champion)", "| 2", "| 1 (previous)"]
     assert [row[1] for row in rows] == runs[::-1]
     assert [row[4].split(" on ")[0] for row in rows] == [
         "promoted",

@@ -108,7 +108,7 @@ def test_model_that_is_not_better_stays_challenger(
     assert not report.promoted
     assert aliases() == {"champion": "1", "challenger": "2"}
     assert tags("2")["ni.promotion"] == "refused"
-    assert tags("2")["ni.gate.better_than_champion"].startswith("failed: pairwise_accuracy_within")
+    assert tags("2")["ni.gate.better_than_champion"].startswith("failed: pairwise_within")
     with pytest.raises(PromotionRefusedError, match=r"better_than_champion.*--force REASON"):
         report.require()
 
