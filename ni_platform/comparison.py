@@ -8,7 +8,7 @@ import pandas as pd
 
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.metric_table import read_metrics
-from ni_platform.tracking.run_queries import RUN_COLUMNS, get_run, list_runs
+from ni_platform.tracking.run_queries import RUN_COLUMNS, list_runs, read_run
 from ni_platform.tracking.store import Store
 from ni_platform.tracking.views import comparison_page
 
@@ -71,5 +71,5 @@ def _wide(store: Store, run_id: str, wanted: Sequence[str] | None) -> dict[str, 
 def page_of(store: Store, runs: pd.DataFrame) -> str:
     """Return the address of MLflow's page that compares the runs that `compare_runs` returned."""
     run_ids = list(runs["run_id"])
-    experiments = {get_run(store, run_id).info.experiment_id for run_id in run_ids}
+    experiments = {read_run(store, run_id).experiment_id for run_id in run_ids}
     return comparison_page(run_ids, sorted(experiments))

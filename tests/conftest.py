@@ -38,6 +38,8 @@ _ROOT = str(Path(__file__).parents[1])
 _LONGEST = (
     "training/test_stages.py",
     "test_end_to_end.py",
+    "api/test_runs.py",
+    "test_notebooks.py",
     "tuning/test_sweep.py",
     "tuning/test_lanes.py",
     "tuning/test_sweep_promotion.py",

@@ -33,6 +33,10 @@ _ID, _SHOWN, _CLICKED = "ni_content_id", "ni_impressions", "ni_clicks"
 """Columns of the dataset that are not of X."""
 
 
+_FEWEST = 2
+"""Contents with impressions that a model is fitted on."""
+
+
 class SuccessRateRegressor(RegressorMixin, BaseEstimator):
     """An experiment with `fit`, `predict` and `score`.
 
@@ -94,6 +98,8 @@ class SuccessRateRegressor(RegressorMixin, BaseEstimator):
             ValueError: X or y has another shape, or y leaves `bounds`.
             NiError: The experiment does not fit the columns, or cannot be trained.
         """
+        if y is None:
+            raise ValueError("fit requires y to be passed, but the target y is None")
         X, y = self._validated(X, y)
         self.bounds_ = self._bounds_of(y)
         low, high = self.bounds_
@@ -143,14 +149,14 @@ class SuccessRateRegressor(RegressorMixin, BaseEstimator):
         if isinstance(X, np.ndarray) or not hasattr(X, "columns"):
             rule: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
             if fitting:
-                rule |= {"y_numeric": True, "ensure_min_samples": 2}
+                rule |= {"y_numeric": True, "ensure_min_samples": _FEWEST}
             return validate_data(self, X, **given, reset=fitting, **rule)
         X = as_pandas(X)
         if not fitting:
             validate_data(self, X, reset=False, skip_check_array=True)
             return X
         places = np.arange(len(X), dtype=np.float64)[:, None]
-        _, y = validate_data(self, places, y, y_numeric=True, ensure_min_samples=2)
+        _, y = validate_data(self, places, y, y_numeric=True, ensure_min_samples=_FEWEST)
         validate_data(self, X, reset=True, skip_check_array=True)
         return X, y
 
@@ -218,10 +224,12 @@ def _weights(given: Any, count: int) -> np.ndarray:
     if given is None:
         return np.ones(count)
     weights = np.asarray(given, dtype=np.float64)
-    if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any():
+    fits = weights.shape == (count,) and np.isfinite(weights).all() and (weights >= 0).all()
+    if not fits or np.count_nonzero(weights) < _FEWEST:
         raise ValueError(
-            f"sample_weight must be {count} numbers of 0 or more, the impressions of each row, but "
-            f"has shape {weights.shape}"
+            f"sample_weight, the impressions of each row, must be {count} numbers of 0 or more, at "
+            f"least {_FEWEST} of them not zero, but got {np.count_nonzero(weights)} such in shape "
+            f"{weights.shape}"
         )
     return weights
 

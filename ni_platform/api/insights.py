@@ -111,7 +111,7 @@ class Insights:
             (
                 row["modality"],
                 row["method"].replace("_", " "),
-                "not enough evidence" if row["trust"] != row["trust"] else f"{row['trust']:.0f}",
+                "not enough evidence" if pd.isna(row["trust"]) else f"{row['trust']:.0f}",
                 figure(row["correlation"]),
                 interval(row["low"], row["high"]),
                 row["tests"],

@@ -19,7 +19,7 @@ from ni_platform.registry.model_source import resolve_model, store_of_model
 from ni_platform.registry.promotion import PromotionReport, promote
 from ni_platform.reporting.page import Table
 from ni_platform.scoring import network_of, predicted
-from ni_platform.tracking.store import Store
+from ni_platform.tracking.store import Store, open_store
 
 if TYPE_CHECKING:
     from ni_platform.models.ensemble import Explainable
@@ -144,6 +144,8 @@ class _Refused:
 
 def promoted_model(store: Store, run_id: str, name: str, force: str | None) -> Model:
     """Register a run's model and make it champion; see `Run.promote`."""
+    # MLflow registers in the store that was opened last, which may have been another one.
+    store = open_store(store.uri)
     return model_of(store, promote(store, run_id, name, force=force, on_wait=say))
 
 

@@ -98,9 +98,11 @@ class Sweep:
         """
         from ni_platform.tuning.results.winner_promotion import promote_winner
 
+        # MLflow registers in the store that was opened last, which may have been another one.
+        store = open_store(self.store.uri)
         with TrainingProgress() as progress:
             promotion = promote_winner(
-                self.store,
+                store,
                 self.name,
                 model,
                 trial=trial,
@@ -109,7 +111,7 @@ class Sweep:
                 allow_failed_checks=allow_failed_checks,
                 on_event=progress,
             )
-        return model_of(self.store, promotion.gates)
+        return model_of(store, promotion.gates)
 
     def __repr__(self) -> str:
         found = self.summary

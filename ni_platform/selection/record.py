@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ni_platform.data import storage
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.manifest import FILE_NAME, Columns
@@ -26,6 +28,7 @@ from ni_platform.selection.selection import (
     level_table,
     select_attributes,
 )
+from ni_platform.tracking.metric_table import COLUMNS, add_metrics
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import Store
 
@@ -84,6 +87,7 @@ def select(
         ) as record:
             record.log_artifacts(scratch)
             record.log_metrics(_metrics(selection))
+            add_metrics(record, _figures(selection))
             # The summary comes last: whoever finds it finds what it names.
             summary = _summary(selection, record.run_id, files)
             record.log_json(summary, SUMMARY_FILE)
@@ -126,25 +130,23 @@ def _render(selection: Selection, folder: Path) -> tuple[str, ...]:
 
 
 def _metrics(selection: Selection) -> dict[str, float]:
-    names = plot_names([item.name for item in selection.verdicts])
-    found: dict[str, float] = {
+    return {
         "kept": len(selection.kept),
         "dropped": len(selection.dropped),
         "contents": selection.contents,
         "groups": selection.groups,
     }
-    for row in attribute_table(selection).to_dict("records"):
-        name = names[str(row["attribute"])]
-        for figure in (
-            "omega_squared",
-            "omega_squared_low",
-            "omega_squared_high",
-            "anova_p_corrected",
-            "logistic_p_corrected",
-        ):
-            if row[figure] is not None and math.isfinite(row[figure]):
-                found[f"{name}/{figure}"] = row[figure]
-    return found
+
+
+def _figures(selection: Selection) -> pd.DataFrame:
+    """Rows of the run's table: the attribute in the place of the slice."""
+    rows = [
+        (item["attribute"], name, item[name], item.get(f"{name}_low"), item.get(f"{name}_high"))
+        for item in attribute_table(selection).to_dict("records")
+        for name in ("omega_squared", "anova_p_corrected", "logistic_p_corrected")
+    ]
+    table = pd.DataFrame(rows, columns=[*COLUMNS[:-1]]).assign(n=float(selection.contents))
+    return table.astype({"value": float, "low": float, "high": float})
 
 
 def _summary(selection: Selection, run_id: str, files: Sequence[str]) -> dict[str, Any]:

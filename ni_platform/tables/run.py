@@ -28,7 +28,7 @@ from ni_platform.scoring import explain_model
 from ni_platform.tables.curve import gains
 from ni_platform.tables.figures import measure, reference_row
 from ni_platform.tables.paper_table import MeasuredTable, PaperTable, Row, full_label
-from ni_platform.tables.report import write_report
+from ni_platform.tables.report import as_markdown, write_report
 from ni_platform.tracking.run_claim import interrupted_run
 from ni_platform.tracking.run_queries import finished_run
 from ni_platform.tracking.run_record import RunRecord
@@ -159,6 +159,7 @@ def _report(record: RunRecord, measured: MeasuredTable, output: str | None) -> N
     with tempfile.TemporaryDirectory() as scratch:
         write_report(measured, Path(scratch))
         record.log_artifacts(scratch, "table")
+        record.describe(as_markdown(measured))
         if output is not None:
             shutil.copytree(scratch, output, dirs_exist_ok=True)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ni_platform.tracking.run_record import RunRecord
 
 FILE_NAME = "metrics.parquet"
+_PAGE = "metrics.json"
+"""The same for MLflow's page, which shows no Parquet; nothing reads it back."""
 COLUMNS = ("slice", "metric", "value", "low", "high", "n")
 
 RENAMED = {
@@ -62,6 +64,7 @@ def add_metrics(record: RunRecord, rows: pd.DataFrame) -> None:
     rows = pd.concat([known, rows], ignore_index=True)
     rows = rows.drop_duplicates(["slice", "metric"], keep="last", ignore_index=True)
     record.log_table(rows, FILE_NAME)
+    record.show_table(rows, _PAGE)
 
 
 def _without_table(metrics: dict[str, float]) -> pd.DataFrame:

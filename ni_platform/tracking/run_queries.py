@@ -42,6 +42,7 @@ class RunSummary:
 
     run_id: str
     run_name: str
+    experiment_id: str
     experiment_name: str
     """MLflow's experiment, which groups runs."""
     status: str
@@ -276,6 +277,7 @@ def _summary(run: Run, experiment_names: dict[str, str]) -> RunSummary:
     return RunSummary(
         run_id=run.info.run_id,
         run_name=run.info.run_name,
+        experiment_id=run.info.experiment_id,
         experiment_name=experiment_names.get(run.info.experiment_id, ""),
         status=run.info.status,
         started=_time(run.info.start_time),

@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_LOGGED_ARTIFACTS,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+)
 from mlflow.utils.validation import (
     MAX_METRICS_PER_BATCH,
     MAX_PARAMS_TAGS_PER_BATCH,
@@ -252,6 +256,15 @@ class RunRecord:
                 table.to_csv(file, index=False)
             else:
                 table.to_parquet(file, index=False)
+
+    def show_table(self, table: pd.DataFrame, path: str) -> None:
+        """Store a table as the artifact `path` (.json) that MLflow shows, and compares over runs.
+
+        As `mlflow.log_table`, which would add rows to a table that is there, not replace it.
+        """
+        self.log_text(table.to_json(orient="split", index=False, double_precision=15), path)
+        shown = json.dumps([{"path": path, "type": "table"}])
+        self.set_tags({MLFLOW_LOGGED_ARTIFACTS: shown})
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """Store a matplotlib figure as the artifact `path` (.png, .svg or .pdf)."""

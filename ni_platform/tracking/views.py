@@ -28,6 +28,8 @@ _COLUMNS = (
     "metrics.`test/calibration_slope`",
     "attributes.`Models`",
 )
+_WIDTH = 190
+"""Pixels: MLflow's own width cuts the names of metrics."""
 _VERSION = 1
 """Of the view: an experiment that has an earlier one gets it anew, else it stays as it is."""
 
@@ -50,6 +52,8 @@ def prepare_views(store: Store, experiment_id: str) -> None:
             "orderByAsc": False,
             "lifecycleFilter": "Active",
             "selectedColumns": list(_COLUMNS),
+            "columnOrder": list(_COLUMNS),
+            "columnWidths": dict.fromkeys(_COLUMNS, _WIDTH),
         }
         view = {
             "name": "Compare models",

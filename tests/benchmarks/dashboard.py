@@ -26,7 +26,7 @@ from ni_platform.data.splits import split_dataset
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.experiment_config import load_experiment
 from ni_platform.models.scorer import build_scorer
-from tests.dashboard.browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM, Browser
 
 WORDS = ("new", "free", "today", "only", "best", "sale", "fresh", "summer")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from browser import CHROMIUM, Browser, wait_for
 from PIL import Image
 
 from ni_platform.dashboard.app import dashboard_app
 from ni_platform.dashboard.protection import Protection
+from tests.browser import CHROMIUM, Browser, wait_for
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 ROOT = Path(__file__).parents[2]

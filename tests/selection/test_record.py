@@ -16,6 +16,7 @@ from ni_platform.selection.record import plot_names, select
 from ni_platform.selection.selection import select_attributes
 from ni_platform.tracking.run_queries import read_artifact, read_run
 from ni_platform.tracking.store import open_store
+from tests.figures import figures
 from tests.selection.conftest import as_dataset
 
 CATEGORICAL = ("colour", "noise", "own")
@@ -47,7 +48,8 @@ def test_table_charts_and_summary_are_in_the_folder_and_in_the_run(folder):
     assert (run.experiment_name, run.run_name) == ("data", "select planted")
     assert run.parameters["alpha"] == "0.05"
     assert run.metrics["kept"] == 2
-    assert run.metrics["colour/omega_squared"] == pytest.approx(table["omega_squared"]["colour"])
+    found = figures(open_store(), run.run_id)
+    assert found["colour/omega_squared"] == pytest.approx(table["omega_squared"]["colour"])
     assert Dataset.open(folder).manifest.columns.categorical == CATEGORICAL
 
 
