@@ -15,6 +15,11 @@ export MLFLOW_AUTH_CONFIG_PATH="$(cd "$(dirname "$0")" && pwd)/basic_auth.ini"
 export MLFLOW_BASIC_AUTH_FAIL_CLOSED=true
 # Background jobs serve language-model features, which `ni` does not use.
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+# Webhooks' secrets are encrypted in the database: all processes and later starts need one key.
+: "${MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY:=$(python3 -c 'import base64, hashlib, os
+secret = b"webhooks " + os.environ["MLFLOW_FLASK_SERVER_SECRET_KEY"].encode()
+print(base64.urlsafe_b64encode(hashlib.sha256(secret).digest()).decode())')}"
+export MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY
 
 exec mlflow server \
   --app-name basic-auth \

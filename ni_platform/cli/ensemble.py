@@ -31,7 +31,7 @@ def command(
     from ni_platform.cli.train import print_run
     from ni_platform.ensembling import open_ensemble, read_weights
     from ni_platform.experiment import train
-    from ni_platform.registry.versions import register
+    from ni_platform.registry.registration import register
     from ni_platform.tracking.store import open_store
 
     store = open_store()

@@ -29,6 +29,7 @@ COMMANDS = {
     "dashboard": "Open a model as a marketer's page: predictions, why, what to change.",
     "promote": "Register a run's model and make it champion if every gate passes.",
     "rollback": "Bring the previous champion of a registered model back.",
+    "sync": "Copy runs that were made offline to the team's tracking server.",
     "ui": "Open the MLflow UI on the recorded runs.",
 }
 

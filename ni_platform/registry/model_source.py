@@ -16,6 +16,7 @@ from mlflow.models import Model
 
 from ni_platform.errors import TrackingError
 from ni_platform.narrowing import given
+from ni_platform.registry import signature
 from ni_platform.tracking.run_queries import get_run, logged_model_uri
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import Store, open_store
@@ -84,23 +85,71 @@ def resolve_model(store: Store | None, uri: str) -> Path:
             on a server is downloaded once and kept in the state folder.
 
     Raises:
-        TrackingError: There is no such model, or it was not logged by this package.
+        TrackingError: There is no such model, it was not logged by this package, or the signature
+            that `NI_VERIFY_KEY` asks for is missing or does not fit.
     """
+    folder = model_folder(store, uri)
+    if signature.is_asked_for():
+        if store is not None and store.is_server and not Path(uri).is_dir():
+            _fetch_signature(store, _model_id(store, uri), folder)
+        signature.verify(folder, uri)
+    return _scorer_folder(folder, uri)
+
+
+def model_folder(store: Store | None, uri: str) -> Path:
+    """Return the local folder of a model, whoever signed it; arguments and errors as above."""
     local = Path(uri)
     if local.is_dir():
-        return _scorer_folder(local, uri)
+        return local
     store = given(store)
     model_id = _model_id(store, uri)
     kept = state_folder() / "models" / model_id
     if kept.is_dir():
-        return _scorer_folder(kept, uri)
+        return kept
     with store.errors(f"read the model {uri}"):
         location = store.client.get_logged_model(model_id).artifact_location
         if location.startswith(("file://", "/")):
             # A local store: the files are where they are. MLflow would unquote the path twice.
-            return _scorer_folder(_present(_path_of(location), uri), uri)
+            return _present(_path_of(location), uri)
         _download(store, model_id, kept)
-    return _scorer_folder(kept, uri)
+    return kept
+
+
+def _fetch_signature(store: Store, model_id: str, kept: Path) -> None:
+    """Bring the signature of a kept model up to date: it may have been signed since."""
+    with store.errors(f"read the signature of the model {model_id}"):
+        there = [file.path for file in store.client.list_logged_model_artifacts(model_id)]
+        if signature.SIGNATURE not in there:
+            return
+        location = store.client.get_logged_model(model_id).artifact_location
+        content = fetched(store, f"{location}/{signature.SIGNATURE}")
+        scratch = kept.with_name(f".{model_id}-{os.getpid()}.sig")  # no file of the model
+        scratch.write_bytes(content)
+        os.replace(scratch, kept / signature.SIGNATURE)
+
+
+def read_model_file(store: Store, uri: str, name: str) -> bytes:
+    """Return what one file of a Scorer's folder holds; of a model on a server, no other is fetched.
+
+    Raises:
+        TrackingError: There is no such model or file.
+    """
+    model_id = _model_id(store, uri)
+    with store.errors(f"read {name} of the model {uri}"):
+        location = store.client.get_logged_model(model_id).artifact_location
+        if location.startswith(("file://", "/")):
+            return (_scorer_folder(_present(_path_of(location), uri), uri) / name).read_bytes()
+        model = Model.from_dict(yaml.safe_load(fetched(store, f"{location}/MLmodel")))
+        return fetched(store, f"{location}/{_scorer_path(model, uri)}/{name}")
+
+
+def fetched(store: Store, uri: str) -> bytes:
+    """Return what a file of the artifact store holds; nothing of it stays on this machine."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = mlflow.artifacts.download_artifacts(
+            artifact_uri=uri, dst_path=scratch, tracking_uri=store.uri
+        )
+        return Path(file).read_bytes()
 
 
 def _path_of(location: str) -> Path:
@@ -173,11 +222,14 @@ def _read_model(folder: Path) -> Model:
 def _scorer_folder(model_folder: Path, uri: str) -> Path:
     if not (model_folder / "MLmodel").is_file():
         return model_folder
-    flavors = _read_model(model_folder).flavors
-    artifacts = flavors.get("python_function", {}).get("artifacts", {})
+    return model_folder / _scorer_path(_read_model(model_folder), uri)
+
+
+def _scorer_path(model: Model, uri: str) -> str:
+    artifacts = model.flavors.get("python_function", {}).get("artifacts", {})
     if SCORER_ARTIFACT not in artifacts:
         raise TrackingError(
             f"{uri} is an MLflow model that this package did not log (it has no"
             f" '{SCORER_ARTIFACT}'). Load it with mlflow.pyfunc.load_model."
         )
-    return model_folder / artifacts[SCORER_ARTIFACT]["path"]
+    return str(artifacts[SCORER_ARTIFACT]["path"])

@@ -3,7 +3,8 @@
 The registry itself tells why a version is where it is. Tags of a version: `ni.promotion`
 (promoted, forced, refused, rolled_back), `ni.gate.NAME` ("passed: ..." or "failed: ..."),
 `ni.gates` (all figures as JSON), `ni.forced_reason`, `ni.previous_champion`, `ni.promoted_at`,
-`ni.replaced_by`, `ni.replaced_at`.
+`ni.replaced_by`, `ni.replaced_at`. A version's description is its model card, that of the model
+the history of its versions.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from typing import Any
 
 from ni_platform.errors import PromotionRefusedError, TrackingError, clause
 from ni_platform.registry import versions
+from ni_platform.registry.card_facts import CardFacts
 from ni_platform.registry.gates import (
     Gate,
     better_than_champion,
     data_checks_passed,
     evaluated_on_unseen_test,
 )
+from ni_platform.registry.model_card import write_card
+from ni_platform.registry.model_history import write_history
 from ni_platform.registry.model_source import model_uri_of
 from ni_platform.registry.run_evaluation import RunEvaluation
+from ni_platform.registry.signing import signed
 from ni_platform.tracking.run_queries import RunSummary, read_run
 from ni_platform.tracking.store import Store, utc_now
 
@@ -98,16 +103,19 @@ def promote(
     model_name: str,
     *,
     force: str | None = None,
+    sign: str | None = None,
     on_wait: Callable[[str], None] = lambda text: None,
 ) -> PromotionReport:
     """Register the run's model as challenger and make it champion if every gate passes.
 
     The same run always has the same version, however often it is promoted. With `force`, a reason
-    in words, it becomes champion although a gate refuses; the reason is recorded. Waits for another
-    promotion or rollback of the same model, and tells `on_wait` for whose.
+    in words, it becomes champion although a gate refuses; the reason is recorded. With `sign`, the
+    path of a private key, a champion's files are signed. Waits for another promotion or rollback
+    of the same model, and tells `on_wait` for whose.
 
     Raises:
         BusyError: Another one has not ended for ten minutes.
+        ConfigError: The key cannot be used.
         TrackingError: The run did not finish or logged no model, the name or the reason is empty,
             or the store fails. A gate that refuses is no error: see the report.
     """
@@ -120,17 +128,23 @@ def promote(
             " Resume it or train again."
         )
     model_uri = model_uri_of(store, run_id)
-    with versions.locked(store, model_name, on_wait):
+    facts = CardFacts.read(store, run_id, model_uri)
+    with (
+        signed(store, model_uri, sign) as store_signature,
+        versions.locked(store, model_name, on_wait),
+    ):
         version = versions.ensure_version(store, model_name, run_id, model_uri)
         for _ in range(_RACES):
             champion = versions.champion(store, model_name)
             gates = _judge(store, run, champion)
             report = _report(run, version, champion, gates, force)
+            if report.promoted:
+                store_signature(version)
             if report.already_champion:
                 return report
             # Another machine, which the lock does not hold, may have promoted meanwhile.
             if _same(champion, versions.champion(store, model_name)):
-                _write(store, report)
+                _write(store, report, facts)
                 return report
     raise TrackingError(
         f"The champion of {model_name} changed {_RACES} times while run {run_id} was compared with"
@@ -156,19 +170,12 @@ def rollback(
                 f"There is no champion of '{model_name}' to roll back. `ni promote RUN_ID --model"
                 f" {model_name}` makes one; `ni ui` lists the registered models."
             )
-        with store.errors(f"roll {model_name} back"):
-            existing = {version.version for version in versions.list_versions(store, model_name)}
-            past = versions.history(store, model_name)
-            while past and (past[-1] == present.version or past[-1] not in existing):
-                past.pop()
-            if not past:
-                raise TrackingError(
-                    f"Version {present.version} is the first champion of {model_name}: there is"
-                    " none to go back to. Promote another run in its place."
-                )
-            target = past[-1]
-            store.client.set_registered_model_alias(model_name, versions.CHAMPION, target)
-            versions.write_history(store, model_name, past)
+        target = versions.go_back(store, model_name, present.version)
+        if target is None:
+            raise TrackingError(
+                f"Version {present.version} is the first champion of {model_name}: there is"
+                " none to go back to. Promote another run in its place."
+            )
         now = utc_now()
         versions.tag_version(
             store,
@@ -193,6 +200,7 @@ def rollback(
                 "ni.restored_after": present.version,
             },
         )
+        write_history(store, model_name)
     return RollbackReport(model_name=model_name, version=target, replaced=present.version)
 
 
@@ -239,7 +247,7 @@ def _report(
     )
 
 
-def _write(store: Store, report: PromotionReport) -> None:
+def _write(store: Store, report: PromotionReport, facts: CardFacts) -> None:
     """Write the reasons first and move the aliases last: an alias never lacks its reasons."""
     name, version = report.model_name, report.version
     now = utc_now()
@@ -266,17 +274,18 @@ def _write(store: Store, report: PromotionReport) -> None:
             "ni.replaced_person": None,
         }
     versions.tag_version(store, name, version, tags)
+    write_card(store, name, version, facts)
     versions.make_challenger(store, name, version)
-    if not report.promoted:
-        return
-    versions.make_champion(store, name, version)
-    if report.previous_champion is not None:
+    if report.promoted:
+        versions.make_champion(store, name, version)
+    if report.promoted and report.previous_champion is not None:
         versions.tag_version(
             store,
             name,
             report.previous_champion,
             {"ni.replaced_by": version, "ni.replaced_at": now, "ni.replaced_person": _person()},
         )
+    write_history(store, name)
 
 
 def _same(one: versions.Version | None, other: versions.Version | None) -> bool:

@@ -18,6 +18,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from ni_platform.errors import NiError
 from ni_platform.models.regressor import load_regressor
+from ni_platform.registry import signature
 from ni_platform.registry.served_pictures import PICTURES, ServedPictures
 
 _SERVER = "mlflow.pyfunc.scoring_server.app"
@@ -28,8 +29,15 @@ class ScoringModel(PythonModel):
     """Predicts success rates from a table of contents."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the Scorer that lies in the model, and note what pictures may be read."""
-        self._scorer = load_regressor(Path(context.artifacts["scorer"]))
+        """Load the Scorer that lies in the model, and note what pictures may be read.
+
+        Raises:
+            TrackingError: The signature that `NI_VERIFY_KEY` asks for is missing or does not fit.
+        """
+        scorer = Path(context.artifacts["scorer"])
+        folder = next((f for f in scorer.parents if (f / "MLmodel").is_file()), scorer)
+        signature.verify(folder, f"the model in {folder}")
+        self._scorer = load_regressor(scorer)
         config = context.model_config or {}
         dataset = None if _SERVER in sys.modules else config.get(PICTURES)
         self._pictures = ServedPictures.of_environment(dataset=dataset)

@@ -1,4 +1,8 @@
-"""Registered models: versions, the aliases champion and challenger, and who was champion before."""
+"""Registered models: their versions, and who is, was and would be champion.
+
+The tag `ni.champion_history` is the truth of who was champion when; the alias `previous` shows its
+last entry but one, so that MLflow's page says where a rollback would go. Moved by hand, it counts.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,10 @@ from ni_platform.tracking.store import Store
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+PREVIOUS = "previous"
+"""The version that was champion before the present one: where a rollback goes."""
 
-_HISTORY = "ni.champion_history"
+HISTORY = "ni.champion_history"
 _MODEL_NAME = re.compile(r"[\w][\w\-. ]{0,199}")
 _LOCK_SECONDS = 600
 
@@ -73,21 +79,6 @@ def locked(
         yield
 
 
-def register(
-    store: Store,
-    model_name: str,
-    run_id: str,
-    model_uri: str,
-    on_wait: Callable[[str], None] = lambda text: None,
-) -> Version:
-    """Register the model of a run as a version without an alias, which only `promote` gives.
-
-    Raises as `locked`.
-    """
-    with locked(store, model_name, on_wait):
-        return ensure_version(store, model_name, run_id, model_uri)
-
-
 def ensure_version(store: Store, model_name: str, run_id: str, model_uri: str) -> Version:
     """Return the version that holds the model of `run_id`, registered on first use."""
     with store.errors(f"register {model_uri} as {model_name}"):
@@ -112,28 +103,43 @@ def ensure_version(store: Store, model_name: str, run_id: str, model_uri: str) -
 
 def list_versions(store: Store, model_name: str) -> list[Version]:
     """Return all versions of the model."""
-    found: list[Version] = []
+    return [_version(entity) for entity in entities(store, model_name)]
+
+
+def version_tags(store: Store, model_name: str) -> dict[str, dict[str, str]]:
+    """Return the tags of each version of the model."""
+    return {str(entity.version): dict(entity.tags) for entity in entities(store, model_name)}
+
+
+def entities(store: Store, model_name: str) -> Iterator[ModelVersion]:
+    """Yield MLflow's versions of the model."""
     token = None
     while True:
         page = store.client.search_model_versions(f"name = '{model_name}'", page_token=token)
-        found.extend(_version(entity) for entity in page)
+        yield from page
         token = page.token
         if not token:
-            return found
+            return
 
 
 def champion(store: Store, model_name: str) -> Version | None:
     """Return the version that the alias `champion` names, if there is one."""
     with store.errors(f"read the champion of {model_name}"):
-        try:
-            aliases = store.client.get_registered_model(model_name).aliases
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-        if CHAMPION not in aliases:
+        named = aliases(store, model_name)
+        if CHAMPION not in named:
             return None
-        return _version(store.client.get_model_version(model_name, aliases[CHAMPION]))
+        return _version(store.client.get_model_version(model_name, named[CHAMPION]))
+
+
+def aliases(store: Store, model_name: str) -> dict[str, str]:
+    """Return the version behind each alias; none of a model that does not exist."""
+    try:
+        found = store.client.get_registered_model(model_name).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+    return {alias: str(version) for alias, version in found.items()}
 
 
 def make_challenger(store: Store, model_name: str, version: str) -> None:
@@ -143,33 +149,74 @@ def make_challenger(store: Store, model_name: str, version: str) -> None:
 
 
 def make_champion(store: Store, model_name: str, version: str) -> None:
-    """Point the alias `champion` at `version` and put it on top of the history of champions.
+    """Point the alias `champion` at `version`, and `previous` at the one before it.
 
-    The alias moves first: if this is cut off between the two, the history lacks one entry, which
-    the next call adds, and never names a champion that was none.
+    `previous` moves first and the history is written last. If this is cut off before `champion`
+    has moved, `previous` names the champion itself until the next call; if before the history is
+    written, that lacks one entry, which the next call adds, and names no champion that was none.
     """
     with store.errors(f"set the champion of {model_name}"):
         before = champion(store, model_name)
         past = history(store, model_name)
         if before is not None and past[-1:] != [before.version]:
             past.append(before.version)
+        _point_previous(store, model_name, _standing(store, model_name, past), version)
         store.client.set_registered_model_alias(model_name, CHAMPION, version)
         if past[-1:] != [version]:
             past.append(version)
         write_history(store, model_name, past)
-        if str(store.client.get_registered_model(model_name).aliases.get(CHALLENGER)) == version:
+        if aliases(store, model_name).get(CHALLENGER) == version:
             store.client.delete_registered_model_alias(model_name, CHALLENGER)
+
+
+def go_back(store: Store, model_name: str, present: str) -> str | None:
+    """Make the champion before `present` champion again; return it, or None if there is none.
+
+    The history is written first: cut off after that, the same call repeated does the same.
+    """
+    with store.errors(f"roll {model_name} back"):
+        recorded = history(store, model_name)
+        past = _standing(store, model_name, recorded)
+        while past and past[-1] == present:
+            past.pop()
+        # Where `champion` itself was moved by hand, `previous` is of before that.
+        named = aliases(store, model_name).get(PREVIOUS)
+        if recorded[-1:] == [present] and named not in (None, present, *past[-1:]):
+            while past and past[-1] != named:
+                past.pop()
+            past = past or [str(named)]
+        if not past:
+            return None
+        write_history(store, model_name, past)
+        store.client.set_registered_model_alias(model_name, CHAMPION, past[-1])
+        _point_previous(store, model_name, past, past[-1])
+        return past[-1]
+
+
+def _standing(store: Store, model_name: str, past: list[str]) -> list[str]:
+    """Those of the champions `past` that were not deleted."""
+    existing = {version.version for version in list_versions(store, model_name)}
+    return [version for version in past if version in existing]
+
+
+def _point_previous(store: Store, model_name: str, past: list[str], champion: str) -> None:
+    """Point the alias `previous` at the last of `past` that is another than the champion."""
+    before = next((version for version in reversed(past) if version != champion), None)
+    if before is not None:
+        store.client.set_registered_model_alias(model_name, PREVIOUS, before)
+    elif PREVIOUS in aliases(store, model_name):
+        store.client.delete_registered_model_alias(model_name, PREVIOUS)
 
 
 def history(store: Store, model_name: str) -> list[str]:
     """Return the versions that were champion, oldest first, the present one last."""
     tags = store.client.get_registered_model(model_name).tags
-    return list(json.loads(tags.get(_HISTORY, "[]")))
+    return list(json.loads(tags.get(HISTORY, "[]")))
 
 
 def write_history(store: Store, model_name: str, past: list[str]) -> None:
-    """Replace the history of champions."""
-    store.client.set_registered_model_tag(model_name, _HISTORY, json.dumps(past[-1000:]))
+    """Replace the history of champions, of which MLflow keeps 5,000 characters."""
+    store.client.set_registered_model_tag(model_name, HISTORY, json.dumps(past[-500:]))
 
 
 def tag_version(

@@ -164,6 +164,22 @@ def variables_kept(*names: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def sent_once() -> Iterator[None]:
+    """MLflow's client sends each request once, and prints no address of a run that has ended.
+
+    Else it repeats one whose answer was lost, and so can make a second run, and waits for minutes
+    for a server that is gone; whoever writes tries again.
+    """
+    settings = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }
+    with variables_kept(*settings):
+        os.environ.update(settings)
+        yield
+
+
 def equals(column: str, value: str) -> str:
     """Return MLflow's filter for the rows whose text `column` is `value`.
 

@@ -8,11 +8,9 @@ once, and again where the answer to a call was lost.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any, Literal
@@ -31,7 +29,7 @@ from ni_platform.tracking.limits import (
     tag_texts,
 )
 from ni_platform.tracking.run_queries import get_run
-from ni_platform.tracking.store import Store, variables_kept
+from ni_platform.tracking.store import Store, sent_once
 
 NUMBER_TAG = "ni.trial"
 """The tag that holds a trial's number."""
@@ -147,7 +145,7 @@ class TrialRecords:
             self.run_ids()
         broken = threading.Event()
         threads = _THREADS if self._store.is_server else 1
-        with _sent_once(), ThreadPoolExecutor(threads) as pool:
+        with sent_once(), ThreadPoolExecutor(threads) as pool:
             waiting = [pool.submit(self._write_unless, broken, update) for update in updates]
         for each in waiting:
             each.result()
@@ -164,7 +162,7 @@ class TrialRecords:
         Raises:
             TrackingError: The store does not answer.
         """
-        with _sent_once(), self._store.errors("list the trials"):
+        with sent_once(), self._store.errors("list the trials"):
             self._children = self._one_each(self._search(self._condition))
         self._doubtful.clear()
         self._asked = True
@@ -186,7 +184,7 @@ class TrialRecords:
         """
         if number not in self._children:
             return 0
-        with _sent_once(), self._store.errors(f"read trial {number}"):
+        with sent_once(), self._store.errors(f"read trial {number}"):
             points = self._client.get_metric_history(self._children[number].run_id, metric)
         return max((point.step for point in points), default=0)
 
@@ -295,22 +293,6 @@ class TrialRecords:
                 raise
             # Somebody deleted the run, say. To ask again would hold up all other trials.
             _log.warning("Trial %d is left as it is: %s", trial.number, error.message)
-
-
-@contextmanager
-def _sent_once() -> Iterator[None]:
-    """MLflow's client sends each request once, and prints no address of a run that has ended.
-
-    Else it repeats one whose answer was lost, and so can make a second run, and waits for minutes
-    for a server that is gone; here whoever writes tries again.
-    """
-    settings = {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    }
-    with variables_kept(*settings):
-        os.environ.update(settings)
-        yield
 
 
 def _milliseconds(seconds: float) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import PromotionRefusedError, TrackingError
@@ -80,7 +82,7 @@ def test_better_model_replaces_the_champion(finished_run: Record) -> None:
     assert figures["difference"] == pytest.approx(1 / 3)
     assert figures["low"] == pytest.approx(1 / 3)
     assert (figures["contents"], figures["left_out"]) == (60, 0)
-    assert aliases() == {"champion": "2"}
+    assert aliases() == {"champion": "2", "previous": "1"}
     assert tags("2")["ni.previous_champion"] == "1"
     assert tags("1")["ni.replaced_by"] == "2"
 
@@ -106,7 +108,7 @@ def test_model_that_is_not_better_stays_challenger(
     assert not report.promoted
     assert aliases() == {"champion": "1", "challenger": "2"}
     assert tags("2")["ni.promotion"] == "refused"
-    assert tags("2")["ni.gate.better_than_champion"].startswith("failed: pairwise_accuracy_within")
+    assert tags("2")["ni.gate.better_than_champion"].startswith("failed: pairwise_within")
     with pytest.raises(PromotionRefusedError, match=r"better_than_champion.*--force REASON"):
         report.require()
 
@@ -117,7 +119,7 @@ def test_force_is_recorded(finished_run: Record) -> None:
     report = promote(open_store(), finished_run(WRONG), MODEL, force="legal wants the other one")
     assert report.promoted
     assert report.forced_reason == "legal wants the other one"
-    assert aliases() == {"champion": "2"}
+    assert aliases() == {"champion": "2", "previous": "1"}
     assert tags("2")["ni.promotion"] == "forced"
     assert tags("2")["ni.forced_reason"] == "legal wants the other one"
     assert tags("2")["ni.gate.better_than_champion"].startswith("failed:")
@@ -270,7 +272,7 @@ def test_refused_run_can_be_promoted_later(finished_run: Record) -> None:
     assert not promote(open_store(), run_id, MODEL).promoted
     assert promote(open_store(), run_id, MODEL, force="campaign is over").version == "2"
     assert tags("2")["ni.promotion"] == "forced"
-    assert aliases() == {"champion": "2"}
+    assert aliases() == {"champion": "2", "previous": "1"}
 
 
 def test_two_promotions_at_once(finished_run: Record) -> None:
@@ -299,9 +301,10 @@ def test_rollback_goes_back_step_by_step(finished_run: Record) -> None:
     """Each rollback brings the champion before back, until there is none, and tags tell it."""
     for prediction in (WRONG, HALF, RIGHT):
         promote(open_store(), finished_run(prediction), MODEL)
-    assert aliases() == {"champion": "3"}
+    assert aliases() == {"champion": "3", "previous": "2"}
     report = rollback(open_store(), MODEL)
     assert (report.version, report.replaced) == ("2", "3")
+    assert aliases() == {"champion": "2", "previous": "1"}
     assert tags("3")["ni.promotion"] == "rolled_back"
     assert tags("3")["ni.replaced_by"] == "2"
     assert "ni.replaced_by" not in tags("2")
@@ -332,6 +335,49 @@ def test_rollback_skips_a_deleted_version(finished_run: Record) -> None:
         promote(open_store(), finished_run(prediction), MODEL)
     open_store().client.delete_model_version(MODEL, "2")
     assert rollback(open_store(), MODEL).version == "1"
+    assert aliases() == {"champion": "1"}
+
+
+def test_rollback_goes_where_previous_was_moved_to(finished_run: Record) -> None:
+    """Who moves the alias `previous` in MLflow says where a rollback goes, and on from there."""
+    for prediction in (WRONG, HALF, RIGHT):
+        promote(open_store(), finished_run(prediction), MODEL)
+    open_store().client.set_registered_model_alias(MODEL, "previous", "1")
+    assert rollback(open_store(), MODEL).version == "1"
+    assert aliases() == {"champion": "1"}
+    with pytest.raises(TrackingError, match="Version 1 is the first champion"):
+        rollback(open_store(), MODEL)
+
+
+@pytest.mark.parametrize("cut", range(1, 4))
+def test_a_promotion_that_is_cut_off(
+    finished_run: Record, monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    """Cut off between any two moves of aliases and repeated, it ends as if it had not been."""
+    promote(open_store(), finished_run(WRONG), MODEL)
+    better = finished_run(RIGHT)
+    with monkeypatch.context() as patch:
+        cut_off(patch, cut)
+        with pytest.raises(TrackingError, match="pulled the plug"):
+            promote(open_store(), better, MODEL)
+    assert promote(open_store(), better, MODEL).promoted
+    assert aliases()["champion"] == "2"
+    assert rollback(open_store(), MODEL).version == "1"
+    assert aliases()["champion"] == "1"
+
+
+def cut_off(patch: pytest.MonkeyPatch, call: int) -> None:
+    """Let the call of this number fail that moves an alias."""
+    calls = []
+    move = MlflowClient.set_registered_model_alias
+
+    def moving(self: MlflowClient, *how: object) -> None:
+        calls.append(how)
+        if len(calls) == call:
+            raise MlflowException("pulled the plug")
+        move(self, *how)
+
+    patch.setattr(MlflowClient, "set_registered_model_alias", moving)
 
 
 def test_champion_that_was_set_by_hand(finished_run: Record) -> None:

@@ -21,6 +21,7 @@ import psutil
 import pytest
 import requests
 import yaml
+from mlflow.exceptions import MlflowException
 
 from ni_platform.data.synthetic import make_synthetic
 from ni_platform.errors import TrackingError
@@ -30,6 +31,7 @@ from ni_platform.tracking.run_queries import read_run
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import open_store
 from tests.command import ni
+from tests.webhook_receiver import SECRET, receiving
 
 INFRA = Path(__file__).parents[2] / "infra" / "mlflow"
 ADMIN = ("keeper", "the-keepers-password")
@@ -79,6 +81,10 @@ def process(
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "signs-forms",
         "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN[0],
         "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
+        # The test's receiver is on this machine.
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_CACHE_TTL": "0",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (database | store | settings).items():
@@ -236,7 +242,27 @@ def test_a_grant_is_enough_to_promote(
         open_store(), finished_run(np.tile([0.1, 0.2, 0.3], 40)), "shared", force="fresher"
     )
     assert (second.promoted, second.version, second.previous_champion) == (True, "2", "1")
-    assert open_store().client.get_registered_model("shared").aliases == {"champion": "2"}
+    assert open_store().client.get_registered_model("shared").aliases == {
+        "champion": "2",
+        "previous": "1",
+    }
+
+
+def test_an_administrator_lets_a_receiver_be_told_of_champions(
+    server: str, finished_run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """serve.sh keeps the secret readable for its processes; Alice may not make a webhook."""
+    first = finished_run(np.tile([0.1, 0.2, 0.3], 40))
+    events = ["model_version_alias.created"]
+    with receiving() as receiver:
+        with pytest.raises(MlflowException, match="403"):
+            open_store().client.create_webhook("mine", receiver.url, events, secret=SECRET)
+        log_in(monkeypatch, ADMIN)
+        open_store().client.create_webhook("champions", receiver.url, events, secret=SECRET)
+        log_in(monkeypatch, ALICE)
+        promote(open_store(), first, "announced")
+        told = [receiver.next()["data"] for _ in range(2)]
+    assert {"name": "announced", "alias": "champion", "version": "1"} in told
 
 
 def test_artifacts_pass_through_the_server(

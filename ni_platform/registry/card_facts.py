@@ -1,0 +1,88 @@
+"""What a model card tells, read from the run that made the model; what is not recorded is None."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ni_platform.registry.model_source import read_model_file
+from ni_platform.registry.run_evaluation import PREDICTIONS, SPLITS
+from ni_platform.tracking.metric_table import read_metrics
+from ni_platform.tracking.run_queries import (
+    RunSummary,
+    has_artifact,
+    read_json_artifact,
+    read_run,
+    read_table_artifact,
+)
+from ni_platform.tracking.store import Store
+
+_INSIGHTS = "insights/summary.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What is known of the model of one run."""
+
+    run: RunSummary
+    metrics: pd.DataFrame
+    """See `read_metrics`."""
+    splits: pd.DataFrame | None
+    """One row per content: part."""
+    test: pd.DataFrame | None
+    """Contents of the test part: part, ab_test, domain, impressions."""
+    columns: Mapping[str, str]
+    """The columns that the model reads, and what they are."""
+    kind: str
+    insights: Mapping[str, Any]
+    """Modality -> what `insights/summary.json` says of it."""
+
+    @classmethod
+    def read(cls, store: Store, run_id: str, model_uri: str) -> CardFacts:
+        """Read what is recorded.
+
+        Raises:
+            TrackingError: There is no such run or model, or the store does not answer.
+        """
+
+        def table(path: str, *columns: str) -> pd.DataFrame | None:
+            present = has_artifact(store, run_id, path)
+            # Another version of this package may have written others.
+            return (
+                read_table_artifact(store, run_id, path).reindex(columns=columns)
+                if present
+                else None
+            )
+
+        explained = has_artifact(store, run_id, _INSIGHTS)
+        described = json.loads(read_model_file(store, model_uri, "regressor.json"))
+        return cls(
+            run=read_run(store, run_id),
+            metrics=read_metrics(store, run_id),
+            splits=table(SPLITS, "part"),
+            test=table(PREDICTIONS, "part", "ab_test", "domain", "impressions"),
+            columns=described["columns"],
+            kind=described["kind"],
+            insights=read_json_artifact(store, run_id, _INSIGHTS) if explained else {},
+        )
+
+    def figure(self, part: str, metric: str) -> str | None:
+        """Return a metric of a slice with its interval, as text; None if it was not computed."""
+        rows = self.metrics[(self.metrics["slice"] == part) & (self.metrics["metric"] == metric)]
+        if rows.empty:
+            return None
+        row = rows.iloc[-1]
+        return figure(row["value"], row["low"], row["high"])
+
+
+def figure(value: float | None, low: float | None, high: float | None) -> str:
+    """Return an estimate as text: 0.667 [0.612, 0.721]."""
+    if value is None or pd.isna(value):
+        return "–"
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return f"{value:.3g}"
+    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
