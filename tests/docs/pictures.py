@@ -21,7 +21,7 @@ from PIL import Image
 from ni_platform.insights.record import REPORT
 from ni_platform.tracking.run_queries import read_artifact
 from ni_platform.tracking.store import open_store
-from tests.dashboard.browser import Browser, wait_for
+from tests.browser import Browser, wait_for
 
 IMAGES = Path(__file__).parents[2] / "docs/images"
 LARGEST = 150_000
@@ -69,7 +69,8 @@ def take(browser: Browser, path: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         whole = Path(scratch) / "whole.png"
         browser.screenshot(whole)
-        picture = Image.open(whole).convert("RGB").crop((0, 0, _WIDTH, _HEIGHT))
+        picture = Image.open(whole).convert("RGB")
+        picture = picture.crop((0, 0, min(picture.width, _WIDTH), _HEIGHT))  # less a scroll bar
         path.parent.mkdir(parents=True, exist_ok=True)
         for colours in (256, 128, 64, 32):
             picture.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
