@@ -39,9 +39,12 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_inline"]
 
 
+_OUTSIDE = re.compile(r"\]\(((?:\.\./)+(?:infra|tests|experiments)/[^)#]*)(?:#[^)]*)?\)")
+
+
 def _outside_links(app: object, page: str, source: list[str]) -> None:
     """Files of the repository that are no pages can be downloaded from the site."""
-    source[0] = re.sub(r"\]\(((?:\.\./)+(?:infra|tests|experiments)/)", r"](path:\1", source[0])
+    source[0] = _OUTSIDE.sub(r"](path:\1)", source[0])
 
 
 def _literals(*found: Any) -> None:
