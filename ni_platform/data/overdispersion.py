@@ -79,7 +79,7 @@ def dataset_overdispersion(dataset: Dataset, rows: np.ndarray) -> float:
     rows = rows[(dataset.impressions[rows] > 0) & dataset.ab_test.notna().to_numpy()[rows]]
     told = dataset.contents.iloc[rows]
     told = told[[name for name in told if name not in apart]]
-    for name in columns.vector:
+    for name in set(columns.vector).intersection(told):  # a derived one says nothing new
         told = told.assign(**{name: vectors.digests(told[name])})
     pictures = [] if columns.image is None else [str(columns.image)]
     twin = _twins(dataset.ab_test.iloc[rows], told.drop(columns=pictures))
