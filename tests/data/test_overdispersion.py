@@ -1,5 +1,7 @@
 """Overdispersion, from twins planted with three times the binomial variance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +58,18 @@ def test_what_nobody_reads_tells_twins_apart(clicks, cell):
     known, rows = dataset(lifted, other=other), np.arange(len(clicks))
     assert dataset_overdispersion(known, rows) == pytest.approx(3, abs=0.35)
     assert dataset_overdispersion(dataset(lifted), rows) > 20
+
+
+def test_vectors_tell_twins_apart_unless_they_are_derived(clicks):
+    """An embedding that was computed of other columns says nothing that these do not say."""
+    vectors = [np.array([1.0, row % ARMS], dtype=np.float32) for row in range(len(clicks))]
+    plain, rows = dataset(clicks, vector=vectors), np.arange(len(clicks))
+    declared = replace(plain.manifest, columns=replace(plain.manifest.columns, vector=("vector",)))
+    derived = replace(declared, derived=("vector",))
+    told_apart = Dataset("memory", declared, plain.contents)
+    alike = Dataset("memory", derived, plain.contents)
+    assert dataset_overdispersion(told_apart, rows) == 1  # no twins are left
+    assert dataset_overdispersion(alike, rows) == pytest.approx(3, abs=0.25)
 
 
 def test_few_twins_tell_nothing(clicks):
