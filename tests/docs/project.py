@@ -3,7 +3,7 @@
     table      ads.parquet and pictures/
     ads        data/ads, the dataset that becomes of it
     logs       logs/, a click log; creatives.csv and creatives/
-    run        RUN_ID, a network trained on data/ads; its insights with `insights`
+    run        RUN_ID, a network trained on data/ads
     runs       RUN_A and RUN_B, two further runs
     champion   the model `ads`, whose champion is RUN_ID's
     s3         BUCKET, in a real S3 over HTTP
@@ -87,14 +87,6 @@ class Shared:
             return str(ni(*words, *QUICK).json["run_id"])
 
     @cached_property
-    def insights(self) -> None:
-        """Makes those of `run`."""
-        run = self.run
-        with self.project():
-            words = ("--data=data/ads", "--methods=feature_ablation", "--contents=60")
-            _succeed("insights", run, *words)
-
-    @cached_property
     def runs(self) -> tuple[str, str]:
         """The ids of two runs of models without stages."""
         _ = self._data
@@ -119,12 +111,10 @@ class Shared:
 
     def prepare(self, setup: tuple[str, ...]) -> None:
         """Make what a setup needs of this, before a page's own store is a copy."""
-        if {"table", "ads", "run", "runs", "champion", "insights"} & set(setup):
+        if {"table", "ads", "run", "runs", "champion"} & set(setup):
             _ = self._data
         if {"run", "champion"} & set(setup):
             _ = self.run
-        if "insights" in setup:
-            _ = self.insights
         if "runs" in setup:
             _ = self.runs
 
@@ -158,10 +148,6 @@ def _ads(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dict[s
 
 def _run(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     return {"RUN_ID": shared.run}
-
-
-def _insights(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
-    return {}
 
 
 def _runs(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
@@ -246,7 +232,6 @@ _PARTS = {
     "table": _table,
     "ads": _ads,
     "run": _run,
-    "insights": _insights,
     "runs": _runs,
     "champion": _champion,
     "logs": _logs,
