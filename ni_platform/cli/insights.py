@@ -36,8 +36,8 @@ def command(model: str, data: str, methods: str | None, contents: int, as_json: 
     """Explain MODEL on --data, test the explanations against what happened, and recommend.
 
     MODEL is a run id, models:/NAME@champion or another model URI. Everything goes into the run
-    that made it (for another dataset, into a run of its own): metrics insight/MODALITY/METHOD,
-    and insights/report.html, which `ni ui` opens.
+    that made it (for another dataset, into a run of its own): metrics
+    insight/MODALITY/correlation and .../trust, and insights/report.html, which `ni ui` opens.
     """
     from ni_platform.api.progress import EventLog
     from ni_platform.insights.config import InsightsConfig
