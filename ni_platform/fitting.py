@@ -27,7 +27,7 @@ from ni_platform.models.scorer import Scorer
 from ni_platform.narrowing import of_kind
 from ni_platform.opened import OpenedExperiment
 from ni_platform.overrides import to_dict
-from ni_platform.tracking.run_queries import metric_histories
+from ni_platform.tracking.learning_curves import read_curves
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.training.config import TrainingConfig
@@ -278,11 +278,9 @@ def _run(
         resume=True,
     )
     # A resumed run has told only its last epochs; MLflow knows all.
-    curves = {
-        stage: metric_histories(child.store, child.run_id, f"{stage}/")
-        for stage, child in children.items()
-    }
-    record.log_figure(learning_curve_figure(curves), "plots/learning_curves.png")
+    figure = learning_curve_figure(read_curves(record.store, record.run_id))
+    if figure is not None:
+        record.log_figure(figure, "plots/learning_curves.png")
     return results
 
 
