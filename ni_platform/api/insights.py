@@ -26,8 +26,8 @@ class Insights:
 
     domain (null: all together), feature, score (mean contribution), low, high (95 %), contents and
     tests that have it, in how many pairs of arms (of) of past tests its direction held (agreed, a
-    share; agreed_tests), and supported: whether that is enough to be recommended. The highest score
-    of all domains together stands first.
+    share; agreed_tests), and supported: whether that is enough to be recommended. All domains
+    together stand first, what is supported before the rest, the highest score first.
     """
 
     stored: StoredInsights
@@ -99,7 +99,10 @@ class Insights:
         enough = supported(own, self.stored.config.support).index if len(own) else own.index
         own = own.assign(supported=own.index.isin(enough))
         return own.sort_values(
-            ["domain", "score"], ascending=[True, False], na_position="first", kind="stable"
+            ["domain", "supported", "score"],
+            ascending=[True, False, False],
+            na_position="first",
+            kind="stable",
         ).reset_index(drop=True)
 
     def __repr__(self) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
+
+# When it is imported, Ray tells a notebook to install widgets, which nothing here needs.
+logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
 
 
 def in_notebook() -> bool:

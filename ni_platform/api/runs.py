@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 _COMPARED = [f"test/{name}" for name, metric in METRICS.items() if "test" in metric.shown]
 _SLICES = ("test", "validation", "in_domain", "out_of_domain")
+_NOT_TOLD = ("content_key", "group", "overdispersion")
+"""Columns of predictions that metrics are computed with."""
 _PREDICTIONS = ("predictions/test.parquet", "predictions/validation.parquet")
 
 
@@ -103,7 +105,8 @@ class Run:
         """A row per content that it did not train on, those of the test part first.
 
         content_id, part (validation, in_domain, out_of_domain), ab_test, domain, impressions,
-        clicks, success_rate (observed), prediction, and what else its model gives.
+        clicks, success_rate (observed), prediction, what else its model gives, and last what
+        metrics are computed with: content_key, group, overdispersion.
 
         Raises:
             TrackingError: It did not finish.
@@ -112,7 +115,9 @@ class Run:
             path for path in _PREDICTIONS if has_artifact(self.store, self.run_id, path)
         ] or _PREDICTIONS[:1]
         tables = [read_table_artifact(self.store, self.run_id, path) for path in present]
-        return pd.concat([table for table in tables if len(table)], ignore_index=True)
+        found = pd.concat([table for table in tables if len(table)], ignore_index=True)
+        last = [name for name in _NOT_TOLD if name in found]
+        return found[[name for name in found if name not in last] + last]
 
     @cached_property
     def model(self) -> Model:

@@ -156,7 +156,8 @@ def test_insights_are_made_once_and_read_again(run):
     words = again.words
     assert {"feature", "score", "low", "high", "contents", "tests", "supported"} <= set(words)
     together = words[words["domain"].isna()]
-    assert together["score"].is_monotonic_decreasing
+    assert together["supported"].is_monotonic_decreasing
+    assert together.loc[~together["supported"], "score"].is_monotonic_decreasing
     assert again.trust["modality"].tolist() == ["text"]
     assert "<h1>Insights of words</h1>" in again.report().html
     assert "trust (0 to 100)" in again._repr_html_()

@@ -91,6 +91,8 @@ class Lanes:
                 # Trials that die too often fail by themselves; the keeper counts.
                 failure_config=tune.FailureConfig(max_failures=-1),
                 callbacks=[_Deaths(keeper)],
+                # In a notebook Tune's own choice would wipe what the cell shows.
+                progress_reporter=tune.CLIReporter(),
                 verbose=0,
             ),
         )
