@@ -63,12 +63,22 @@ def add_metrics(record: RunRecord, rows: pd.DataFrame) -> None:
     """
     rows = rows.loc[np.isfinite(rows["value"].astype(float)), list(COLUMNS)]
     known = read_metrics(record.store, record.run_id)
+    if not _is_whole(record):
+        known = known.iloc[:0]  # learning curves: a run that is being made has no table yet
     rows = pd.concat([known, rows], ignore_index=True)
     rows = rows.drop_duplicates(["slice", "metric"], keep="last", ignore_index=True)
     record.log_table(rows, FILE_NAME)
     record.log_text(rows.to_json(orient="split", index=False, double_precision=15), _PAGE)
     # As `mlflow.log_table` does, which would add rows to those that are there.
     record.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": _PAGE, "type": "table"}])})
+
+
+def _is_whole(record: RunRecord) -> bool:
+    """Whether a run has a table, or is of an earlier version, with each bound as a metric."""
+    metrics = read_run(record.store, record.run_id).metrics
+    return has_artifact(record.store, record.run_id, FILE_NAME) or any(
+        name.endswith("_low") for name in metrics
+    )
 
 
 def _without_table(metrics: dict[str, float]) -> pd.DataFrame:
