@@ -17,9 +17,8 @@ from ni_platform.evaluation import (
     evaluate_pairs,
     evaluate_slices,
     outcome_table,
-    record_evaluation,
-    record_metrics,
 )
+from ni_platform.evaluation_record import record_evaluation, record_metrics
 from ni_platform.fitting import Fitted, OnEvent, fit_model
 from ni_platform.insights.record import explain_and_record
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor

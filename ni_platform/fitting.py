@@ -27,7 +27,8 @@ from ni_platform.models.scorer import Scorer
 from ni_platform.narrowing import of_kind
 from ni_platform.opened import OpenedExperiment
 from ni_platform.overrides import to_dict
-from ni_platform.tracking.run_queries import metric_histories
+from ni_platform.tracking.learning_curves import read_curves
+from ni_platform.tracking.limits import flatten_parameters
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.state import state_folder
 from ni_platform.training.config import TrainingConfig
@@ -254,7 +255,7 @@ def _run(
     on_event: OnEvent,
 ) -> dict[str, StageResult]:
     """Train stages; each is a child run with its learning curve and what the machine decided."""
-    children = {task.name: record.child(task.name, to_dict(task.training)) for task in tasks}
+    children = {task.name: record.child(task.name, _parameters(task.training)) for task in tasks}
 
     def log(event: Event) -> None:
         if isinstance(event, StageStarted):
@@ -278,12 +279,20 @@ def _run(
         resume=True,
     )
     # A resumed run has told only its last epochs; MLflow knows all.
-    curves = {
-        stage: metric_histories(child.store, child.run_id, f"{stage}/")
-        for stage, child in children.items()
-    }
-    record.log_figure(learning_curve_figure(curves), "plots/learning_curves.png")
+    figure = learning_curve_figure(read_curves(record.store, record.run_id))
+    if figure is not None:
+        record.log_figure(figure, "plots/learning_curves.png")
     return results
+
+
+def _parameters(training: TrainingConfig) -> dict[str, str]:
+    """What stands in MLflow of a stage's settings: what differs from the defaults, and a few."""
+    values, defaults = (flatten_parameters(to_dict(each)) for each in (training, TrainingConfig()))
+    return {
+        name: text
+        for name, text in values.items()
+        if text != defaults[name] or name in ("learning_rate", "batch_size", "epochs", "seed")
+    }
 
 
 def learning_curve(event: EpochDone) -> dict[str, float]:

@@ -18,14 +18,8 @@ from ni_platform.data.content_keys import content_keys
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import TEST_PARTS, SplitConfig, row_groups
 from ni_platform.errors import ConfigError, DatasetError
-from ni_platform.evaluation import (
-    EvaluationConfig,
-    FinishedRun,
-    add_predictions,
-    outcome_table,
-    record_evaluation,
-    record_metrics,
-)
+from ni_platform.evaluation import EvaluationConfig, FinishedRun, add_predictions, outcome_table
+from ni_platform.evaluation_record import record_evaluation, record_metrics
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.insights import Insights
 from ni_platform.insights.record import attribution_table, explain_and_record

@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 
 from ni_platform.comparison import compare_runs, page_of
 from ni_platform.errors import TrackingError
-from ni_platform.evaluation import record_metrics
+from ni_platform.evaluation_record import record_metrics
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import open_store

@@ -33,7 +33,8 @@ from ni_platform.errors import (
     WeightsError,
     clause,
 )
-from ni_platform.evaluation import outcome_table, record_metrics
+from ni_platform.evaluation import outcome_table
+from ni_platform.evaluation_record import record_metrics
 from ni_platform.experiment import finish
 from ni_platform.experiment_config import ExperimentConfig, record_config
 from ni_platform.fitting import Fitted, OnEvent, fit_model

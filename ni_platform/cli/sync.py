@@ -23,7 +23,9 @@ def command(tracking_uri: str, runs: tuple[str, ...], as_json: bool) -> None:
 
     target = open_store(tracking_uri)
     report = sync(open_store(), target, runs, on_event=note)
-    table("Copied runs", ("run", "name", "copy"), [(r.run_id, r.name, r.copy) for r in report.runs])
+    if report.runs:
+        rows = [(run.run_id, run.name, run.copy) for run in report.runs]
+        table("Copied runs", ("run", "name", "copy"), rows)
     if report.versions:
         table(
             "Registered versions",

@@ -139,7 +139,7 @@ def accuracy_by_confidence(
     order = np.argsort(aparts, kind="stable")
     for chosen in np.array_split(order, min(bins, len(order)) or 1) if len(order) else ():
         rows = firsts[chosen]
-        hits = np.bincount(rows, rights[chosen], len(scored))
+        hits = np.bincount(rows, rights[chosen], len(scored)).astype(np.float64)
         pairs = np.bincount(rows, minlength=len(scored)).astype(np.float64)
         accuracy = resampling.draws(ratio(*resampling.sums(hits, pairs)), support=pairs)
         accuracies.append((float(aparts[chosen].mean()), accuracy.estimate()))

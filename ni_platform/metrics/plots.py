@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from ni_platform.metrics.calibration import calibration_curve
@@ -28,6 +29,13 @@ CEILINGS = {
     "pairwise_within_distinct": "ceiling_within_distinct",
     "pairwise_significant_distinct": "ceiling_significant_distinct",
 }
+CURVES = {
+    "train_loss": "training loss",
+    "validation/loss": "validation loss",
+    "validation/pairwise_within": "validation, pairs within tests in order",
+    "validation/pairwise_accuracy": "validation, pairs in order",
+}
+"""The figures of an epoch that are drawn, where there are any."""
 MAX_POINTS = 20_000
 
 
@@ -109,21 +117,27 @@ def confidence_figure(accuracies: Sequence[tuple[float, Estimate]]) -> Figure:
     return figure
 
 
-def learning_curve_figure(curves: Mapping[str, Mapping[str, Mapping[int, float]]]) -> Figure:
-    """Figures by epoch: stage → name → epoch → value; a row per stage, a panel per name."""
-    from matplotlib.figure import Figure
+def learning_curve_figure(curves: pd.DataFrame) -> Figure | None:
+    """Figures by epoch, a panel per figure and a line per stage; None where there are none.
 
-    names = list(dict.fromkeys(name for curve in curves.values() for name in curve))
-    figure = Figure(figsize=(2.9 * len(names), 2.4 * len(curves)), layout="constrained")
-    panels = figure.subplots(len(curves), len(names), squeeze=False)
-    for row, (stage, curve) in zip(panels, curves.items()):
-        for axes, name in zip(row, names):
-            values = curve.get(name, {})
-            axes.plot(list(values), list(values.values()), marker="o", markersize=3)
-            axes.set_title(f"{stage}, {name.replace('_', ' ')}", fontsize=9)
-            axes.set_xlabel("epoch", fontsize=8)
-            axes.tick_params(labelsize=8)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+    `curves` has the columns of `tracking.learning_curves.read_curves`.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    names = [name for name in CURVES if (curves["metric"] == name).any()]
+    if not names:
+        return None
+    figure = Figure(figsize=(3.1 * len(names), 2.4), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    for axes, name in zip(panels, names):
+        for stage, points in curves[curves["metric"] == name].groupby("stage", sort=False):
+            axes.plot(points["epoch"], points["value"], marker="o", markersize=3, label=str(stage))
+        axes.set_title(CURVES[name], fontsize=9)
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelsize=8)
+    panels[0].legend(fontsize=7)
     return figure
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ni_platform.registry.gates import CHECKS
 from ni_platform.registry.model_source import read_model_file
 from ni_platform.registry.run_evaluation import PREDICTIONS, SPLITS
 from ni_platform.tracking.metric_table import read_metrics
@@ -38,6 +39,8 @@ class CardFacts:
     columns: Mapping[str, str]
     """The columns that the model reads, and what they are."""
     kind: str
+    randomisation: str | None
+    """What the check of the arms' impressions found (sample ratio mismatch)."""
     insights: Mapping[str, Any]
     """Modality -> what `insights/summary.json` says of it."""
 
@@ -58,7 +61,11 @@ class CardFacts:
                 else None
             )
 
-        explained = has_artifact(store, run_id, _INSIGHTS)
+        def document(path: str) -> dict[str, Any]:
+            return (
+                read_json_artifact(store, run_id, path) if has_artifact(store, run_id, path) else {}
+            )
+
         described = json.loads(read_model_file(store, model_uri, "regressor.json"))
         return cls(
             run=read_run(store, run_id),
@@ -67,7 +74,8 @@ class CardFacts:
             test=table(PREDICTIONS, "part", "ab_test", "domain", "impressions"),
             columns=described["columns"],
             kind=described["kind"],
-            insights=read_json_artifact(store, run_id, _INSIGHTS) if explained else {},
+            randomisation=_randomisation(document(CHECKS).get("results", [])),
+            insights=document(_INSIGHTS),
         )
 
     def figure(self, part: str, metric: str) -> str | None:
@@ -77,6 +85,14 @@ class CardFacts:
             return None
         row = rows.iloc[-1]
         return figure(row["value"], row["low"], row["high"])
+
+
+def _randomisation(results: list[dict[str, Any]]) -> str | None:
+    for result in results:
+        if result.get("suite") == "ab_tests" and "randomisation" in result["rule"]:
+            outcome = "passed" if result["success"] else "failed"
+            return f"{outcome} ({result['observed']} differ). {result['rule']}"
+    return None
 
 
 def figure(value: float | None, low: float | None, high: float | None) -> str:

@@ -128,8 +128,9 @@ def _data(facts: CardFacts) -> str:
     trained = f"{facts.run.ended:%Y-%m-%d}" if facts.run.ended else "–"
     lines += [
         f"- **Dates**: of the data not recorded; trained on {trained}",
-        "- **Who saw which arm** (randomisation): not recorded. The figures below hold if people"
-        " were assigned to arms at random.",
+        "- **Who saw which arm** (randomisation): how people were assigned is not recorded, and the"
+        " figures below hold if it was at random. The check of the arms' impressions:"
+        f" {facts.randomisation or 'not made'}",
     ]
     return "\n".join(lines)
 

@@ -40,11 +40,11 @@ class RunCopier:
         Raises:
             TrackingError: One of the stores does not answer, or does not permit it.
         """
-        found = self.ids.run(run.info.run_id)
-        known = None if found is None else self.target.client.get_run(found)
-        if known is not None and is_whole(known):
-            return False
         with self.target.errors(f"copy run {run.info.run_id}"):
+            found = self.ids.run(run.info.run_id)
+            known = None if found is None else self.target.client.get_run(found)
+            if known is not None and is_whole(known):
+                return False
             name = self.source.client.get_experiment(run.info.experiment_id).name
             self._copy(run, self._experiment(run.info.experiment_id, name), None, known)
         return True

@@ -56,10 +56,12 @@ class VersionCopier:
 
     def _copy_model(self, model: RegisteredModel) -> list[CopiedVersion]:
         name = model.name
-        entities = sorted(
-            versions.entities(self.source, name), key=lambda entity: int(entity.version)
-        )
-        copied = {str(entity.version): self._model_of(entity) for entity in entities}
+        with self.source.errors(f"list the versions of {name}"):
+            entities = sorted(
+                versions.entities(self.source, name), key=lambda entity: int(entity.version)
+            )
+        with self.target.errors(f"find the copies of {name}"):
+            copied = {str(entity.version): self._model_of(entity) for entity in entities}
         wanted = [entity for entity in entities if copied[str(entity.version)]]
         if not wanted:
             return []

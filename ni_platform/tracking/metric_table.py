@@ -6,10 +6,12 @@ others, with their intervals, stand here.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from ni_platform.tracking.run_queries import has_artifact, read_run, read_table_artifact
 from ni_platform.tracking.store import Store
@@ -61,10 +63,22 @@ def add_metrics(record: RunRecord, rows: pd.DataFrame) -> None:
     """
     rows = rows.loc[np.isfinite(rows["value"].astype(float)), list(COLUMNS)]
     known = read_metrics(record.store, record.run_id)
+    if not _is_whole(record):
+        known = known.iloc[:0]  # learning curves: a run that is being made has no table yet
     rows = pd.concat([known, rows], ignore_index=True)
     rows = rows.drop_duplicates(["slice", "metric"], keep="last", ignore_index=True)
     record.log_table(rows, FILE_NAME)
-    record.show_table(rows, _PAGE)
+    record.log_text(rows.to_json(orient="split", index=False, double_precision=15), _PAGE)
+    # As `mlflow.log_table` does, which would add rows to those that are there.
+    record.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": _PAGE, "type": "table"}])})
+
+
+def _is_whole(record: RunRecord) -> bool:
+    """Whether a run has a table, or is of an earlier version, with each bound as a metric."""
+    metrics = read_run(record.store, record.run_id).metrics
+    return has_artifact(record.store, record.run_id, FILE_NAME) or any(
+        name.endswith("_low") for name in metrics
+    )
 
 
 def _without_table(metrics: dict[str, float]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.entities import Run
+from mlflow.entities import LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -193,26 +193,6 @@ def read_table_artifact(store: Store, run_id: str, path: str) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(read_artifact(store, run_id, path)))
 
 
-def metric_histories(store: Store, run_id: str, prefix: str) -> dict[str, dict[int, float]]:
-    """Return the metrics of a run that begin so, by what follows: their value at each step.
-
-    Of a step that was logged twice, the later value.
-
-    Raises:
-        TrackingError: There is no such run.
-    """
-    names = [name for name in get_run(store, run_id).data.metrics if name.startswith(prefix)]
-    with store.errors(f"read the metrics of run {run_id}"):
-        points = {name: store.client.get_metric_history(run_id, name) for name in names}
-    return {
-        name.removeprefix(prefix): {
-            point.step: point.value
-            for point in sorted(history, key=lambda p: (p.step, p.timestamp))
-        }
-        for name, history in points.items()
-    }
-
-
 def has_artifact(store: Store, run_id: str, path: str) -> bool:
     """Whether a run has the artifact `path`.
 
@@ -237,6 +217,22 @@ def get_run(store: Store, run_id: str) -> Run:
             f"There is no run '{run_id}' in {without_secrets(store.uri)}. `ni compare`"
             " lists the runs."
         ) from error
+
+
+def writable_run(store: Store, run_id: str) -> Run:
+    """Return MLflow's run, which something is to be written into.
+
+    Raises:
+        TrackingError: There is no such run, or it was deleted: such a one takes nothing.
+    """
+    run = get_run(store, run_id)
+    if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise TrackingError(
+            f"Run {run_id} ({run.info.run_name}) was deleted in MLflow, which writes nothing into"
+            f" it. Restore it with `mlflow runs restore --run-id {run_id}`, or start a new one"
+            " under another name."
+        )
+    return run
 
 
 def logged_model_uri(run: Run) -> str | None:

@@ -15,13 +15,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking.context.registry import resolve_tags
-from mlflow.utils.mlflow_tags import (
-    MLFLOW_LOGGED_ARTIFACTS,
-    MLFLOW_PARENT_RUN_ID,
-    MLFLOW_RUN_NOTE,
-)
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from mlflow.utils.validation import (
     MAX_METRICS_PER_BATCH,
     MAX_PARAMS_TAGS_PER_BATCH,
@@ -37,7 +33,7 @@ from ni_platform.tracking.limits import (
     tag_texts,
 )
 from ni_platform.tracking.run_claim import held, require_unheld
-from ni_platform.tracking.run_queries import get_run
+from ni_platform.tracking.run_queries import writable_run
 from ni_platform.tracking.store import Store, equals
 from ni_platform.tracking.views import prepare_views
 
@@ -88,7 +84,7 @@ class RunRecord:
         """
         store.require_answer()
         if resume is not None:
-            record = cls(store, _writable(store, resume))
+            record = cls(store, writable_run(store, resume))
             require_unheld(store, resume)
             record.log_parameters(parameters or {})
             record._reopen()
@@ -113,7 +109,7 @@ class RunRecord:
 
         """
         store.require_answer()
-        return cls(store, _writable(store, run_id))
+        return cls(store, writable_run(store, run_id))
 
     def alone(self) -> AbstractContextManager[None]:
         """Let no other process work on this run, for the time of use; it is not ended.
@@ -257,15 +253,6 @@ class RunRecord:
             else:
                 table.to_parquet(file, index=False)
 
-    def show_table(self, table: pd.DataFrame, path: str) -> None:
-        """Store a table as the artifact `path` (.json) that MLflow shows, and compares over runs.
-
-        As `mlflow.log_table`, which would add rows to a table that is there, not replace it.
-        """
-        self.log_text(table.to_json(orient="split", index=False, double_precision=15), path)
-        shown = json.dumps([{"path": path, "type": "table"}])
-        self.set_tags({MLFLOW_LOGGED_ARTIFACTS: shown})
-
     def log_figure(self, figure: Figure, path: str) -> None:
         """Store a matplotlib figure as the artifact `path` (.png, .svg or .pdf)."""
         with self._artifact_file(path) as file:
@@ -333,15 +320,3 @@ class RunRecord:
         with self.store.errors(f"end run {self.run_id}"):
             self.store.client.set_terminated(self.run_id, status)
         self._open = False
-
-
-def _writable(store: Store, run_id: str) -> Run:
-    """Return MLflow's run, if it was not deleted: such a one takes nothing."""
-    run = get_run(store, run_id)
-    if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
-        raise TrackingError(
-            f"Run {run_id} ({run.info.run_name}) was deleted in MLflow, which writes nothing into"
-            f" it. Restore it with `mlflow runs restore --run-id {run_id}`, or start a new one"
-            " under another name."
-        )
-    return run

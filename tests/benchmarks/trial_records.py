@@ -96,6 +96,26 @@ def read(client: MlflowClient, experiment: str, parent: str) -> None:
     }.items():
         seconds(name, question, repeats=5)
     seconds("search_runs, all children, pages of 1,000", pages, repeats=1)
+    of_a_page(client, experiment)
+
+
+def of_a_page(client: MlflowClient, experiment: str) -> None:
+    """Print how long the questions take that MLflow's page of an experiment asks."""
+    newest = ["attributes.start_time DESC"]
+
+    def hundred(order: list[str]) -> list[str]:
+        found = client.search_runs([experiment], max_results=100, order_by=order)
+        return [run.info.run_id for run in found]
+
+    runs = hundred(newest)
+    for name, question in {
+        "page: the newest 100 runs": lambda: len(hundred(newest)),
+        "page: sorted by a metric": lambda: len(hundred(["metrics.`validation/m0` ASC"])),
+        "page: a chart of 100 runs": lambda: sum(
+            len(client.get_metric_history(run, "validation/m0")) for run in runs
+        ),
+    }.items():
+        seconds(name, question, repeats=5)
 
 
 def seconds(name: str, question: Callable[[], int], repeats: int) -> None:

@@ -19,6 +19,7 @@ def test_figures_are_added_and_replaced(ni_home):
     """A later figure of the same slice and name takes the place of the earlier, others stay."""
     store = open_store()
     with RunRecord.start(store, "planted") as record:
+        record.log_metrics({"fused/train_loss": 0.7}, step=1)  # a curve is no figure of the model
         add_metrics(record, rows(("test", "rmse", 0.1, 0.05, 0.2, 30), ("test", "mae", 1, 1, 1, 3)))
         later = ("insight/text", "p", 0.5, np.nan, np.nan, 7)
         add_metrics(record, rows(("test", "rmse", 0.3, 0.2, 0.4, 30), later))

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from ni_platform.cli.train import command as train
 from ni_platform.errors import BusyError, ConfigError, NiError, TrackingError
-from ni_platform.evaluation import record_metrics
+from ni_platform.evaluation_record import record_metrics
 from ni_platform.experiment_config import load_experiment, of_run
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.overrides import to_dict

@@ -10,7 +10,7 @@ from typing import Any
 from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
-from ni_platform.evaluation import estimate_in
+from ni_platform.evaluation_record import estimate_in
 from ni_platform.experiment import train
 from ni_platform.fitting import OnEvent
 from ni_platform.metrics.best_of import BestOfMany
