@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -50,13 +51,13 @@ def command(
         console.print("no runs yet; [bold]ni train[/bold] records one")
     else:
         table(
-            "Runs, newest first; metrics on the test part",
+            "Runs, newest first; metrics on the test part with 95 % intervals",
             ("name, data, status, run", *(labels[name] for name in shown)),
             [
                 (
                     f"{run['run_name']}\n{_dataset(run['dataset'])}, "
                     f"{run['status'].lower()}\n[dim]{run['run_id']}[/dim]",
-                    *(_figure(run[name]) for name in shown),
+                    *(_figure(run, name) for name in shown),
                 )
                 for _, run in found.iterrows()
             ],
@@ -68,7 +69,8 @@ def command(
                 style="dim",
             )
         if len(found) > 1:
-            console.print(f"In MLflow: {page_of(store, found)}", highlight=False)
+            # In one piece, so that a terminal opens it.
+            console.print(f"In MLflow: {page_of(store, found)}", highlight=False, soft_wrap=True)
     if as_json:
         print_json({"runs": json.loads(found.to_json(orient="records", date_format="iso"))})
 
@@ -78,6 +80,9 @@ def _dataset(place: str | None) -> str:
     return Path(place).name if isinstance(place, str) else "–"
 
 
-def _figure(value: float | None) -> str:
-    """Three digits, or a dash for a run that does not have the metric."""
-    return "–" if value is None or value != value else f"{value:.3f}"
+def _figure(run: Mapping[str, float], name: str) -> str:
+    """Three digits and the 95 % interval below, or a dash for a run without the metric."""
+    value, low, high = (run[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if value is None or value != value:
+        return "–"
+    return f"{value:.3f}" if low != low else f"{value:.3f}\n[dim]{low:.3f}–{high:.3f}[/dim]"
