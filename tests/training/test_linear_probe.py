@@ -17,7 +17,7 @@ from ni_platform.training.linear_probe import STRENGTHS, ridge, start_from_probe
 
 
 def test_ridge_has_a_free_level_per_test():
-    """As scikit-learn has it, on features less their tests' weighted means, at the best strength."""
+    """As scikit-learn has it on features less their tests' means, at the best strength."""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(60), 4)
     features = rng.normal(size=(240, 3))
