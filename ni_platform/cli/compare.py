@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -80,8 +80,8 @@ def _dataset(place: str | None) -> str:
     return Path(place).name if isinstance(place, str) else "–"
 
 
-def _figure(run: Mapping[str, float], name: str) -> str:
-    """Three digits and the 95 % interval below, or a dash for a run without the metric."""
+def _figure(run: Any, name: str) -> str:
+    """Three digits of a row of `compare_runs`, and the 95 % interval below, or a dash for a run without the metric."""
     value, low, high = (run[f"{name}{end}"] for end in ("", "_low", "_high"))
     if value is None or value != value:
         return "–"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
@@ -18,7 +19,7 @@ from ni_platform.data.splits import Splits
 from ni_platform.errors import ConfigError
 from ni_platform.evaluation import FinishedRun
 from ni_platform.experiment import train
-from ni_platform.experiment_config import ExperimentConfig, Pretraining, fingerprint
+from ni_platform.experiment_config import ExperimentConfig, fingerprint
 from ni_platform.fitting import OnEvent, reach_weights
 from ni_platform.insights.record import has_insights
 from ni_platform.models.baselines.tabular import TabularConfig
@@ -237,10 +238,9 @@ def _prepared(config: ExperimentConfig, seed: int, budget: float) -> ExperimentC
     def changed(stage: TrainingConfig) -> TrainingConfig:
         return replace(stage, seed=seed, epochs=max(1, round(stage.epochs * budget)))
 
-    pretraining = {name: changed(stage) for name, stage in config.pretraining.stages.items()}
-    return replace(
-        config, training=changed(config.training), pretraining=Pretraining(**pretraining)
-    )
+    stages: dict[str, Any] = {n: changed(stage) for n, stage in config.pretraining.stages.items()}
+    pretraining = replace(config.pretraining, **stages)
+    return replace(config, training=changed(config.training), pretraining=pretraining)
 
 
 def _identity(table: PaperTable, experiments: Collection[OpenedExperiment]) -> str:

@@ -27,6 +27,9 @@ STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Of the ridge penalty, in units of the features' mean variance."""
 _EXACT = TrainingConfig(precision="float32")
 
+Table = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Features [N, W], log-odds of rates [N], their precisions [N], codes of A/B tests [N]."""
+
 
 def start_from_probe(
     scorer: Scorer,
@@ -43,7 +46,8 @@ def start_from_probe(
         scorer: holds the network.
         dataset: what it reads.
         train_rows: rows that the probe is fitted to; those without impressions are left out.
-        validation_rows: rows that choose its strength.
+        validation_rows: rows that choose its strength; without any, a fifth of the training
+            tests does.
         folder: where encoders' outputs are kept, see `encode_once`.
         say: told in words what is being done.
 
@@ -59,55 +63,51 @@ def start_from_probe(
     scorer.model.to("cpu")
     tests, clicks, shown = ab_test_codes(dataset.ab_test), dataset.clicks, dataset.impressions
 
-    def table(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Features [N, W], log-odds [N], their precisions [N] and tests [N]; without unseen."""
+    def table(rows: np.ndarray) -> Table:
         rows = rows[shown[rows] > 0]
         features = np.concatenate([e.rows(rows).double().numpy() for e in encoded], axis=1)
         target = empirical_logit(clicks[rows], shown[rows])
         return features, target, 1 / logit_noise(clicks[rows], shown[rows]), tests[rows]
 
-    features, target, weight, groups = table(train_rows)
-    coefficients = ridge(features, target, weight, groups, table(validation_rows))
+    train = table(train_rows)
+    if len(validation_rows):
+        learn, judge = train, table(validation_rows)
+    else:  # all is trained on: a fifth of the tests judges, and is learned from afterwards
+        apart = train[3] % 5 == 0
+        learn, judge = (tuple(c[rows] for c in train) for rows in (~apart, apart))  # type: ignore[assignment]
+    coefficients = ridge(train, best_strength(learn, judge))
     rate = clicks[train_rows].sum() / shown[train_rows].sum()
     with torch.no_grad():
         network.output.weight.copy_(torch.from_numpy(coefficients)[None])
-        network.output.bias.fill_(float(logit(rate) - (features @ coefficients).mean()))
+        network.output.bias.fill_(float(logit(rate) - (train[0] @ coefficients).mean()))
 
 
-def ridge(
-    features: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray,
-    groups: np.ndarray,
-    held_out: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-) -> np.ndarray:
-    """Coefficients [W] of a weighted ridge regression within groups, its strength chosen.
+def best_strength(learn: Table, judge: Table) -> float:
+    """The strength with the least weighted squared error within the tests of `judge`."""
+    features, target = _within(judge)
+    errors = [
+        float((judge[2] * (target - features @ ridge(learn, strength)) ** 2).sum())
+        for strength in STRENGTHS
+    ]
+    return STRENGTHS[int(np.argmin(errors))]
 
-    Each group has a level of its own, which is not penalized; contents of group -1 share one. The
-    strength is that with the least weighted squared error within the groups that are held out.
 
-    Args:
-        features: [N, W].
-        target: [N].
-        weight: precision of each target [N], positive.
-        groups: [N] numbers.
-        held_out: the same four of other rows.
+def ridge(table: Table, strength: float) -> np.ndarray:
+    """Coefficients [W] of a weighted ridge regression within tests.
+
+    Each test has a level of its own, which is not penalized; contents of test -1 share one.
     """
-    centred, aim = _within(features, target, weight, groups)
-    gram, moment = centred.T @ (weight[:, None] * centred), centred.T @ (weight * aim)
-    values, vectors = np.linalg.eigh(gram)
-    rotated, unit = vectors.T @ moment, values.mean()
-    others, aims = _within(*held_out)
-    found = [vectors @ (rotated / (values + strength * unit)) for strength in STRENGTHS]
-    errors = [float((held_out[2] * (aims - others @ each) ** 2).sum()) for each in found]
-    return np.asarray(found[int(np.argmin(errors))])
+    features, target = _within(table)
+    gram = features.T @ (table[2][:, None] * features)
+    penalty = strength * np.trace(gram) / len(gram) * np.eye(len(gram))
+    found: np.ndarray = np.linalg.solve(gram + penalty, features.T @ (table[2] * target))
+    return found
 
 
-def _within(
-    features: np.ndarray, target: np.ndarray, weight: np.ndarray, groups: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features and target less their weighted means in each group."""
-    _, codes = np.unique(groups, return_inverse=True)
+def _within(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Features and target less their weighted means in each test."""
+    features, target, weight, tests = table
+    _, codes = np.unique(tests, return_inverse=True)
     total = np.bincount(codes, weight)
     level = np.bincount(codes, weight * target) / total
     means = np.stack([np.bincount(codes, weight * column) / total for column in features.T], axis=1)

@@ -13,7 +13,7 @@ from ni_platform.metrics.evaluation import evaluate
 from ni_platform.metrics.scored import Observed
 from ni_platform.models.encoders.mlp import MLPConfig
 from ni_platform.opened import open_experiment
-from ni_platform.training.linear_probe import STRENGTHS, ridge, start_from_probe
+from ni_platform.training.linear_probe import STRENGTHS, best_strength, ridge, start_from_probe
 
 
 def test_ridge_has_a_free_level_per_test():
@@ -28,13 +28,10 @@ def test_ridge_has_a_free_level_per_test():
     target = features @ truth + level + rng.normal(0, 0.3, 240)
     learn, judge = groups < 40, groups >= 40
 
-    found = ridge(
-        features[learn],
-        target[learn],
-        weight[learn],
-        groups[learn],
-        (features[judge], target[judge], weight[judge], groups[judge]),
+    learned, judged = (
+        (features[rows], target[rows], weight[rows], groups[rows]) for rows in (learn, judge)
     )
+    found = ridge(learned, best_strength(learned, judged))
 
     def within(values, rows):
         out = values[rows].copy()
@@ -72,15 +69,15 @@ def quickstart(tmp_path_factory):
     )
 
 
-def test_a_network_starts_as_its_probe(quickstart, tmp_path):
+@pytest.mark.parametrize("judge", ["validation", "nothing"])
+def test_a_network_starts_as_its_probe(quickstart, tmp_path, judge):
     """Before any step it ranks what it was not fitted to, and predicts the mean rate."""
     torch.manual_seed(0)
     scorer = quickstart.build_scorer()
     splits, dataset = quickstart.splits, quickstart.readable
     rows = splits.rows("test")
-    start_from_probe(
-        scorer, dataset, splits.rows("train"), splits.rows("validation"), tmp_path / "encoded"
-    )
+    chosen_by = splits.rows("validation")[: None if judge == "validation" else 0]
+    start_from_probe(scorer, dataset, splits.rows("train"), chosen_by, tmp_path / "encoded")
     predicted = scorer.predict(dataset.inputs(rows))
     observed = Observed(
         clicks=dataset.clicks[rows],

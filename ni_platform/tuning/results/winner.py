@@ -10,7 +10,7 @@ import numpy as np
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import split_dataset
 from ni_platform.errors import ConfigError
-from ni_platform.experiment_config import ExperimentConfig, Pretraining
+from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.metrics.best_of import BestOfMany, best_of_many
 from ni_platform.metrics.scored import EvaluationError, Observed
 from ni_platform.models.baselines.tabular import TabularConfig
@@ -101,12 +101,12 @@ class Winner:
         )
         if isinstance(config.model, TabularConfig):
             return config
-        stages = {
+        stages: dict[str, Any] = {
             stage: _ending(training, self._best_epoch(stage))
             for stage, training in config.pretraining.stages.items()
         }
         training = _ending(config.training, self.trial.best_epoch)
-        return replace(config, training=training, pretraining=Pretraining(**stages))
+        return replace(config, training=training, pretraining=replace(config.pretraining, **stages))
 
     def _best_epoch(self, stage: str) -> int | None:
         result = StageResult.read(self.folder.encoders / "stages" / stage)
