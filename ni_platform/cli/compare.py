@@ -81,7 +81,7 @@ def _dataset(place: str | None) -> str:
 
 
 def _figure(run: Any, name: str) -> str:
-    """Three digits of a row of `compare_runs`, and the 95 % interval below, or a dash for a run without the metric."""
+    """A figure of a row of `compare_runs`, its interval below; a dash where it has none."""
     value, low, high = (run[f"{name}{end}"] for end in ("", "_low", "_high"))
     if value is None or value != value:
         return "–"

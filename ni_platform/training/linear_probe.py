@@ -74,7 +74,7 @@ def start_from_probe(
         learn, judge = train, table(validation_rows)
     else:  # all is trained on: a fifth of the tests judges, and is learned from afterwards
         apart = train[3] % 5 == 0
-        learn, judge = (tuple(c[rows] for c in train) for rows in (~apart, apart))  # type: ignore[assignment]
+        learn, judge = (tuple(c[rows] for c in train) for rows in (~apart, apart))
     coefficients = ridge(train, best_strength(learn, judge))
     rate = clicks[train_rows].sum() / shown[train_rows].sum()
     with torch.no_grad():
