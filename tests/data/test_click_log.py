@@ -138,6 +138,16 @@ def test_ray_counts_every_file_once_and_as_one_process_does(
     ]
 
 
+def test_paths_are_of_the_folder_that_one_works_in(one_cpu, tmp_path, monkeypatch):
+    """Ray's processes were started in another; files are called as they were named."""
+    for number in range(2):
+        events(50, number).to_csv(tmp_path / f"{number}.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    dataset, report = aggregate(["0.csv", "1.csv"], "out", spec())
+    assert (report.files, report.rows) == (2, 100)
+    assert dataset.contents["impressions"].sum() == 100
+
+
 def test_a_log_and_its_dataset_in_a_bucket(one_cpu, bucket, tmp_path):
     """An `s3://` prefix of logs becomes an `s3://` dataset with the same counts."""
     parts = [events(300, seed) for seed in range(2)]

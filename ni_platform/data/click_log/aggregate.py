@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -144,7 +145,15 @@ def _parts(files: Sequence[str], spec: LogSpec) -> Iterator[tuple[int, _Part]]:
     # Results that nobody has taken yet stay in memory, so there must not be many of them.
     most = _FILES_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting = iter(enumerate(files))
-    under_way = {task.remote(file, spec): number for number, file in islice(waiting, most)}
+
+    def begin(count: int) -> dict[ray.ObjectRef, int]:
+        # Ray's processes may have been started in another folder.
+        return {
+            task.remote(file, spec, _absolute(file)): number
+            for number, file in islice(waiting, count)
+        }
+
+    under_way = begin(most)
     while under_way:
         (ready, *_), _ = ray.wait(list(under_way), num_returns=1)
         number = under_way.pop(ready)
@@ -158,7 +167,7 @@ def _parts(files: Sequence[str], spec: LogSpec) -> Iterator[tuple[int, _Part]]:
                 "split the file, or count on a larger machine."
             ) from error
         del ready
-        under_way |= {task.remote(file, spec): later for later, file in islice(waiting, 1)}
+        under_way |= begin(1)
         yield number, part
 
 
@@ -179,10 +188,15 @@ def _is_small(files: Sequence[str]) -> bool:
     return all(size <= _SMALL_LOG_BYTES for size in sizes)
 
 
-def _count_file(file: str, spec: LogSpec) -> _Part:
+def _absolute(file: str) -> str:
+    return file if storage.is_remote(file) else os.path.abspath(file)
+
+
+def _count_file(file: str, spec: LogSpec, place: str | None = None) -> _Part:
+    """Count a file that is called `file` and lies at `place`, if that is not its name."""
     counts, rows, dropped = Counts(spec.keys), 0, Counter[str]()
     notes: list[str] = []
-    with storage.local_copy(file) as path, RejectsOfFile(file) as rejects:
+    with storage.local_copy(place or file) as path, RejectsOfFile(file) as rejects:
         for piece in read_events(path, spec, file, notes.append):
             counts.add_events(piece.events)
             rows += piece.rows
