@@ -26,4 +26,18 @@ def command(port: int, print_command: bool) -> None:
     if print_command:
         click.echo(shlex.join(words))
         return
+    for name, address in _pages(port).items():
+        console.print(f"  {name}: {address}", highlight=False, soft_wrap=True)
     os.execvp(words[0], words)  # noqa: S606  # the UI takes this process over, signals included
+
+
+def _pages(port: int) -> dict[str, str]:
+    """Where each experiment opens with the columns that compare models; the newest five."""
+    from ni_platform.errors import TrackingError
+    from ni_platform.tracking.store import open_store
+    from ni_platform.tracking.views import experiment_pages
+
+    try:
+        return dict(list(experiment_pages(open_store(), port).items())[:5])
+    except TrackingError:  # the UI itself says what is wrong with it
+        return {}

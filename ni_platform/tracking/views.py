@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
-from ni_platform.tracking.address import page
+from ni_platform.tracking.address import LOCAL_PORT, page
 from ni_platform.tracking.store import Store
 
 _VIEW = "ni"
@@ -64,9 +64,22 @@ def prepare_views(store: Store, experiment_id: str) -> None:
         store.client.set_experiment_tag(experiment_id, _TAG, json.dumps(view))
 
 
-def experiment_page(experiment_id: str) -> str:
+def experiment_page(experiment_id: str, port: int = LOCAL_PORT) -> str:
     """Return the address of an experiment's runs, in the view that `prepare_views` saved."""
-    return page(f"experiments/{quote(experiment_id)}/runs", viewStateShareKey=_VIEW)
+    return page(f"experiments/{quote(experiment_id)}/runs", port=port, viewStateShareKey=_VIEW)
+
+
+def experiment_pages(store: Store, port: int = LOCAL_PORT) -> dict[str, str]:
+    """Return the pages of the experiments that have the view, by their names, the newest first.
+
+    Raises:
+        TrackingError: The store does not answer.
+    """
+    with store.errors("list the experiments"):
+        found = store.client.search_experiments(order_by=["last_update_time DESC"])
+    return {
+        each.name: experiment_page(each.experiment_id, port) for each in found if _TAG in each.tags
+    }
 
 
 def comparison_page(run_ids: list[str], experiment_ids: list[str]) -> str:

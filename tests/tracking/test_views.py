@@ -4,7 +4,7 @@ import json
 
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import open_store
-from ni_platform.tracking.views import experiment_page, prepare_views
+from ni_platform.tracking.views import experiment_page, experiment_pages, prepare_views
 
 
 def test_an_experiment_has_its_kind_and_a_view(ni_home):
@@ -23,6 +23,15 @@ def test_an_experiment_has_its_kind_and_a_view(ni_home):
     prepare_views(store, record.experiment_id)
     tags = store.client.get_experiment(record.experiment_id).tags
     assert json.loads(tags["mlflow.sharedViewState.ni"])["name"] == "Ours"
+
+
+def test_experiments_are_linked_in_that_view(ni_home):
+    """`ni ui` prints the page of each experiment that has it, and no other."""
+    store = open_store()
+    with RunRecord.start(store, "planted") as record:
+        pass
+    assert experiment_pages(store, 5001) == {"planted": experiment_page(record.experiment_id, 5001)}
+    assert ":5001/#/experiments/" in experiment_page(record.experiment_id, 5001)
 
 
 def test_pages_open_in_the_menu_for_model_training(ni_home, monkeypatch):
