@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from pictured import NI, TEXT
 
 from ni_platform.auto.candidates import (
@@ -40,13 +41,13 @@ from ni_platform.registry.promotion import promote
 from ni_platform.tracking.run_queries import (
     list_runs,
     read_artifact,
-    read_json_artifact,
     read_run,
     read_table_artifact,
 )
 from ni_platform.tracking.store import open_store
 from ni_platform.training.config import TrainingConfig
 from tests.command import ni
+from tests.figures import figures
 
 QUICK = EvaluationConfig(replicates=50)
 GLM = ExperimentConfig(name="tests.glm", model=TabularConfig(), evaluation=QUICK)
@@ -100,7 +101,7 @@ def test_the_run_is_that_of_the_chosen_model(ni_home, data):
     (chosen,) = (each for each in found.candidates if each.outcome == "chosen")
     assert set(by_name) == {"tests.blind", "tests.glm", "tests.ranker"}
     run = read_run(store, found.run.run_id)
-    config = read_json_artifact(store, run.run_id, "config.json")
+    config = yaml.safe_load(read_artifact(store, run.run_id, "config.yaml"))
     assert config["name"] == chosen.name == run.tags["ni.experiment"]
     alone = train(store, open_experiment(next(c for c in (BLIND, GLM, RANKER)
                                               if c.name == chosen.name), data))  # fmt: skip
@@ -129,12 +130,13 @@ def test_the_run_of_a_ranker_says_what_its_fitting_found(ni_home, data):
     run = read_run(store, found.run.run_id)
     alone = read_run(store, train(store, open_experiment(config, data)).run_id)
     assert run.tags["ni.layers.text"] == alone.tags["ni.layers.text"] == "(1,)"
-    assert {name for name in run.metrics if name.startswith("kernel/")}
-    assert set(run.metrics) == set(alone.metrics)
-    kept = children(store, run.run_id)["tests.ranker"].data
-    for name, value in alone.metrics.items():
+    candidate = children(store, run.run_id)["tests.ranker"].info.run_id
+    chosen, same, kept = (figures(store, each) for each in (run.run_id, alone.run_id, candidate))
+    assert {name for name in chosen if name.startswith("kernel/")}
+    assert set(chosen) == set(same)
+    for name, value in same.items():
         if name.startswith("kernel/"):
-            assert run.metrics[name] == kept.metrics[name] == pytest.approx(value, rel=1e-3)
+            assert chosen[name] == kept[name] == pytest.approx(value, rel=1e-3)
 
 
 def test_no_candidate_meets_the_test_part(ni_home, data, tmp_path):
@@ -158,9 +160,10 @@ def test_no_candidate_meets_the_test_part(ni_home, data, tmp_path):
     for run in children(store, found[0].run.run_id).values():
         assert run.info.status == "FINISHED"
         if run.info.run_name != "glm":  # the reference beside the chosen model
-            assert not [name for name in run.data.metrics if not name.startswith("validation/")
-                        and name != "seconds" and not name.startswith("kernel/")]  # fmt: skip
-            assert not store.client.list_artifacts(run.info.run_id)
+            known = set(run.data.metrics) | set(figures(store, run.info.run_id))
+            assert {name.partition("/")[0] for name in known} <= {"validation", "seconds", "kernel"}
+            stored = {file.path for file in store.client.list_artifacts(run.info.run_id)}
+            assert stored <= {"metrics.parquet", "metrics.json"}
 
 
 def test_a_network_meets_the_test_part_by_its_saved_model(ni_home, data, two_cpus):

@@ -65,7 +65,8 @@ def add_metrics(record: RunRecord, rows: pd.DataFrame) -> None:
     known = read_metrics(record.store, record.run_id)
     if not _is_whole(record):
         known = known.iloc[:0]  # learning curves: a run that is being made has no table yet
-    rows = pd.concat([known, rows], ignore_index=True)
+    # Numbers throughout: a column of nothing but nan would come back from a file as None.
+    rows = pd.concat([known, rows], ignore_index=True).astype(dict.fromkeys(COLUMNS[2:], float))
     rows = rows.drop_duplicates(["slice", "metric"], keep="last", ignore_index=True)
     record.log_table(rows, FILE_NAME)
     record.log_text(rows.to_json(orient="split", index=False, double_precision=15), _PAGE)

@@ -32,6 +32,15 @@ def test_figures_are_added_and_replaced(ni_home):
     ]
 
 
+def test_figures_without_intervals_are_numbers_still(ni_home):
+    """Where nothing has an interval the bounds are nan, not None."""
+    with RunRecord.start(open_store(), "planted") as record:
+        add_metrics(record, rows(("test", "rmse", 0.1, None, None, 3)))
+    table = read_metrics(open_store(), record.run_id)
+    assert table.dtypes[["value", "low", "high", "n"]].tolist() == [np.dtype(float)] * 4
+    assert table["low"].isna().all()
+
+
 def test_an_undefined_figure_is_left_out(ni_home):
     """A metric without a value would sort as a number."""
     with RunRecord.start(open_store(), "planted") as record:

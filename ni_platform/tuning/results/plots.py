@@ -148,10 +148,15 @@ def _drawn(plot: Callable[..., Any], *arguments: Any, **options: Any) -> Figure:
     with mpl.rc_context(), warnings.catch_warnings():
         # Of experimental parts, and of axes of parameters that have one value.
         warnings.simplefilter("ignore")
-        axes = np.ravel(plot(*arguments, **options))[0]
-        figure: Figure = axes.get_figure()
-        figure.set_layout_engine("none")  # what lies outside of the axes is seen when it is saved
-        pyplot.close(figure)
+        chosen = mpl.get_backend()
+        pyplot.switch_backend("agg")  # Optuna measures labels, which other backends cannot
+        try:
+            axes = np.ravel(plot(*arguments, **options))[0]
+            figure: Figure = axes.get_figure()
+            figure.set_layout_engine("none")  # what lies outside of the axes is seen when saved
+            pyplot.close(figure)
+        finally:
+            pyplot.switch_backend(chosen)
     return figure
 
 
