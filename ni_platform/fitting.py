@@ -284,7 +284,7 @@ def _run(
             if event.stage == FUSED:
                 record.set_tags(tags)
         if isinstance(event, EpochDone):
-            curve = learning_curve(event)
+            curve = _learning_curve(event)
             children[event.stage].log_metrics(curve, step=event.epoch)
             if event.stage == FUSED:
                 record.log_metrics(curve, step=event.epoch)
@@ -315,7 +315,7 @@ def _parameters(training: TrainingConfig) -> dict[str, str]:
     }
 
 
-def learning_curve(event: EpochDone) -> dict[str, float]:
+def _learning_curve(event: EpochDone) -> dict[str, float]:
     """Return an epoch's figures as runs record them: STAGE/train_loss, STAGE/validation/rmse."""
     stage = event.stage
     return {

@@ -174,11 +174,15 @@ def test_a_sweep_tells_its_best(browser, runs):
     """The parent says which trial is best and what matters; its trials are nested below it."""
     run = read_run(open_store(), runs["sweep"])
     address = page(f"experiments/{run.experiment_id}/runs/{run.run_id}")
-    shown(browser, address, "Best is trial 19", "share of importance", "ni sweep promote planted")
+    words = ("Best is trial 19", "share of importance", "ni sweep promote planted")
+    text = shown(browser, address, *words)
     browser.screenshot(PICTURES / "sweep.png")
+    assert "20 of 20 trials" in text
 
 
 def test_a_version_has_a_model_card(browser, runs):
     """Its page says what it is for, what it was judged on, and how it is loaded."""
-    shown(browser, page("models/ads/versions/1"), "champion")
+    text = shown(browser, page("models/ads/versions/1"), "champion", "Model card")
     browser.screenshot(PICTURES / "version.png")
+    assert "Intended use" in text
+    assert "noise ceiling" in text

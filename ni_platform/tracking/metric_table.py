@@ -24,7 +24,7 @@ _PAGE = "metrics.json"
 """The same for MLflow's page, which shows no Parquet; nothing reads it back."""
 COLUMNS = ("slice", "metric", "value", "low", "high", "n")
 
-RENAMED = {
+_RENAMED = {
     "pairwise_accuracy_within_tests": "pairwise_within",
     "pairwise_accuracy_significant": "pairwise_significant",
     "noise_ceiling_within_tests": "ceiling_within",
@@ -36,7 +36,7 @@ RENAMED = {
 
 def current_name(text: str) -> str:
     """Return a name, or a text with names, of an earlier version as it reads now."""
-    for old, new in RENAMED.items():
+    for old, new in _RENAMED.items():
         text = text.replace(old, new)
     return text
 
@@ -62,9 +62,7 @@ def add_metrics(record: RunRecord, rows: pd.DataFrame) -> None:
     Figures that are not defined (nan) are left out.
     """
     rows = rows.loc[np.isfinite(rows["value"].astype(float)), list(COLUMNS)]
-    known = read_metrics(record.store, record.run_id)
-    if not _is_whole(record):
-        known = known.iloc[:0]  # learning curves: a run that is being made has no table yet
+    known = _recorded(record)
     # Numbers throughout: a column of nothing but nan would come back from a file as None.
     rows = pd.concat([known, rows], ignore_index=True).astype(dict.fromkeys(COLUMNS[2:], float))
     rows = rows.drop_duplicates(["slice", "metric"], keep="last", ignore_index=True)
@@ -74,12 +72,15 @@ def add_metrics(record: RunRecord, rows: pd.DataFrame) -> None:
     record.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": _PAGE, "type": "table"}])})
 
 
-def _is_whole(record: RunRecord) -> bool:
-    """Whether a run has a table, or is of an earlier version, with each bound as a metric."""
-    metrics = read_run(record.store, record.run_id).metrics
-    return has_artifact(record.store, record.run_id, FILE_NAME) or any(
-        name.endswith("_low") for name in metrics
-    )
+def _recorded(record: RunRecord) -> pd.DataFrame:
+    """The figures that a run has: in its table, or in one of an earlier version as metrics.
+
+    The metrics of a run that is being made are its learning curves, which are no figures.
+    """
+    known = read_metrics(record.store, record.run_id)
+    if has_artifact(record.store, record.run_id, FILE_NAME) or known["low"].notna().any():
+        return known
+    return known.iloc[:0]
 
 
 def _without_table(metrics: dict[str, float]) -> pd.DataFrame:
