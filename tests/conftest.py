@@ -74,12 +74,14 @@ def forget_the_tracking_store() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def forget_the_signal() -> Iterator[None]:
-    """What a test did to SIGTERM, or was stopped by, is no concern of the next one."""
-    before = signal.getsignal(signal.SIGTERM)
+    """What a test did to SIGTERM, or was stopped by, is no concern of the next one.
+
+    Nor is what a fixture of a whole file did before it, such as one that calls the command line.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield
     termination.received = None
-    if before is not None:  # one that Python did not set
-        signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
