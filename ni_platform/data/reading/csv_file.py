@@ -117,7 +117,7 @@ def find_header(text: str, name: str, wanted: Collection[str], form: CsvFormat) 
     given = form.delimiter or (separator and separator[1])
     best: tuple[tuple[int, int, int], Header] | None = None
     for delimiter in [given] if given else DELIMITERS:
-        rows = _first_rows(text[start:], delimiter)
+        rows = first_rows(text[start:], delimiter)
         found = [len(set(wanted) & set(map(str.strip, row))) for row in rows]
         complete = [place for place, count in enumerate(found) if count == len(set(wanted))]
         place = complete[0] if complete else next((i for i, row in enumerate(rows) if any(row)), 0)
@@ -166,7 +166,7 @@ def tell(say: Say, name: str, header: Header, encoding: str, form: CsvFormat) ->
         say(f"{name} is read {', '.join(found)}")
 
 
-def _first_rows(text: str, delimiter: str) -> list[list[str]]:
+def first_rows(text: str, delimiter: str) -> list[list[str]]:
     """The first rows, as far as they can be parsed: lines above a header may hold anything."""
     rows: list[list[str]] = []
     try:

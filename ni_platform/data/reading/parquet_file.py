@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from ni_platform.data.reading.csv_file import check_names
 from ni_platform.errors import DatasetError
 
+PARQUET_MAGIC = b"PAR1"
+"""First bytes of every Parquet file."""
 _UNNAMED_INDEX = "__index_level_"
 
 

@@ -17,14 +17,13 @@ from ni_platform.data.reading.csv_file import CsvFormat, Say, read_csv
 from ni_platform.data.reading.labels import CellError, labels_of, scalars, text
 from ni_platform.data.reading.numbers import NumberError, numbers_of
 from ni_platform.data.reading.packed import is_workbook, unpacked, without_packing
-from ni_platform.data.reading.parquet_file import exact_series, read_parquet
+from ni_platform.data.reading.parquet_file import PARQUET_MAGIC, exact_series, read_parquet
 from ni_platform.errors import DatasetError
 
 Role = Literal["label", "text", "number", "count", "vector"]
 """What a column is: a label names something and is compared, a text is read as it stands."""
 
 _PARQUET = (".parquet", ".pq")
-_PARQUET_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +90,7 @@ def read_source(
     with storage.local_copy(path) as local, unpacked(local, name) as (stream, inner):
         data = stream.read()
     is_parquet = without_packing(inner).endswith(_PARQUET)
-    if data.startswith(_PARQUET_MAGIC) or is_parquet:
+    if data.startswith(PARQUET_MAGIC) or is_parquet:
         return SourceTable(name=name, columns=read_parquet(data, name, wanted))
     if is_workbook(data):
         raise DatasetError(

@@ -1,0 +1,373 @@
+"""Rows of an export as facts: each names a content, its A/B test, its days and its counts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ni_platform.data.importers.exports import json_records
+from ni_platform.data.importers.exports.dates import DayError, DayOrder, days_of
+from ni_platform.data.importers.exports.files import ExportFile
+from ni_platform.data.importers.exports.profile import FILE, Profile
+from ni_platform.data.importers.exports.recognition import Match
+from ni_platform.data.importers.exports.sections import section_rows
+from ni_platform.data.reading.csv_file import CsvFormat, Say
+from ni_platform.data.reading.labels import CellError, label
+from ni_platform.data.reading.table import Role, SourceTable, read_source, typed
+from ni_platform.errors import ConfigError, DatasetError
+
+CONTENT_ID, AB_TEST, SINCE, DAY = "content_id", "ab_test", "since", "day"
+IMPRESSIONS, CLICKS = "impressions", "clicks"
+SOURCE, LINE = "source_file", "source_line"
+SEPARATOR = " | "
+"""Between the parts of an id that several fields make."""
+
+_ROLES: dict[str, Role] = {
+    "label": "label", "text": "text", "count": "count", "people": "count", "number": "number",
+    "day": "text",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user says of an export, where it leaves a choice."""
+
+    success: str | None = None
+    """What counts as a success, of the profile's."""
+    metric: str | None = None
+    """Which metric is counted, where rows are of several."""
+    by: tuple[str, ...] = ()
+    """Audience fields by which contents are told apart."""
+    content_id: tuple[str, ...] = ()
+    """Fields or columns that name a content, in place of the profile's."""
+    ab_test: tuple[str, ...] = ()
+    """Fields or columns that name the A/B test, in place of the profile's."""
+    dates: DayOrder | None = None
+
+
+@dataclass
+class SetAside:
+    """Rows that are in no content, each with its reason."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, table: pd.DataFrame, reason: str) -> None:
+        """List rows of a table of facts."""
+        for row in table.to_dict("records"):
+            facts = {
+                name: value for name, value in row.items() if name not in (SOURCE, LINE)
+            }
+            self.rows.append(
+                {
+                    "file": row[SOURCE],
+                    "line": row[LINE],
+                    "reason": reason,
+                    "row": "; ".join(f"{k}={v}" for k, v in facts.items() if not _is_none(v)),
+                }
+            )
+
+    @property
+    def by_reason(self) -> dict[str, int]:
+        """How many rows each reason took."""
+        reasons = [row["reason"] for row in self.rows]
+        return {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
+
+
+def read_rows(
+    files: Sequence[tuple[ExportFile, Match]],
+    wishes: Wishes,
+    form: CsvFormat,
+    say: Say,
+    aside: SetAside,
+) -> pd.DataFrame:
+    """Read files of one profile as one table of facts.
+
+    Returns:
+        A row per row of the files that is about a content: `content_id`, `ab_test`, `since` and
+        `day` (ISO, None where rows have no days), `impressions` and `clicks` (int64), the fields
+        that the profile gives models, and where the row stands.
+
+    Raises:
+        DatasetError: A cell is not what its field holds; names file, line, value and remedy.
+        ConfigError: What is a success, or which metric is meant, must be said.
+    """
+    profile = files[0][1].profile
+    if profile.json is not None:
+        tables = [_json_table(files, profile)]
+    else:
+        tables = [_table(file, match, form, say) for file, match in files]
+    raw = pd.concat(tables, ignore_index=True)
+    if profile.json is not None:
+        _check_columns(raw, profile)
+    raw = _of_metric(raw, profile, wishes)
+    success = _success(profile, raw, wishes)
+    content = _choices(wishes.content_id, profile.content, files, raw)
+    ab_test = _choices(wishes.ab_test, profile.ab_test, files, raw)
+    raw = _without_totals(raw, profile, content, aside)
+    facts = _facts(raw, profile, content, ab_test, success, wishes)
+    return _complete(facts, profile, bool(ab_test), aside)
+
+
+def _table(file: ExportFile, match: Match, form: CsvFormat, say: Say) -> pd.DataFrame:
+    """Fields of a table or of a report in sections, typed."""
+    profile = match.profile
+    if profile.sections is not None:
+        rows = section_rows(file.text, profile.sections)
+        columns = {
+            name: pa.array([row.get(column) for _, row in rows], pa.string())
+            for name, column in match.columns.items()
+        }
+        lines = np.array([line for line, _ in rows], dtype=np.int64)
+        source = SourceTable(name=file.name, columns=pa.table(columns), lines=lines)
+    else:
+        whole = read_source(file.path, list(match.columns.values()), form=form, say=say)
+        columns = {name: whole.columns[column] for name, column in match.columns.items()}
+        source = SourceTable(
+            name=file.name,
+            columns=pa.table(columns),
+            lines=whole.lines,
+            form=whole.form,
+            comma_country=whole.comma_country,
+        )
+    return _typed(source, profile).assign(**{FILE: file.stem})
+
+
+def _json_table(files: Sequence[tuple[ExportFile, Match]], profile: Profile) -> pd.DataFrame:
+    """Fields of all JSON documents together, typed."""
+    assert profile.json is not None
+    documents = [document for file, _ in files for document in file.documents]
+    paths = {name: wanted.names for name, wanted in profile.fields.items()}
+    found = json_records.rows(documents, profile.json, paths)
+    names = ", ".join(file.name for file, _ in files)
+    if not found:
+        raise DatasetError(
+            f"{names} hold no rows at {profile.json.records}: export the results, too."
+        )
+    columns = {name: pa.array([_scalar(row[name]) for row in found], pa.string()) for name in paths}
+    table = pa.table(columns)
+    return _typed(SourceTable(name=names, columns=table), profile).assign(
+        **{FILE: files[0][0].stem}
+    )
+
+
+def _scalar(value: Any) -> str | None:
+    try:
+        return label(value)
+    except CellError:
+        return None
+
+
+def _typed(source: SourceTable, profile: Profile) -> pd.DataFrame:
+    columns = source.columns
+    for place, name in enumerate(columns.column_names):
+        cells = columns[name]
+        if pa.types.is_string(cells.type):
+            blank = [
+                None if cell is None or cell.strip() in profile.nothing else cell
+                for cell in cells.to_pylist()
+            ]
+            columns = columns.set_column(place, name, pa.array(blank, pa.string()))
+    source = SourceTable(
+        name=source.name, columns=columns, lines=source.lines, form=source.form,
+        comma_country=source.comma_country,
+    )  # fmt: skip
+    roles = {name: _ROLES[profile.fields[name].holds] for name in columns.column_names}
+    table = typed(source, roles)
+    for name in table:
+        wanted = profile.fields[str(name)]
+        if wanted.blank_is_zero:
+            table[name] = table[name].fillna(0)
+        if wanted.holds in ("count", "people"):
+            _check_whole(table[name], str(name), source)
+    lines = source.lines if source.lines is not None else np.arange(1, len(table) + 1)
+    return table.assign(**{SOURCE: source.name, LINE: lines})
+
+
+def _check_whole(cells: pd.Series, name: str, source: SourceTable) -> None:
+    numbers = cells.to_numpy(dtype=np.float64, na_value=np.nan)
+    broken = np.flatnonzero(~np.isnan(numbers) & (numbers != np.floor(numbers)))
+    if len(broken):
+        raise DatasetError(
+            f"{source.place(int(broken[0]))}: {name} must be a count, but is "
+            f"{numbers[broken[0]]:g}: export counts, not rates or amounts."
+        )
+
+
+def _check_columns(raw: pd.DataFrame, profile: Profile) -> None:
+    """Raise DatasetError where no row of a JSON export has what the profile needs."""
+    lacking = [name for name in profile.required if not raw[name].notna().any()]
+    if lacking:
+        paths = [path for name in lacking for path in profile.fields[name].names[:1]]
+        raise DatasetError(
+            f"{raw[SOURCE].iloc[0]}: the profile {profile.name} needs {', '.join(lacking)} "
+            f"({', '.join(paths)}), which no row has: give all files of the export."
+        )
+
+
+def _of_metric(raw: pd.DataFrame, profile: Profile, wishes: Wishes) -> pd.DataFrame:
+    """Rows of the metric that is counted."""
+    if profile.metric is None:
+        return raw
+    metrics = sorted(raw[profile.metric].dropna().unique())
+    chosen = wishes.metric or (metrics[0] if len(metrics) == 1 else None)
+    if chosen not in metrics:
+        said = f", and has none called {wishes.metric!r}" if wishes.metric else ""
+        raise ConfigError(
+            f"The export holds rows of {len(metrics)} metrics{said}: say which one is the success "
+            f"with --metric, of {', '.join(map(repr, metrics))}."
+        )
+    return raw[raw[profile.metric] == chosen].reset_index(drop=True)
+
+
+def _success(profile: Profile, raw: pd.DataFrame, wishes: Wishes) -> str:
+    there = {word: name for word, name in profile.success.items() if name in raw}
+    if wishes.success is None and len(there) == 1:
+        return next(iter(there.values()))
+    if wishes.success not in there:
+        raise ConfigError(
+            f"{profile.title}: say what counts as a success with --success, of "
+            f"{', '.join(there)}" + (f", not {wishes.success}." if wishes.success else ".")
+        )
+    return there[wishes.success]
+
+
+def _choices(
+    wanted: Sequence[str],
+    choices: Sequence[Sequence[str]],
+    files: Sequence[tuple[ExportFile, Match]],
+    raw: pd.DataFrame,
+) -> list[Sequence[str]]:
+    """Sets of fields that may name something: the user's, else those of the profile."""
+    fields = files[0][1].profile.fields
+    if wanted:
+        named = {alias: key for key, item in fields.items() for alias in item.names}
+        known = [name if name in raw else named.get(name, name) for name in wanted]
+        if absent := [name for name in known if name not in raw]:
+            has = [name for name in (*fields, FILE) if name in raw]
+            raise ConfigError(f"The export has no field {absent[0]!r}; it has {', '.join(has)}.")
+        return [known]
+    first = {match.chosen(choices): file.name for file, match in files}
+    if len(first) > 1:
+        ways = "; ".join(f"{name} by {' and '.join(names)}" for names, name in first.items())
+        raise DatasetError(
+            f"Files of one import must name contents and tests alike, but do not: {ways}. Export "
+            "them with the same columns."
+        )
+    return [names for names in choices if set(names) <= {*raw.columns}]
+
+
+def _without_totals(
+    raw: pd.DataFrame, profile: Profile, content: Sequence[Sequence[str]], aside: SetAside
+) -> pd.DataFrame:
+    """Rows that no field of a content calls a total."""
+    named = raw[list({name for names in content for name in names} - {FILE})]
+    is_total = np.zeros(len(raw), dtype=bool)
+    for pattern in profile.totals:
+        for name in named:
+            form = re.compile(pattern, re.IGNORECASE)
+            cells = named[name].fillna("").astype(str)
+            is_total |= cells.map(lambda cell: bool(form.match(cell))).to_numpy(dtype=bool)
+    aside.add(raw[is_total], "a row of totals")
+    return raw[~is_total].reset_index(drop=True)
+
+
+def _facts(
+    raw: pd.DataFrame,
+    profile: Profile,
+    content: Sequence[Sequence[str]],
+    ab_test: Sequence[Sequence[str]],
+    success: str,
+    wishes: Wishes,
+) -> pd.DataFrame:
+    for name in wishes.by:
+        if name not in profile.audience or name not in raw:
+            there = [known for known in profile.audience if known in raw]
+            raise ConfigError(f"--by takes fields of the audience, {there}, but got {name!r}.")
+    given = (
+        *profile.text, *profile.categorical, profile.domain, profile.image, profile.creative,
+        profile.share, *wishes.by,
+    )  # fmt: skip
+    kept = list(dict.fromkeys(name for name in given if name is not None and name in raw))
+    day = _days(raw, profile.day, wishes.dates)
+    since = _days(raw, profile.since, wishes.dates)
+    facts = pd.DataFrame(
+        {
+            CONTENT_ID: _ids(raw, [[*names, *wishes.by] for names in content]),
+            AB_TEST: _ids(raw, ab_test),
+            SINCE: day if since is None else since,
+            DAY: day,
+            IMPRESSIONS: raw[profile.impressions],
+            CLICKS: raw[success],
+        }
+    )
+    renamed = {name: f"{name}_field" for name in kept if name in facts}
+    return pd.concat([facts, raw[[*kept, SOURCE, LINE]].rename(columns=renamed)], axis=1)
+
+
+def _ids(raw: pd.DataFrame, choices: Sequence[Sequence[str]]) -> pd.Series:
+    """One id per row, of the first set of fields that it has all of; null where it has none."""
+    ids = pd.Series([None] * len(raw), dtype=object, index=raw.index)
+    for names in choices:
+        parts = [raw[name].astype(object) for name in names]
+        complete = np.logical_and.reduce([part.notna() for part in parts])
+        texts = [SEPARATOR.join(map(str, cells)) for cells in zip(*parts)]
+        joined = pd.Series(texts, dtype=object, index=raw.index).where(complete, None)
+        # Two contents with one id would be added up.
+        if joined.nunique() < len(raw.loc[complete, list(names)].drop_duplicates()):
+            raise DatasetError(
+                f"The fields {', '.join(names)} hold {SEPARATOR!r} so that different ones look "
+                "alike: name other fields with --content-id or --ab-test."
+            )
+        ids = ids.where(ids.notna(), joined)
+    return ids
+
+
+def _days(raw: pd.DataFrame, name: str | None, order: DayOrder | None) -> pd.Series | None:
+    if name is None or name not in raw:
+        return None
+    try:
+        days = days_of(raw[name].astype(object).where(raw[name].notna(), None).tolist(), order)
+    except DayError as error:
+        row = raw.iloc[error.position]
+        raise DatasetError(
+            f"{row[SOURCE]} line {row[LINE]}: {name} holds {row[name]!r}, which {error}."
+        ) from error
+    iso = [None if day is None else day.isoformat() for day in days]
+    return pd.Series(iso, dtype=object)
+
+
+def _complete(
+    facts: pd.DataFrame, profile: Profile, tested: bool, aside: SetAside
+) -> pd.DataFrame:
+    """Rows that name all they must; the others are listed."""
+    rules = [
+        (facts[CONTENT_ID].isna(), "no content is named"),
+        (facts[IMPRESSIONS].isna(), f"{profile.impressions} is empty"),
+        (facts[CLICKS].isna(), "the successes are empty"),
+    ]
+    if facts[DAY].notna().any():
+        rules.append((facts[DAY].isna() | facts[SINCE].isna(), "it has no day"))
+        backwards = facts[SINCE].fillna("").astype(str) > facts[DAY].fillna("~").astype(str)
+        rules.append((backwards, "its first day is after its last"))
+    if tested:
+        rules.append((facts[AB_TEST].isna(), "no A/B test is named"))
+    for broken, reason in rules:
+        chosen = broken.reindex(facts.index).fillna(False).astype(bool)
+        aside.add(facts[chosen], reason)
+        facts = facts[~chosen]
+    if facts.empty:
+        raise DatasetError(
+            f"{profile.title}: no row is about a content ({aside.by_reason}): check the export."
+        )
+    counts = {name: facts[name].astype(np.int64) for name in (IMPRESSIONS, CLICKS)}
+    return facts.assign(**counts).reset_index(drop=True)
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
