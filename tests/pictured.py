@@ -66,6 +66,7 @@ MANIFEST = Manifest(
         numeric=("price",),
     ),
     target=Target(impressions="impressions", clicks="clicks"),
+    assignment="randomised",
 )
 
 

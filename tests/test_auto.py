@@ -344,9 +344,8 @@ def test_what_is_tried_fits_the_data(data, tmp_path):
     assert "/nowhere" in left_out[0].outcome
 
     columns = replace(dataset.manifest.columns, ab_test=None, text=(), image=None, domain=None)
-    bare = Dataset(
-        dataset.root, replace(dataset.manifest, columns=columns, images=None), dataset.contents
-    )
+    manifest = replace(dataset.manifest, columns=columns, images=None, assignment=None)
+    bare = Dataset(dataset.root, manifest, dataset.contents)
     text = replace(RANKER, name="tests.text", model=GaussianProcessConfig(text=TEXT))
     opened, left_out = candidates_for(bare, [GLM, text, pairs])
     assert [each.config.name for each in opened] == ["tests.glm"]

@@ -66,6 +66,7 @@ def opened(tmp_path) -> OpenedExperiment:
         name="d",
         columns=Columns(content_id="id", ab_test="test", text=("text",)),
         target=Target(impressions="shown", clicks="clicks"),
+        assignment="randomised",
     )
     write_dataset(tmp_path / "d", manifest, frame)
     config = ExperimentConfig(

@@ -68,6 +68,8 @@ def data(tmp_path, monkeypatch, empty_database) -> Dataset:
             numeric=("price",), split="part",
         ),
         target=Target(impressions="shown", clicks="clicked"),
+        assignment="randomised",
+        shares="unknown",
     )  # fmt: skip
     return write_dataset(tmp_path / "data", manifest, contents)
 

@@ -16,6 +16,7 @@ from ni_platform.api.frames import as_arrow
 from ni_platform.api.progress import CheckProgress, DrawingProgress, say
 from ni_platform.data import storage
 from ni_platform.data import synthetic as planted
+from ni_platform.data.assignment import Assignment, Shares
 from ni_platform.data.dataset import Dataset as StoredDataset
 from ni_platform.data.importers.table import import_table as write_table
 from ni_platform.data.manifest import FILE_NAME
@@ -179,6 +180,11 @@ def import_table(
     *,
     content_id: str,
     ab_test: str | None = None,
+    assignment: Assignment | None = None,
+    assignment_reason: str | None = None,
+    assignment_column: str | None = None,
+    share: str | None = None,
+    shares: Shares | None = None,
     arm: str | None = None,
     domain: str | None = None,
     image: str | None = None,
@@ -206,6 +212,12 @@ def import_table(
         folder: New folder, local or `s3://`.
         content_id: Names each content; unique.
         ab_test: The A/B test of a content; null where it was in none.
+        assignment: How the arms of all A/B tests were assigned: "randomised" by chance, "platform"
+            by a platform's optimiser, "observational" by neither. Needed with `ab_test`.
+        assignment_reason: Why that is known, in a sentence.
+        assignment_column: Such a word per A/B test, where they differ; in place of `assignment`.
+        share: Planned share of each arm within its A/B test, in any unit; equal if None.
+        shares: "unknown" where shares were not planned or changed, so that nobody can check them.
         arm: control or treatment.
         domain: Where the content is shown.
         image: Path of each picture, relative to `images`.
@@ -238,19 +250,13 @@ def import_table(
         )
     }
     columns |= {
-        "content_id": content_id,
-        "ab_test": ab_test,
-        "arm": arm,
-        "domain": domain,
-        "image": image,
-        "images": images,
-        "impressions": impressions,
-        "clicks": clicks,
-        "ratings": ratings,
-        "split": split,
+        "content_id": content_id, "ab_test": ab_test, "assignment": assignment,
+        "assignment_reason": assignment_reason, "assignment_column": assignment_column,
+        "share": share, "shares": shares, "arm": arm, "domain": domain, "image": image,
+        "images": images, "impressions": impressions, "clicks": clicks, "ratings": ratings,
+        "split": split, "say": say,
         "form": CsvFormat(delimiter=delimiter, encoding=encoding, decimal=decimal),
-        "say": say,
-    }
+    }  # fmt: skip
     source = table if isinstance(table, str | os.PathLike) else as_arrow(table)
     named = name or Path(str(folder).rstrip("/")).name
 

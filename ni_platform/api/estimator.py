@@ -176,6 +176,8 @@ class SuccessRateRegressor(RegressorMixin, BaseEstimator):
             "text": tuple(self.text),
             "domain": self.domain,
             "ab_test": self.ab_test,
+            # Nothing is judged here, and all A/B tests train, however they were assigned.
+            "assignment": None if self.ab_test is None else "observational",
             "image": self.image,
             "numeric": numeric,
             "categorical": [name for name in others if name not in numeric],

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.data import picture_cache, storage, vectors
+from ni_platform.data.assignment import check_shares, kinds_of
 from ni_platform.data.checksums import remote_digests
 from ni_platform.data.manifest import FILE_NAME, Manifest, nearest
 from ni_platform.data.reading.parquet_file import read_parquet
@@ -76,6 +77,12 @@ class Dataset:
     def arm(self) -> pd.Series | None:
         """The arm of each content, or None where the dataset declares none."""
         return self._nullable(self.manifest.columns.arm)
+
+    @cached_property
+    def assignment(self) -> pd.Series:
+        """How each content was assigned, a word of `KINDS`; observational outside of A/B tests."""
+        column = self._nullable(self.manifest.columns.assignment)
+        return kinds_of(self.ab_test, self.manifest.assignment, column, source=self.root)
 
     @property
     def domain(self) -> pd.Series | None:
@@ -184,13 +191,20 @@ class Dataset:
         """Hexadecimal SHA-256 of the manifest, the contents table and the bytes of the pictures.
 
         The order of the columns does not count, the order of the rows does. A folder, its pushed
-        copy and what is pulled from there have the same.
+        copy and what is pulled from there have the same. That A/B tests are randomised, which
+        versions without the word took for granted, does not count, so that their runs' data are
+        known again when the word is added; nor does the sentence why.
         """
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256(json.dumps(self.manifest.to_dict(), sort_keys=True).encode())
+        told = self.manifest.to_dict()
+        told.pop("assignment_reason", None)
+        usual = "observational" if self.manifest.columns.ab_test is None else "randomised"
+        if told.get("assignment") == usual:
+            del told["assignment"]
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
         for name in sorted(self.contents.columns):
             column = self.contents[name]
             # Text may be stored as `str` or `object`: the same cells must give the same hash.
@@ -228,7 +242,7 @@ def check_table(contents: pd.DataFrame, manifest: Manifest, root: str) -> None:
                 f"{key} names the column {name!r}, which the contents table of {root} does not "
                 f"have{nearest(name, known)}; it has {known}."
             )
-        must_be_number = key in outcomes or key.startswith("columns.numeric")
+        must_be_number = key in outcomes or key.startswith(("columns.numeric", "columns.share"))
         if must_be_number and not pd.api.types.is_numeric_dtype(contents[name]):
             raise DatasetError(
                 f"{key} must name a column of numbers, but {name!r} in {root} holds "
@@ -240,6 +254,18 @@ def check_table(contents: pd.DataFrame, manifest: Manifest, root: str) -> None:
         _check_image_names(contents[manifest.columns.image], root)
     for name in manifest.columns.vector:
         vectors.stacked(contents[name])
+    _check_assignment(contents, manifest, root)
+
+
+def _check_assignment(contents: pd.DataFrame, manifest: Manifest, root: str) -> None:
+    columns = manifest.columns
+    if columns.ab_test is None:
+        return
+    if columns.assignment is not None:
+        told = contents[columns.assignment]
+        kinds_of(contents[columns.ab_test], None, told, source=root)
+    if columns.share is not None:
+        check_shares(contents[columns.ab_test], contents[columns.share], source=root)
 
 
 def _check_image_names(names: pd.Series, root: str) -> None:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ni_platform.data import storage
+from ni_platform.data.assignment import Assignment, Shares, check_words
 from ni_platform.data.reading.table import Role
 from ni_platform.errors import DatasetError
 
@@ -30,6 +31,10 @@ class Columns:
     """The A/B test a content was shown in; null where it was not in one."""
     arm: str | None = None
     """"control" or "treatment"."""
+    assignment: str | None = None
+    """How the arms of a content's A/B test were assigned, a word of `KINDS`; equal in a test."""
+    share: str | None = None
+    """Weight that was planned for each arm within its A/B test, in any unit; null if unknown."""
     domain: str | None = None
     """Where the content is shown."""
     image: str | None = None
@@ -108,12 +113,26 @@ class Manifest:
     They do not tell contents apart: keys and splits of contents stay what they were without them.
     """
     description: str | None = None
+    assignment: Assignment | None = None
+    """How the arms of all A/B tests were assigned, unless `columns.assignment` says it per test."""
+    assignment_reason: str | None = None
+    """Why that is known, in a sentence."""
+    shares: Shares | None = None
+    """"unknown" where arms got no planned share, or a changing one: their impressions cannot be
+    checked then. Equal if not given, unless `columns.share` says what was planned."""
 
     def __post_init__(self) -> None:
         _check_names(self)
         _check_target(self.target)
         _check_roles(self)
         _check_derived(self)
+        check_words(
+            ab_test=self.columns.ab_test,
+            assignment=self.assignment,
+            column=self.columns.assignment,
+            shares=self.shares,
+            share=self.columns.share,
+        )
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -123,6 +142,8 @@ class Manifest:
         roles |= dict.fromkeys(columns.text, "text")
         roles |= dict.fromkeys(columns.numeric, "number")
         roles |= dict.fromkeys(columns.vector, "vector")
+        if columns.share is not None:
+            roles[columns.share] = "number"
         if columns.image is not None:
             roles[columns.image] = "text"
         return roles | dict.fromkeys(self.target.declared.values(), "count")
@@ -201,8 +222,9 @@ def _check_roles(manifest: Manifest) -> None:
     columns, outcomes = manifest.columns, manifest.target.declared
     inputs = {key: name for key, name in columns.declared.items() if name in columns.inputs}
     # A picture's path may serve as the id, as the model reads the picture and not its name.
-    identifiers = {columns.ab_test, columns.arm, columns.split, columns.content_id} - {None}
-    identifiers -= {columns.image}
+    identifiers = {columns.ab_test, columns.arm, columns.split, columns.content_id}
+    identifiers |= {columns.assignment, columns.share}
+    identifiers -= {None, columns.image}
     seen: dict[str, str] = {}
     for key, name in (columns.declared | outcomes).items():
         other = seen.setdefault(name, key)
@@ -246,6 +268,8 @@ def _problem(item: Any) -> str:
         return f"{key} is missing: add it."
     if item["type"] == "tuple_type":
         return f"{key} must be a list of column names, but got {item['input']!r}: write [...]."
+    if item["type"] == "literal_error":
+        return f"{key} must be {item['ctx']['expected']}, but got {item['input']!r}: correct it."
     return f"{key} must be a {_expected(item)}, but got {item['input']!r}: correct it."
 
 

@@ -41,6 +41,7 @@ def import_headlines(table: Any, folder: str | Path, **more: Any) -> ni.Dataset:
         folder,
         content_id="ad_id",
         ab_test="test_id",
+        assignment="randomised",
         text="headline",
         impressions="shown",
         clicks="clicked",

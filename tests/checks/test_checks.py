@@ -286,7 +286,8 @@ def test_a_mismatch_has_the_p_value_worked_out_by_hand(tmp_path):
     contents = dataset.contents.assign(
         test=["a", "a", "b", None], impressions=[100, 144, 5, 6], clicks=1
     )
-    manifest = replace(dataset.manifest, columns=replace(dataset.manifest.columns, ab_test="test"))
+    columns = replace(dataset.manifest.columns, ab_test="test")
+    manifest = replace(dataset.manifest, columns=columns, assignment="randomised")
     table = ab_tests.table(Dataset(dataset.root, manifest, contents), None)
     assert table["ab_test"].tolist() == ["a", "b"]
     assert table["mismatch_p"][0] == pytest.approx(0.00485, abs=1e-5)

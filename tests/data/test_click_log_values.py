@@ -14,7 +14,7 @@ import pytest
 
 from ni_platform.data.click_log import LogSpec, aggregate
 from ni_platform.data.click_log.spec import Creatives, DropRule
-from ni_platform.errors import DatasetError, NiError
+from ni_platform.errors import ConfigError, DatasetError, NiError
 
 SPEC = LogSpec(
     name="ads",
@@ -87,7 +87,9 @@ def test_levels_are_one_value_in_all_types(tmp_path):
         ad=["e\N{COMBINING ACUTE ACCENT}"] * 2, device=["True", "FALSE"],
         domain=["2024-05-01"] * 2, test=["1", ""], age=["1.0", "2"],
     )  # fmt: skip
-    made = spec(domain="domain", ab_test="test", ordered={"age": ("1.0", "2")})
+    made = spec(
+        domain="domain", ab_test="test", assignment="randomised", ordered={"age": ("1.0", "2")}
+    )
 
     dataset, _ = aggregate(
         [str(tmp_path / "1.parquet"), str(tmp_path / "2.parquet")], str(tmp_path / "out"), made
@@ -397,3 +399,26 @@ def test_an_ad_shown_as_often_as_all_others_is_no_row_of_totals(tmp_path):
     log = write(tmp_path / "log.parquet", ad=["a"] * 3 + ["b", "c", "d"], clicked=[0] * 6)
     dataset, _ = aggregate([str(log)], str(tmp_path / "out"), SPEC)
     assert sorted(dataset.impressions) == [1, 1, 1, 3]
+
+
+def test_shares_are_checked_only_where_rows_are_arms(tmp_path):
+    """A creative with one row per A/B test is an arm; one of two devices has two, which is said."""
+    log = write(
+        tmp_path / "log.parquet", ad=["a", "a", "b"], device=["phone", "desk", "phone"],
+        test=["t"] * 3,
+    )  # fmt: skip
+    said: list[str] = []
+    tested = {"ab_test": "test", "assignment": "randomised"}
+    by_device, report = aggregate([str(log)], str(tmp_path / "1"), spec(**tested), say=said.append)
+    assert (by_device.manifest.assignment, by_device.manifest.shares) == ("randomised", "unknown")
+    assert "shares: unknown" in said[-1]
+    assert report.found_out[-1] == said[-1]
+    arms, _ = aggregate([str(log)], str(tmp_path / "2"), spec(**tested, categorical=()))
+    assert arms.manifest.shares is None
+
+
+@pytest.mark.parametrize("given", [{"ab_test": "test"}, {"assignment": "randomised"}])
+def test_a_log_of_ab_tests_says_how_arms_were_assigned(given):
+    """Before anything is counted."""
+    with pytest.raises(ConfigError, match="ab_test and assignment go together"):
+        spec(**given)

@@ -22,6 +22,7 @@ MANIFEST = Manifest(
         content_id="id", ab_test="test", image="image", text=("title",), numeric=("price",)
     ),
     target=CLICKS,
+    assignment="randomised",
 )
 CONTENTS = pd.DataFrame(
     {
@@ -94,6 +95,7 @@ def test_the_fingerprint_follows_content_and_not_the_order_of_columns(tmp_path, 
         images="images",
         columns=Columns(content_id="id", ab_test="test", image="image", text=("title", "note")),
         target=CLICKS,
+        assignment="randomised",
     )
     others = [
         write_dataset(tmp_path / "3", MANIFEST, cell, files).fingerprint(),

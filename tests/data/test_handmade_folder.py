@@ -16,6 +16,7 @@ name: handmade
 columns: {content_id: id, ab_test: test, domain: place, text: [title], categorical: [segment],
   numeric: [price]}
 target: {impressions: shown, clicks: clicked}
+assignment: randomised
 """
 COLUMNS = {
     "id": pa.array(["a", "b", "c"]),

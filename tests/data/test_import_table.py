@@ -22,6 +22,7 @@ def test_a_csv_becomes_a_dataset(table, pictures, tmp_path):
         numeric=["price"],
         domain="country",
         ab_test="test",
+        assignment="randomised",
         **COUNTS,
     )
     assert dataset.manifest.name == "data"

@@ -141,6 +141,7 @@ def dataset() -> Dataset:
         name="twenty",
         columns=Columns(content_id="id", ab_test="test", text=("title",)),
         target=Target(impressions="impressions", clicks="clicks"),
+        assignment="randomised",
     )
     return Dataset("nowhere", manifest, contents)
 
@@ -204,6 +205,7 @@ def test_equal_arms_of_a_test_are_pooled():
         name="d",
         columns=Columns(content_id="id", ab_test="test", text=("text",)),
         target=Target(impressions="shown", clicks="clicked"),
+        assignment="randomised",
     )
     dataset = Dataset("memory", manifest, frame)
     source = BatchSource(dataset, Encoder())

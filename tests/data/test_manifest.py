@@ -19,6 +19,7 @@ VALID = {
         "numeric": ["price"],
     },
     "target": {"impressions": "shown", "clicks": "clicked"},
+    "assignment": "randomised",
 }
 
 
@@ -64,6 +65,14 @@ def test_a_saved_manifest_loads_equal(tmp_path):
         ({"images": None}, ["images and columns.image go together"]),
         ({"contents": "../other.parquet"}, ["inside the dataset folder", "'../other.parquet'"]),
         ({"columns": None}, ["columns", "mapping"]),
+        ({"assignment": "random"}, ["assignment must be", "'random'", "'observational'"]),
+        ({"assignment": None}, ["'test'", "`assignment: randomised`", "--assignment"]),
+        ({"columns__assignment": "how"}, ["exclude each other", "'randomised'", "'how'"]),
+        ({"columns__ab_test": None}, ["Without A/B tests", "'randomised'", "remove assignment"]),
+        ({"shares": "known"}, ["shares must be", "'known'", "'unknown'"]),
+        ({"shares": "equal", "columns__share": "w"}, ["exclude each other", "'equal'", "'w'"]),
+        ({"columns__share": "price"}, ["identifier cannot be an input", "'price'"]),
+        ({"assignment": None, "columns__assignment": "weekday"}, ["identifier", "'weekday'"]),
     ],
 )
 def test_an_invalid_manifest_names_key_value_and_remedy(changes, words):
@@ -89,3 +98,36 @@ def test_a_picture_path_may_be_the_id():
         name="x", images="images", columns=columns, target=Target(impressions="n", clicks="c")
     )
     assert dataclasses.asdict(manifest)["columns"]["image"] == "file"
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"shares": "unknown"}, "shares is about arms"),
+        ({"columns__share": "w"}, "columns.share is about arms"),
+        ({"columns__assignment": "how"}, "columns.assignment is about arms"),
+    ],
+)
+def test_what_is_about_arms_needs_ab_tests(changes, word):
+    """Shares and a column of assignments are refused where no A/B test is declared."""
+    values = changed(columns__ab_test=None, assignment=None, **changes)
+    with pytest.raises(DatasetError, match=word):
+        Manifest.from_dict(values)
+
+
+def test_a_dataset_without_ab_tests_may_say_that_it_is_observational():
+    """The word is allowed, and not needed."""
+    for word in ("observational", None):
+        values = changed(columns__ab_test=None, assignment=word)
+        assert Manifest.from_dict(values).assignment == word
+
+
+def test_the_word_is_checked_in_python_too():
+    """What YAML would be refused for is refused without it."""
+    with pytest.raises(DatasetError, match="randomised, platform or observational, but got 'x'"):
+        Manifest(
+            name="x",
+            columns=Columns(content_id="id", ab_test="test"),
+            target=Target(impressions="n", clicks="c"),
+            assignment="x",  # type: ignore[arg-type]
+        )

@@ -39,6 +39,7 @@ def dataset(clicks: np.ndarray, **columns) -> Dataset:
         name="twins",
         columns=Columns(content_id="id", ab_test="test", text=("text",)),
         target=Target(impressions="shown", clicks="clicked"),
+        assignment="randomised",
     )
     return Dataset("memory", manifest, contents)
 

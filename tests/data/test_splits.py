@@ -19,7 +19,12 @@ def dataset_of(frame, **columns):
     frame = frame.assign(shown=100, clicked=1)
     if "id" not in frame:
         frame = frame.assign(id=[f"c{i}" for i in range(len(frame))])
-    manifest = Manifest(name="x", columns=Columns(content_id="id", **columns), target=TARGET)
+    manifest = Manifest(
+        name="x",
+        columns=Columns(content_id="id", **columns),
+        target=TARGET,
+        assignment="randomised" if "ab_test" in columns else None,
+    )
     return Dataset("memory", manifest, frame)
 
 
@@ -95,7 +100,9 @@ def test_near_identical_texts_and_identical_pictures_stay_together(tmp_path, pic
         }
     )
     columns = Columns(content_id="id", ab_test="test", text=("title",), image="image")
-    manifest = Manifest(name="x", images="images", columns=columns, target=TARGET)
+    manifest = Manifest(
+        name="x", images="images", columns=columns, target=TARGET, assignment="randomised"
+    )
     files = {
         "1.png": pictures / "a.png",
         "2.png": tmp_path / "again.png",

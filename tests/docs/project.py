@@ -52,8 +52,8 @@ _COLUMNS = {
 _DAYS = {"18-24": "mon", "25-34": "tue", "35-49": "wed", "50+": "thu"}
 IMPORT = (
     "data", "import", "table", "ads.parquet", "data/ads", "--content-id=ad_id",
-    "--ab-test=test_id", "--text=headline,body", "--image=picture", "--images=pictures/",
-    "--domain=placement", "--categorical=device,weekday", "--numeric=price",
+    "--ab-test=test_id", "--assignment=randomised", "--text=headline,body", "--image=picture",
+    "--images=pictures/", "--domain=placement", "--categorical=device,weekday", "--numeric=price",
     "--impressions=shown", "--clicks=clicked",
 )  # fmt: skip
 

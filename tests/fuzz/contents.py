@@ -46,6 +46,7 @@ class Contents:
         return {
             "content_id": names["id"],
             "ab_test": names["test"],
+            "assignment": "randomised",
             "categorical": [names["kind"]],
             "text": [names["title"]],
             "numeric": [names["price"]],
@@ -70,6 +71,7 @@ class Contents:
                 image=names["pic"],
             ),
             target=Target(impressions=names["shown"], clicks=names["clicked"]),
+            assignment="randomised",
         )
 
     @property

@@ -58,6 +58,8 @@ def make_dataset(root: Path, contents: int = 24, seed: int = 0) -> Dataset:
             numeric=("price",),
         ),
         target=Target(impressions="impressions", clicks="clicks"),
+        assignment="randomised",
+        shares="unknown",
     )
     return write_dataset(root, manifest, pd.DataFrame(rows), images)
 

@@ -141,7 +141,8 @@ def dataset(tmp_path) -> Dataset:
     )
     columns = Columns(content_id="id", ab_test="test", numeric=("price",), vector=("clip",))
     target = Target(impressions="shown", clicks="clicks")
-    return write_dataset(tmp_path / "d", Manifest(name="d", columns=columns, target=target), frame)
+    manifest = Manifest(name="d", columns=columns, target=target, assignment="randomised")
+    return write_dataset(tmp_path / "d", manifest, frame)
 
 
 def test_a_fitted_process_orders_saves_and_loads(dataset, tmp_path):

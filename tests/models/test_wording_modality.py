@@ -65,6 +65,7 @@ def written(folder, *titles, columns=("title",), clicks=20) -> Dataset:
         name="d",
         columns=Columns(content_id="id", ab_test="test", text=columns),
         target=Target(impressions="shown", clicks="clicks"),
+        assignment="randomised",
     )
     return write_dataset(folder, manifest, frame)
 

@@ -23,6 +23,8 @@ def as_dataset(frame, *, categorical=(), numeric=(), domain=None, ab_test=None, 
             numeric=tuple(numeric),
         ),
         target=target or Target(impressions="shown", clicks="clicked"),
+        assignment=None if ab_test is None else "randomised",
+        shares=None if ab_test is None else "unknown",
     )
     return Dataset("memory", manifest, frame)
 

@@ -161,6 +161,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             numeric=("price",),
         ),
         target=Target(impressions="impressions", clicks="clicks"),
+        assignment="randomised",
+        shares="unknown",
     )
     return write_dataset(folder / "dataset", manifest, pd.DataFrame(rows), images)
 

@@ -74,6 +74,7 @@ MANIFEST = Manifest(
         numeric=("price",),
     ),
     target=Target(impressions="impressions", clicks="clicks"),
+    assignment="randomised",
 )
 
 

@@ -9,6 +9,7 @@ import click
 from ni_platform.cli.data.options import column_names, text_table_options
 from ni_platform.cli.data.output import print_dataset
 from ni_platform.cli.output import console
+from ni_platform.data.assignment import KINDS
 
 
 @click.group("import")
@@ -84,6 +85,20 @@ def import_ava(ratings: str, images: str, folder: str, **options: Any) -> None:
 @click.option("--domain", help="Column that says where the content is shown.")
 @click.option("--ab-test", help="Column that names the A/B test of a content.")
 @click.option("--arm", help="Column with control or treatment.")
+@click.option(
+    "--assignment",
+    type=click.Choice(KINDS),
+    help="How the arms of all A/B tests were assigned: by chance (randomised), by a platform's "
+    "optimiser (platform) or by neither; needed with --ab-test.",
+)
+@click.option("--assignment-reason", metavar="TEXT", help="Why that is known, in a sentence.")
+@click.option("--assignment-column", help="Column with such a word, where A/B tests differ.")
+@click.option("--share", help="Column with the planned share of each arm; equal if not given.")
+@click.option(
+    "--shares",
+    type=click.Choice(["equal", "unknown"]),
+    help="unknown: shares were not planned or changed, so that they cannot be checked.",
+)
 @click.option("--split", help="Column with train, validation or test, where the owner decides.")
 @click.option("--impressions", help="Column with how often the content was shown.")
 @click.option("--clicks", help="Column with how often it succeeded.")

@@ -86,7 +86,7 @@ def aggregate(
         rejects = Rejects(Path(scratch) / "rejects")
         counts = _counted(files, spec, report, rejects, out, on_file, say)
         table = contents_table(counts, spec, folder, report, say)
-        return _write(table, out, spec, folder, report, rejects, Path(scratch)), report
+        return _write(table, out, spec, folder, report, rejects, Path(scratch), say), report
 
 
 def _counted(
@@ -221,11 +221,20 @@ def _write(
     report: Aggregation,
     rejects: Rejects,
     scratch: Path,
+    say: Say,
 ) -> Dataset:
     creatives = spec.creatives
     images = creatives.images if creatives else None
     report.contents = len(table)
     report.impressions, report.clicks = int(table[IMPRESSIONS].sum()), int(table[CLICKS].sum())
+    shares = spec.shares
+    if spec.ab_test is not None and shares is None and not _rows_are_arms(table, spec):
+        shares = "unknown"
+        report.found_out.append(
+            "creatives have several combinations in an A/B test, so that the shares of its arms "
+            "are not checked (shares: unknown)"
+        )
+        say(report.found_out[-1])
     said = scratch / REPORT_FILE
     said.write_text(report.to_json(), encoding="utf-8")
     path = scratch / "contents.parquet"
@@ -237,6 +246,9 @@ def _write(
         content_id=spec.content_id,
         domain=spec.domain,
         ab_test=spec.ab_test,
+        assignment=spec.assignment,
+        assignment_reason=spec.assignment_reason,
+        shares=shares,
         image=creatives.image if creatives else None,
         images=storage.join(folder, images) if images is not None else None,
         text=creatives.text if creatives else (),
@@ -247,3 +259,9 @@ def _write(
         counted=True,
         files={REPORT_FILE: said, REJECTS_FILE: rejects.joined()},
     )
+
+
+def _rows_are_arms(table: pd.DataFrame, spec: LogSpec) -> bool:
+    """Whether each creative has one row in each of its A/B tests."""
+    in_test = table[table[spec.ab_test].notna()]
+    return not in_test.duplicated([spec.ab_test, spec.content]).any()

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from ni_platform.data import storage
+from ni_platform.data.assignment import KINDS, Assignment, one_of
 from ni_platform.data.click_log.spec_file import texts_and_numbers
 from ni_platform.data.click_log.times import TimeUnit
 from ni_platform.data.reading.csv_file import CsvFormat
@@ -135,6 +136,13 @@ class LogSpec:
     """Attributes made from the time, in UTC."""
     domain: str | None = None
     ab_test: str | None = None
+    assignment: Assignment | None = None
+    """How the arms of its A/B tests were assigned; needed where there are any."""
+    assignment_reason: str | None = None
+    """Why that is known, in a sentence."""
+    shares: Literal["unknown"] | None = None
+    """"unknown" where arms were not planned to be equal. So it is, too, where a creative has
+    several combinations in an A/B test: rows are not arms then."""
     categorical: tuple[str, ...] = ()
     """Attributes of audience and context."""
     ordered: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -151,6 +159,13 @@ class LogSpec:
     """How the log is written, where it is CSV that does not tell."""
 
     def __post_init__(self) -> None:
+        if (self.ab_test is None) != (self.assignment is None):
+            raise ConfigError(
+                "ab_test and assignment go together, but got "
+                f"ab_test={self.ab_test!r} and assignment={self.assignment!r}: say with "
+                f"assignment ({one_of(KINDS)}) how the arms of the A/B tests were assigned, or "
+                "remove it where there are none."
+            )
         if self.time_unit and self.time is None:
             raise ConfigError("time_unit is that of the time: name its column with time.")
         for attribute in self.ordered:

@@ -107,6 +107,8 @@ def _manifest(tags_as: str | None) -> Manifest:
             categorical=_TAGS if tags_as == "categorical" else (),
         ),
         target=Target(ratings=RATINGS),
+        assignment="observational",
+        assignment_reason="Photographs were rated by those who chose to look at them.",
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ni_platform.data import storage
+from ni_platform.data.assignment import Assignment, Shares
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.images import MAX_BYTES
@@ -37,6 +38,11 @@ def import_table(
     domain: str | None = None,
     ab_test: str | None = None,
     arm: str | None = None,
+    assignment: Assignment | None = None,
+    assignment_reason: str | None = None,
+    assignment_column: str | None = None,
+    share: str | None = None,
+    shares: Shares | None = None,
     split: str | None = None,
     impressions: str | None = None,
     clicks: str | None = None,
@@ -52,7 +58,10 @@ def import_table(
     relative to (if not given the table's folder, of an Arrow table the current one); pictures are
     hard-linked or copied from there, or stay where they are if it is an `s3://` prefix. A path that
     starts with the folder's own name may keep it. All columns of the table are kept; models read
-    only the declared ones. `files` are further local files to copy into the folder, by name.
+    only the declared ones. `assignment` (or `assignment_column`, per A/B test) says how the arms of
+    A/B tests were assigned, and is needed where there are any; `share` names the column of planned
+    shares, which are equal if not given, and `shares` is "unknown" where there is no telling.
+    `files` are further local files to copy into the folder, by name.
     `counted` says that the counts were made of single events, so that no row can hold the totals of
     the others. `form` says how a CSV is written, and `say` is told what was found out where it does
     not.
@@ -63,8 +72,8 @@ def import_table(
     """
     columns = Columns(
         content_id=content_id, ab_test=ab_test, arm=arm, domain=domain, split=split, image=image,
-        text=tuple(text), categorical=tuple(categorical), numeric=tuple(numeric),
-        vector=tuple(vector),
+        assignment=assignment_column, share=share, text=tuple(text), numeric=tuple(numeric),
+        categorical=tuple(categorical), vector=tuple(vector),
     )  # fmt: skip
     outcome = Target(
         impressions=impressions, clicks=clicks, ratings=None if ratings is None else tuple(ratings)
@@ -75,6 +84,9 @@ def import_table(
         images=None if image is None else str(images) if remote else "images",
         columns=columns,
         target=outcome,
+        assignment=assignment,
+        assignment_reason=assignment_reason,
+        shares=shares,
     )
     place = "the table" if isinstance(table, pa.Table) else table
     if isinstance(table, pa.Table):

@@ -88,5 +88,7 @@ def import_upworthy(
         ),
         columns=Columns(content_id="content_id", ab_test="ab_test", text=("headline",)),
         target=Target(impressions="impressions", clicks="clicks"),
+        assignment="randomised",
+        assignment_reason="The archive's publishers say that visitors were assigned at random.",
     )
     return write_dataset(out, manifest, pd.DataFrame(table).reset_index(drop=True))

@@ -225,6 +225,8 @@ def _manifest() -> Manifest:
             numeric=("price",),
         ),
         target=Target(impressions="impressions", clicks="clicks"),
+        assignment="randomised",
+        assignment_reason="The generator shares each A/B test's viewers out at random.",
     )
 
 
