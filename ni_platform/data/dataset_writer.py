@@ -26,17 +26,23 @@ def write_dataset(
     contents: pd.DataFrame,
     images: Mapping[str, Path] | None = None,
     files: Mapping[str, Path] | None = None,
+    *,
+    replace: bool = False,
 ) -> Dataset:
     """Write a dataset folder (local or `s3://`) and open it.
 
     `images` gives the local file behind each name of the image column; a file on the same disk is
     hard-linked. `files` are further local files to copy into the folder, by name. `dataset.yaml` is
     written last and a local folder appears in one step, so that an interrupted write leaves nothing
-    that looks complete. Raises `DatasetError` where `root` is in use, the disk is full or the table
-    does not fit the manifest.
+    that looks complete. With `replace` a local folder takes the place of the one that is there.
+
+    Raises:
+        DatasetError: `root` is in use otherwise, the disk is full, or the table does not fit the
+            manifest.
     """
     check_table(contents, manifest, str(root))
-    check_free(root)
+    if not replace:
+        check_free(root)
     if storage.is_remote(root):
         with tempfile.TemporaryDirectory() as folder, explained_disk_errors(folder):
             filled = _filled(Path(folder), manifest, contents, {})
@@ -51,11 +57,29 @@ def write_dataset(
             for name, source in (files or {}).items():
                 shutil.copyfile(source, partial / name)
             _filled(partial, manifest, contents, images or {})
+            if replace:
+                os.rename(target, _set_by(target))
             os.replace(partial, target)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+    if replace:
+        shutil.rmtree(_set_by(target))
     return Dataset.open(target)
+
+
+def restore(root: str | Path) -> None:
+    """Put back a folder that was about to be replaced when its process was killed."""
+    target = Path(root).absolute()
+    if not target.exists() and _set_by(target).exists():
+        os.rename(_set_by(target), target)
+    elif target.exists():
+        shutil.rmtree(_set_by(target), ignore_errors=True)
+
+
+def _set_by(target: Path) -> Path:
+    """Where a folder lies while another takes its place."""
+    return target.with_name(f".{target.name}.replaced")
 
 
 def check_free(root: str | Path) -> None:

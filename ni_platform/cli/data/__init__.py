@@ -7,7 +7,8 @@ import click
 from ni_platform.cli.lazy import LazyGroup
 
 COMMANDS = {
-    "import": "Turn other people's tables into a dataset folder.",
+    "import": "Turn exports and other people's tables into a dataset folder.",
+    "profiles": "List the exports that `ni data import` recognises.",
     "aggregate": "Count a click log into a dataset folder.",
     "synthesize": "Draw planted data whose effects are known.",
     "attributes": "Read text and colours from pictures, embed texts; results are kept.",

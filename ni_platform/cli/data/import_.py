@@ -7,14 +7,70 @@ from typing import Any
 import click
 
 from ni_platform.cli.data.options import column_names, text_table_options
-from ni_platform.cli.data.output import print_dataset
+from ni_platform.cli.data.output import print_dataset, print_import
 from ni_platform.cli.output import console
 from ni_platform.data.assignment import KINDS
 
 
-@click.group("import")
+class _ImportGroup(click.Group):
+    """`ni data import FILE... FOLDER` is an export, unless the first word is a command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *self.get_help_option_names(ctx)):
+            args = ["export", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("import", cls=_ImportGroup)
 def command() -> None:
-    """Turn other people's tables into a dataset folder."""
+    """Turn exports and other people's tables into a dataset folder.
+
+    `ni data import FILE... FOLDER` recognises the export of a marketing tool; see `ni data
+    profiles`.
+    """
+
+
+@command.command("export")
+@click.argument("files", nargs=-1, required=True)
+@click.argument("folder")
+@click.option(
+    "--profile", help="Which export it is, of `ni data profiles`; found out if not given."
+)
+@click.option("--name", help="Name of the dataset; the folder's name if not given.")
+@click.option("--success", help="What counts as a success, where the export has several.")
+@click.option("--metric", help="Which metric is the success, where rows are of several.")
+@click.option(
+    "--by", multiple=True, callback=column_names, help="Tell contents apart by audience, too."
+)
+@click.option(
+    "--content-id", multiple=True, callback=column_names, help="Fields that name a content."
+)
+@click.option("--ab-test", multiple=True, callback=column_names, help="Fields that name the test.")
+@click.option(
+    "--dates",
+    type=click.Choice(["day-first", "month-first"]),
+    help="What 3/4/2026 means, where days leave it open.",
+)
+@click.option(
+    "--assignment",
+    type=click.Choice(KINDS),
+    help="How arms were assigned, in place of what the profile says.",
+)
+@click.option("--assignment-reason", metavar="TEXT", help="Why that is known, in a sentence.")
+@text_table_options
+def import_export(files: tuple[str, ...], folder: str, form: Any, say: Any, **options: Any) -> None:
+    """Import FILES of a marketing tool's export into FOLDER, or add them to what is there.
+
+    The word `export` may be left out.
+    """
+    from ni_platform.data.importers.exports.importing import import_export as run
+    from ni_platform.data.importers.exports.rows import Wishes
+
+    asked = {
+        name: options.pop(name) for name in ("success", "metric", "by", "content_id", "ab_test")
+    }
+    wishes = Wishes(**asked, dates=options.pop("dates"))
+    print_import(run(files, folder, wishes=wishes, form=form, say=say, **options))
 
 
 @command.command("upworthy")

@@ -121,6 +121,11 @@ def _parsed(
     bare = [str(trimmed[place]) for place in present]
     if not all(_PLAIN.fullmatch(cell) for cell in bare):
         bare, scale = _without_marks(bare, present)
+        marked = [place for place, cell in zip(present, bare) if cell != trimmed[place]]
+        if whole and marked:
+            raise NumberError(
+                marked[0], "is an amount or a share, not a count: name the column of counts"
+            )
     else:
         scale = 1
     sign = decimal or _decimal_sign(bare, present, whole, comma_country)

@@ -111,7 +111,7 @@ def contents_of(facts: pd.DataFrame, aside: SetAside) -> pd.DataFrame:
             f"A content is in one A/B test, but {content!r} is in {names[0]!r} and {names[1]!r}: "
             "name the fields that tell them apart, such as --content-id campaign,ad."
         )
-    inputs = [name for name in facts if name not in (*_PERIOD, AB_TEST, *_COUNTS, SOURCE, LINE)]
+    inputs = [str(name) for name in facts if name not in (*_PERIOD, AB_TEST, *_COUNTS, SOURCE, LINE)]
     facts = _without_changed(facts, inputs, aside)
     groups = facts.groupby(CONTENT_ID, sort=False)
     # `first` would take the first that is not null; a field is the same in all rows here.
@@ -150,9 +150,7 @@ def notes_on_tests(contents: pd.DataFrame, inputs: Sequence[str]) -> list[str]:
     return found
 
 
-def _without_changed(
-    facts: pd.DataFrame, inputs: Sequence[str], aside: SetAside
-) -> pd.DataFrame:
+def _without_changed(facts: pd.DataFrame, inputs: Sequence[str], aside: SetAside) -> pd.DataFrame:
     """Leave out contents whose text or picture was changed while they were shown."""
     for name in inputs:
         kinds = facts.groupby(CONTENT_ID)[name].nunique(dropna=False)
@@ -169,9 +167,9 @@ def _comparable(table: pd.DataFrame) -> pd.DataFrame:
     return table.astype(object).where(table.notna(), "")
 
 
-def _same(column: pd.Series, value: object) -> pd.Series:
-    return column.isna() if pd.isna(value) else column == value  # type: ignore[arg-type]
+def _same(column: pd.Series, value: str | None) -> pd.Series:
+    return column.isna() if pd.isna(value) else column == value
 
 
-def _on(day: object) -> str:
-    return "" if pd.isna(day) else f" on {day}"  # type: ignore[arg-type]
+def _on(day: str | None) -> str:
+    return "" if pd.isna(day) else f" on {day}"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 
-from ni_platform.data import storage
+from ni_platform.data.assignment import Assignment
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.dataset_writer import check_free, replace_dataset, write_dataset
+from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.importers.exports.contents import (
     check_people,
     check_periods,
@@ -23,28 +22,22 @@ from ni_platform.data.importers.exports.contents import (
     once_each,
 )
 from ni_platform.data.importers.exports.files import ExportFile, open_file
-from ni_platform.data.importers.exports.profile import Assigned, Profile, profiles
+from ni_platform.data.importers.exports.history import History, differences, merged
+from ni_platform.data.importers.exports.profile import Profile, profiles
 from ni_platform.data.importers.exports.recognition import Match, recognised
 from ni_platform.data.importers.exports.rows import (
     AB_TEST,
     CLICKS,
     CONTENT_ID,
-    DAY,
     IMPRESSIONS,
-    SINCE,
     SetAside,
     Wishes,
     read_rows,
-    success_field,
 )
 from ni_platform.data.importers.table import check_totals
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.reading.csv_file import CsvFormat, Say
 from ni_platform.errors import ConfigError, DatasetError
-
-RECORD_FILE, COUNTS_FILE, SET_ASIDE_FILE = "import.json", "counts.parquet", "set_aside.csv"
-_KEY = [CONTENT_ID, SINCE, DAY]
-_COUNTS = [IMPRESSIONS, CLICKS]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,26 +48,10 @@ class ExportImport:
     profile: Profile
     why: str
     """Why this profile was taken."""
-    entry: dict[str, Any]
+    entry: Mapping[str, Any]
     """What this import has added to the dataset's `import.json`."""
-    notes: list[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """How the user says that arms were assigned; None leaves it to the profile."""
-
-    kind: Assigned | None = None
-    reason: str | None = None
-
-
-@dataclass
-class _Before:
-    """What a folder holds of earlier imports."""
-
-    facts: pd.DataFrame | None = None
-    record: dict[str, Any] = field(default_factory=dict)
-    set_aside: list[dict[str, Any]] = field(default_factory=list)
+    notes: Sequence[str]
+    """What a user should know of the A/B tests."""
 
 
 def import_export(
@@ -84,6 +61,7 @@ def import_export(
     profile: str | None = None,
     wishes: Wishes | None = None,
     assignment: Assignment | None = None,
+    assignment_reason: str | None = None,
     name: str | None = None,
     form: CsvFormat | None = None,
     say: Say = lambda note: None,
@@ -97,39 +75,130 @@ def import_export(
         files: Files of one kind of export, packed or not.
         out: Dataset folder, local or `s3://`.
         profile: Name of the profile; found out if None.
-        wishes: What the export leaves open; on top of another import, as there if not given.
+        wishes: What the export leaves open; on top of an earlier import, as there if None.
         assignment: How arms were assigned, in place of what the profile says.
+        assignment_reason: Why, in a sentence.
         name: Of the dataset; the folder's if None.
         form: How text tables are written.
-        say: Told what was found out.
+        say: Told what was found out about the files.
 
     Raises:
         DatasetError: No profile fits, a cell is not what it should be, something would be counted
             twice, or the folder holds something else. Nothing is written then.
         ConfigError: The export leaves a choice that must be said.
     """
-    form, before = form or CsvFormat(), _before(out)
+    form, history = form or CsvFormat(), History.of(out)
     opened = [open_file(path, form) for path in files]
     known = profiles()
-    name_of_profile = profile or before.record.get("profile")
-    matched = [(file, recognised(file, known, name_of_profile)) for file in opened]
-    _check_alike(matched, before)
-    chosen, why = matched[0][1].profile, matched[0][1].why
-    wishes = _wishes(wishes or Wishes(), before)
+    asked = profile or history.profile
+    matched = [(file, recognised(file, known, asked)) for file in opened]
+    chosen = _the_one(matched, history)
+    wishes = history.with_wishes(wishes)
     aside = SetAside()
-    facts = once_each(read_rows(matched, wishes, form, say, aside))
-    entry = _entry(opened, matched[0][1], facts, aside)
-    if before.facts is not None:
-        entry |= _differences(before.facts, facts)
-        facts = _merged(before.facts, facts)
+    read, success = read_rows(matched, wishes, form, say, aside)
+    facts = once_each(read)
+    entry = _entry(opened, facts)
+    if history.facts is not None:
+        entry |= differences(history.facts, facts)
+        facts = merged(history.facts, facts)
         check_periods(facts)
-    check_people(facts, chosen, [chosen.impressions, success_field(chosen, facts, wishes)])
+    check_people(facts, chosen, [chosen.impressions, success])
     contents = contents_of(facts, aside)
-    check_totals(contents, CONTENT_ID, _COUNTS)
-    entry["set_aside"] = aside.by_reason
-    manifest = _manifest(chosen, contents, name or _name(out), assignment or Assignment(), before)
-    record = _record(before, chosen, wishes, manifest, entry)
-    notes = notes_on_tests(contents, chosen.text)
-    tables = {COUNTS_FILE: facts, SET_ASIDE_FILE: pd.DataFrame([*before.set_aside, *aside.rows])}
-    dataset = _write(out, manifest, contents, record, tables, anew=before.facts is None)
-    return ExportImport(dataset=dataset, profile=chosen, why=why, entry=entry, notes=notes)
+    check_totals(contents, CONTENT_ID, [IMPRESSIONS, CLICKS])
+    entry |= {"contents": len(contents), "set_aside": aside.by_reason}
+    manifest = _manifest(
+        chosen,
+        contents,
+        name=name or history.name or PurePosixPath(str(out).rstrip("/")).name,
+        assignment=assignment or history.assignment,
+        reason=assignment_reason or history.assignment_reason,
+        split_by_audience=bool(wishes.by),
+    )
+    kept = history.files(chosen, wishes, entry, facts, aside)
+    dataset = _write(out, manifest, contents, kept, replace=history.facts is not None)
+    return ExportImport(
+        dataset=dataset,
+        profile=chosen,
+        why=matched[0][1].why,
+        entry=entry,
+        notes=notes_on_tests(contents, chosen.text),
+    )
+
+
+def _the_one(matched: Sequence[tuple[ExportFile, Match]], history: History) -> Profile:
+    """The profile of all files."""
+    names = {match.profile.name: file.name for file, match in matched}
+    if len(names) > 1:
+        found = "; ".join(f"{file} is {name}" for name, file in names.items())
+        raise DatasetError(
+            f"Files of one import must be of one export, but {found}: import them one by one, each "
+            "into a folder of its own."
+        )
+    chosen = matched[0][1].profile
+    history.check(chosen, [file for file, _ in matched])
+    return chosen
+
+
+def _entry(files: Sequence[ExportFile], facts: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "files": [{"name": file.name, "sha256": file.sha256} for file in files],
+        "rows": len(facts),
+    }
+
+
+def _manifest(
+    profile: Profile,
+    contents: pd.DataFrame,
+    *,
+    name: str,
+    assignment: Assignment | None,
+    reason: str | None,
+    split_by_audience: bool,
+) -> Manifest:
+    has = {*contents.columns[contents.notna().any()]}
+    tested = AB_TEST in has
+    kind = assignment or profile.assignment
+    if tested and kind is None:
+        raise ConfigError(
+            f"{profile.title} holds A/B tests, but does not say how their arms were assigned: say "
+            "--assignment randomised if chance decided who saw which arm, platform if an "
+            "optimiser did, else observational."
+        )
+    domain = profile.domain if profile.domain in has else None
+    share = profile.share if tested and profile.share in has else None
+    unknown = profile.shares == "unknown" or split_by_audience
+    return Manifest(
+        name=name,
+        description=f"Imported from {profile.title}, {profile.row} per row.",
+        assignment=kind if tested else None,
+        assignment_reason=reason or (profile.reason if kind == profile.assignment else None),
+        shares="unknown" if tested and share is None and unknown else None,
+        columns=Columns(
+            content_id=CONTENT_ID,
+            ab_test=AB_TEST if tested else None,
+            domain=domain,
+            share=share,
+            text=tuple(name for name in profile.text if name in has),
+            categorical=tuple(
+                name for name in (*profile.categorical, *profile.audience) if name in has
+            ),
+        ),
+        target=Target(impressions=IMPRESSIONS, clicks=CLICKS),
+    )
+
+
+def _write(
+    out: str | Path,
+    manifest: Manifest,
+    contents: pd.DataFrame,
+    tables: Mapping[str, bytes],
+    *,
+    replace: bool,
+) -> Dataset:
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {}
+        for name, data in tables.items():
+            files[name] = Path(scratch) / name
+            files[name].write_bytes(data)
+        return write_dataset(out, manifest, contents, files=files, replace=replace)

@@ -49,7 +49,7 @@ def steps(path: str) -> list[str]:
     return found
 
 
-def rows(
+def rows_of(
     documents: Sequence[Mapping[str, Any]], spec: JsonRecords, fields: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
     """Return a row per record: each field's value, None where the document does not have it.
@@ -103,9 +103,7 @@ def _value(
         if step == KEY:
             return last_key
         value = _member(value, _name(step))
-        match = _STEP.fullmatch(step)
-        assert match is not None
-        _, inside, named = match.groups()
+        inside, named = _inside(step)
         if step.endswith(("[]", "{}")):
             last_key = place.get(here)
             value = _at(value, last_key)
@@ -120,6 +118,12 @@ def _value(
         if value is None:
             return None
     return value
+
+
+def _inside(step: str) -> tuple[str | None, str | None]:
+    """What stands in a step's square brackets, and in its braces."""
+    match = _STEP.fullmatch(step)
+    return (match[2], match[3]) if match else (None, None)
 
 
 def _name(step: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict
 
+from ni_platform.data.assignment import Assignment, Shares
 from ni_platform.data.importers.exports.json_records import JsonRecords
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.overrides import from_dict
@@ -21,10 +22,12 @@ USERS = "profiles"
 FILE = "file"
 """A field that every export has: the name of the file without its ending."""
 
+RESERVED = frozenset({"content_id", "ab_test", "since", "day", "impressions", "clicks"})
+"""Columns of every imported dataset, which no input may be called."""
+
 _STRICT = ConfigDict(extra="forbid")
 
 Holds = Literal["label", "text", "count", "people", "number", "day"]
-Assigned = Literal["randomised", "platform", "observational"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +95,11 @@ class Profile:
     """Regular expressions: a row is no content where a field of `content` begins with one."""
     nothing: tuple[str, ...] = ()
     """Texts of cells that hold nothing, beyond the usual ones."""
-    assignment: Assigned | None = None
+    assignment: Assignment | None = None
     """How arms of its A/B tests were assigned; None where only the user knows."""
     reason: str
     """Why."""
-    shares: Literal["equal", "unknown"] = "equal"
+    shares: Shares = "equal"
     share: str | None = None
     """Field with an arm's intended share."""
     note: str | None = None
@@ -121,6 +124,9 @@ class Profile:
                 raise ConfigError(
                     f"{key} names the field {unknown[0]!r}, which fields does not list: add it."
                 )
+        given = {*self.text, *self.categorical, *self.audience, self.domain, self.image}
+        if taken := given & RESERVED:
+            raise ConfigError(f"{sorted(map(str, taken))} name what is counted: rename the field.")
         if not self.content or not all(self.content) or not self.success:
             raise ConfigError("A profile says what names a content, and what is a success.")
 
@@ -139,19 +145,27 @@ def profiles() -> dict[str, Profile]:
     """Return all profiles by name: the shipped ones, and those of the current folder.
 
     Raises:
-        ConfigError: A file is no profile, or two have one name.
+        ConfigError: A file is no profile, or is not called as its profile is.
     """
     found: dict[str, Profile] = {}
     for folder in (SHIPPED, Path(USERS)):
         for path in sorted(folder.glob("*.yaml")):
             profile = load_profile(path)
-            if profile.name in found:
+            if profile.name != path.stem or profile.name in found:
                 raise ConfigError(
-                    f"{path}: each profile needs a name of its own, but {profile.name!r} is there "
-                    "already: rename it."
+                    f"{path}: a profile has a name of its own, that of its file, but this one is "
+                    f"{profile.name!r}: rename it."
                 )
             found[profile.name] = profile
     return found
+
+
+def profile_file(name: str) -> Path:
+    """Return the file of a profile. Raises ConfigError where there is none of this name."""
+    for folder in (Path(USERS), SHIPPED):
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    raise ConfigError(f"There is no profile {name!r}; there are {', '.join(profiles())}.")
 
 
 def load_profile(path: Path) -> Profile:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ni_platform.data.importers.exports import sections
 from ni_platform.data.importers.exports.files import ExportFile
+from ni_platform.data.importers.exports.json_records import JsonRecords
 from ni_platform.data.importers.exports.profile import FILE, Profile
 from ni_platform.errors import ConfigError, DatasetError
 
@@ -81,7 +82,7 @@ def recognised(file: ExportFile, known: Mapping[str, Profile], name: str | None 
 def fit(file: ExportFile, profile: Profile) -> Match:
     """Try a profile on a file."""
     if profile.json is not None:
-        return _fit_json(file, profile)
+        return _fit_json(file, profile, profile.json)
     if file.kind == "json":
         return Match(profile=profile, columns={}, missing=("a header, for it is JSON",))
     if profile.sections is not None:
@@ -107,13 +108,11 @@ def _fit_header(header: Iterable[str], profile: Profile) -> Match:
     return Match(profile=profile, columns=columns, missing=_missing(profile, columns))
 
 
-def _fit_json(file: ExportFile, profile: Profile) -> Match:
-    spec = profile.json
-    assert spec is not None
-    if file.kind != "json" or not all(any(name in document for name in spec.documents) for document in file.documents):
-        return Match(
-            profile=profile, columns={}, missing=(f"JSON with one of {', '.join(spec.documents)} at its top",)
-        )
+def _fit_json(file: ExportFile, profile: Profile, spec: JsonRecords) -> Match:
+    tops = set(spec.documents)
+    if file.kind != "json" or not all(tops.intersection(document) for document in file.documents):
+        lacking = f"JSON with one of {', '.join(spec.documents)} at its top"
+        return Match(profile=profile, columns={}, missing=(lacking,))
     # What its rows hold is known when all files are put together.
     columns = {name: wanted.names[0] for name, wanted in profile.fields.items() if wanted.names}
     return Match(profile=profile, columns=columns)
@@ -148,5 +147,3 @@ def _has(file: ExportFile) -> str:
         return f"It has {tops} at its top."
     header = max(file.headers, key=len, default=[])
     return f"Its columns are {[name for name in header if name][:20]}."
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ni_platform.data.importers.exports import json_records
 from ni_platform.data.importers.exports.dates import DayError, DayOrder, days_of
 from ni_platform.data.importers.exports.files import ExportFile
+from ni_platform.data.importers.exports.json_records import JsonRecords, rows_of
 from ni_platform.data.importers.exports.profile import FILE, Profile
 from ni_platform.data.importers.exports.recognition import Match
 from ni_platform.data.importers.exports.sections import section_rows
@@ -25,6 +25,7 @@ from ni_platform.errors import ConfigError, DatasetError
 CONTENT_ID, AB_TEST, SINCE, DAY = "content_id", "ab_test", "since", "day"
 IMPRESSIONS, CLICKS = "impressions", "clicks"
 SOURCE, LINE = "source_file", "source_line"
+TOTALS = "a row of totals"
 SEPARATOR = " | "
 """Between the parts of an id that several fields make."""
 
@@ -60,9 +61,7 @@ class SetAside:
     def add(self, table: pd.DataFrame, reason: str) -> None:
         """List rows of a table of facts."""
         for row in table.to_dict("records"):
-            facts = {
-                name: value for name, value in row.items() if name not in (SOURCE, LINE)
-            }
+            facts = {name: value for name, value in row.items() if name not in (SOURCE, LINE)}
             self.rows.append(
                 {
                     "file": row[SOURCE],
@@ -85,49 +84,53 @@ def read_rows(
     form: CsvFormat,
     say: Say,
     aside: SetAside,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, str]:
     """Read files of one profile as one table of facts.
 
     Returns:
-        A row per row of the files that is about a content: `content_id`, `ab_test`, `since` and
-        `day` (ISO, None where rows have no days), `impressions` and `clicks` (int64), the fields
-        that the profile gives models, and where the row stands.
+        The facts, and the field that counts successes. A row per row of the files that is about a
+        content: `content_id`, `ab_test`, `since` and `day` (ISO, None where rows have no days),
+        `impressions` and `clicks` (int64), the fields that the profile gives models, and where the
+        row stands.
 
     Raises:
         DatasetError: A cell is not what its field holds; names file, line, value and remedy.
         ConfigError: What is a success, or which metric is meant, must be said.
     """
     profile = files[0][1].profile
+    success = _success(profile, files, wishes)
     if profile.json is not None:
-        tables = [_json_table(files, profile)]
+        raw = _json_table(files, profile, profile.json)
     else:
-        tables = [_table(file, match, form, say) for file, match in files]
-    raw = pd.concat(tables, ignore_index=True)
-    if profile.json is not None:
-        _check_columns(raw, profile)
+        unread = {*profile.success.values()} - {success}
+        tables = [_table(file, match, unread, form, say) for file, match in files]
+        raw = pd.concat(tables, ignore_index=True)
     raw = _of_metric(raw, profile, wishes)
-    success = _success(profile, raw, wishes)
     content = _choices(wishes.content_id, profile.content, files, raw)
     ab_test = _choices(wishes.ab_test, profile.ab_test, files, raw)
     raw = _without_totals(raw, profile, content, aside)
     facts = _facts(raw, profile, content, ab_test, success, wishes)
-    return _complete(facts, profile, bool(ab_test), aside)
+    counted = {IMPRESSIONS: profile.impressions, CLICKS: success}
+    return _complete(facts, profile, counted, bool(ab_test), aside), success
 
 
-def _table(file: ExportFile, match: Match, form: CsvFormat, say: Say) -> pd.DataFrame:
+def _table(
+    file: ExportFile, match: Match, unread: Collection[str], form: CsvFormat, say: Say
+) -> pd.DataFrame:
     """Fields of a table or of a report in sections, typed."""
     profile = match.profile
+    fields = {name: column for name, column in match.columns.items() if name not in unread}
     if profile.sections is not None:
         rows = section_rows(file.text, profile.sections)
         columns = {
             name: pa.array([row.get(column) for _, row in rows], pa.string())
-            for name, column in match.columns.items()
+            for name, column in fields.items()
         }
         lines = np.array([line for line, _ in rows], dtype=np.int64)
         source = SourceTable(name=file.name, columns=pa.table(columns), lines=lines)
     else:
-        whole = read_source(file.path, list(match.columns.values()), form=form, say=say)
-        columns = {name: whole.columns[column] for name, column in match.columns.items()}
+        whole = read_source(file.path, list(fields.values()), form=form, say=say)
+        columns = {name: whole.columns[column] for name, column in fields.items()}
         source = SourceTable(
             name=file.name,
             columns=pa.table(columns),
@@ -138,22 +141,20 @@ def _table(file: ExportFile, match: Match, form: CsvFormat, say: Say) -> pd.Data
     return _typed(source, profile).assign(**{FILE: file.stem})
 
 
-def _json_table(files: Sequence[tuple[ExportFile, Match]], profile: Profile) -> pd.DataFrame:
+def _json_table(
+    files: Sequence[tuple[ExportFile, Match]], profile: Profile, spec: JsonRecords
+) -> pd.DataFrame:
     """Fields of all JSON documents together, typed."""
-    assert profile.json is not None
     documents = [document for file, _ in files for document in file.documents]
     paths = {name: wanted.names for name, wanted in profile.fields.items()}
-    found = json_records.rows(documents, profile.json, paths)
+    found = rows_of(documents, spec, paths)
     names = ", ".join(file.name for file, _ in files)
     if not found:
-        raise DatasetError(
-            f"{names} hold no rows at {profile.json.records}: export the results, too."
-        )
+        raise DatasetError(f"{names} hold no rows at {spec.records}: export the results, too.")
     columns = {name: pa.array([_scalar(row[name]) for row in found], pa.string()) for name in paths}
-    table = pa.table(columns)
-    return _typed(SourceTable(name=names, columns=table), profile).assign(
-        **{FILE: files[0][0].stem}
-    )
+    raw = _typed(SourceTable(name=names, columns=pa.table(columns)), profile)
+    _check_columns(raw, profile)
+    return raw.assign(**{FILE: files[0][0].stem})
 
 
 def _scalar(value: Any) -> str | None:
@@ -183,20 +184,8 @@ def _typed(source: SourceTable, profile: Profile) -> pd.DataFrame:
         wanted = profile.fields[str(name)]
         if wanted.blank_is_zero:
             table[name] = table[name].fillna(0)
-        if wanted.holds in ("count", "people"):
-            _check_whole(table[name], str(name), source)
     lines = source.lines if source.lines is not None else np.arange(1, len(table) + 1)
     return table.assign(**{SOURCE: source.name, LINE: lines})
-
-
-def _check_whole(cells: pd.Series, name: str, source: SourceTable) -> None:
-    numbers = cells.to_numpy(dtype=np.float64, na_value=np.nan)
-    broken = np.flatnonzero(~np.isnan(numbers) & (numbers != np.floor(numbers)))
-    if len(broken):
-        raise DatasetError(
-            f"{source.place(int(broken[0]))}: {name} must be a count, but is "
-            f"{numbers[broken[0]]:g}: export counts, not rates or amounts."
-        )
 
 
 def _check_columns(raw: pd.DataFrame, profile: Profile) -> None:
@@ -225,8 +214,13 @@ def _of_metric(raw: pd.DataFrame, profile: Profile, wishes: Wishes) -> pd.DataFr
     return raw[raw[profile.metric] == chosen].reset_index(drop=True)
 
 
-def _success(profile: Profile, raw: pd.DataFrame, wishes: Wishes) -> str:
-    there = {word: name for word, name in profile.success.items() if name in raw}
+def _success(profile: Profile, files: Sequence[tuple[ExportFile, Match]], wishes: Wishes) -> str:
+    """The field that counts successes, which all files must have."""
+    there = {
+        word: name
+        for word, name in profile.success.items()
+        if all(name in match.columns for _, match in files)
+    }
     if wishes.success is None and len(there) == 1:
         return next(iter(there.values()))
     if wishes.success not in there:
@@ -268,12 +262,11 @@ def _without_totals(
     """Rows that no field of a content calls a total."""
     named = raw[list({name for names in content for name in names} - {FILE})]
     is_total = np.zeros(len(raw), dtype=bool)
-    for pattern in profile.totals:
-        for name in named:
-            form = re.compile(pattern, re.IGNORECASE)
-            cells = named[name].fillna("").astype(str)
-            is_total |= cells.map(lambda cell: bool(form.match(cell))).to_numpy(dtype=bool)
-    aside.add(raw[is_total], "a row of totals")
+    pattern = re.compile("|".join(profile.totals) or r"(?!)", re.IGNORECASE)
+    for name in named:
+        cells = named[name].fillna("").astype(str)
+        is_total |= cells.str.match(pattern).to_numpy(dtype=bool)
+    aside.add(raw[is_total], TOTALS)
     return raw[~is_total].reset_index(drop=True)
 
 
@@ -306,8 +299,7 @@ def _facts(
             CLICKS: raw[success],
         }
     )
-    renamed = {name: f"{name}_field" for name in kept if name in facts}
-    return pd.concat([facts, raw[[*kept, SOURCE, LINE]].rename(columns=renamed)], axis=1)
+    return pd.concat([facts, raw[[*kept, SOURCE, LINE]]], axis=1)
 
 
 def _ids(raw: pd.DataFrame, choices: Sequence[Sequence[str]]) -> pd.Series:
@@ -343,13 +335,19 @@ def _days(raw: pd.DataFrame, name: str | None, order: DayOrder | None) -> pd.Ser
 
 
 def _complete(
-    facts: pd.DataFrame, profile: Profile, tested: bool, aside: SetAside
+    facts: pd.DataFrame,
+    profile: Profile,
+    counted: Mapping[str, str],
+    tested: bool,
+    aside: SetAside,
 ) -> pd.DataFrame:
-    """Rows that name all they must; the others are listed."""
+    """Rows that name all they must, with whole counts; the others are listed."""
+    named = facts[CONTENT_ID].notna()
+    is_total = ~named & (facts[IMPRESSIONS] == facts.loc[named, IMPRESSIONS].sum())
     rules = [
-        (facts[CONTENT_ID].isna(), "no content is named"),
-        (facts[IMPRESSIONS].isna(), f"{profile.impressions} is empty"),
-        (facts[CLICKS].isna(), "the successes are empty"),
+        (is_total, TOTALS),
+        (~named, "no content is named"),
+        *((facts[name].isna(), f"{counts} is empty") for name, counts in counted.items()),
     ]
     if facts[DAY].notna().any():
         rules.append((facts[DAY].isna() | facts[SINCE].isna(), "it has no day"))
@@ -358,15 +356,22 @@ def _complete(
     if tested:
         rules.append((facts[AB_TEST].isna(), "no A/B test is named"))
     for broken, reason in rules:
-        chosen = broken.reindex(facts.index).fillna(False).astype(bool)
+        chosen = broken.reindex(facts.index)
         aside.add(facts[chosen], reason)
         facts = facts[~chosen]
     if facts.empty:
         raise DatasetError(
             f"{profile.title}: no row is about a content ({aside.by_reason}): check the export."
         )
-    counts = {name: facts[name].astype(np.int64) for name in (IMPRESSIONS, CLICKS)}
-    return facts.assign(**counts).reset_index(drop=True)
+    for name, counts in counted.items():
+        numbers = facts[name].to_numpy(dtype=np.float64)
+        for row in facts[numbers != np.floor(numbers)].head(1).to_dict("records"):
+            raise DatasetError(
+                f"{row[SOURCE]} line {row[LINE]}: {counts} must be a count, but the row has "
+                f"{row[name]:g}: choose what counts people or events, no rate or amount."
+            )
+    whole = {name: facts[name].astype(np.int64) for name in counted}
+    return facts.assign(**whole).reset_index(drop=True)
 
 
 def _is_none(value: Any) -> bool:
