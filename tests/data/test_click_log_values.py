@@ -7,6 +7,7 @@ import re
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -422,3 +423,59 @@ def test_a_log_of_ab_tests_says_how_arms_were_assigned(given):
     """Before anything is counted."""
     with pytest.raises(ConfigError, match="ab_test and assignment go together"):
         spec(**given)
+
+
+def test_a_log_of_counts_is_the_log_of_its_events(tmp_path: Path) -> None:
+    """Rows of impressions and clicks per day give the dataset that their events give."""
+    rng = np.random.default_rng(3)
+    events = pd.DataFrame(
+        {
+            "ad": rng.choice(["a", "b", "c"], 500),
+            "device": rng.choice(["phone", "desk"], 500),
+            "day": rng.integers(0, 4, 500),
+            "clicked": rng.integers(0, 2, 500),
+        }
+    )
+    daily = events.groupby(["ad", "device", "day"])["clicked"].agg(["size", "sum"]).reset_index()
+    events.to_csv(tmp_path / "events.csv", index=False)
+    daily.to_csv(tmp_path / "daily.csv", index=False)
+    common = {"name": "ads", "content": "ad", "categorical": ("device",)}
+    small = {"min_impressions": 1, "min_level_impressions": 0}
+    one, _ = aggregate(
+        [str(tmp_path / "events.csv")],
+        str(tmp_path / "one"),
+        LogSpec(**common, **small, clicked="clicked"),  # type: ignore[arg-type]
+    )
+    counted = LogSpec(**common, **small, impressions="size", clicks="sum")  # type: ignore[arg-type]
+    for name in ("daily.csv", "daily.parquet"):
+        daily.to_parquet(tmp_path / "daily.parquet")
+        other, _ = aggregate([str(tmp_path / name)], str(tmp_path / f"of {name}"), counted)
+        pd.testing.assert_frame_equal(one.contents, other.contents)
+
+
+def test_counts_that_are_none_are_set_aside_and_corrections_added(tmp_path: Path) -> None:
+    """A negative count takes back; what is no whole number is a bad row with its line."""
+    log = tmp_path / "log.csv"
+    log.write_text('ad,seen,hits\na,100,5\na,-10,-1\na,2.5,1\nb,7,\nb,"1,200",3\nb,50,4\n')
+    spec = LogSpec(
+        name="ads", content="ad", impressions="seen", clicks="hits", min_impressions=1,
+        min_level_impressions=0, max_rejected=0.9,
+    )  # fmt: skip
+    dataset, report = aggregate([str(log)], str(tmp_path / "out"), spec)
+    assert dataset.contents[["ad", "impressions", "clicks"]].to_numpy().tolist() == [
+        ["a", 90, 4],
+        ["b", 50, 4],
+    ]
+    assert report.rejected == 3
+    rejects = pd.read_csv(tmp_path / "out" / "rejects.csv")
+    assert rejects.iloc[:, 1].tolist() == [4, 5, 6]
+    assert "seen must be a count (is '2.5')" in rejects.to_csv()
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"clicked": "c", "clicks": "k"}, {"impressions": "i"}, {"clicks": "k"}]
+)
+def test_a_row_is_one_exposure_or_counts(given: dict[str, str]) -> None:
+    """Half of a form, or both, is refused."""
+    with pytest.raises(ConfigError, match="A row is one exposure"):
+        LogSpec(name="ads", content="ad", **given)  # type: ignore[arg-type]

@@ -198,7 +198,7 @@ def _count_file(file: str, spec: LogSpec, place: str | None = None) -> _Part:
     notes: list[str] = []
     with storage.local_copy(place or file) as path, RejectsOfFile(file) as rejects:
         for piece in read_events(path, spec, file, notes.append):
-            counts.add_events(piece.events)
+            counts.add(piece.events)
             rows += piece.rows
             dropped.update(piece.dropped)
             rejects.add(piece.rejects)

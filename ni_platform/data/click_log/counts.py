@@ -8,8 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ni_platform.data.click_log.events import CLICKED
-
 IMPRESSIONS, CLICKS = "impressions", "clicks"
 _ROWS_BEFORE_MERGING = 1 << 20
 _LARGEST_CODE = 1 << 62
@@ -27,11 +25,6 @@ class Counts:
         self._merged: pa.Table | None = None
         self._waiting: list[pa.Table] = []
         self._rows_waiting = 0
-
-    def add_events(self, events: pa.Table) -> None:
-        """Count events: the keys and `clicked`."""
-        ones = pa.array(np.ones(len(events), dtype=np.int64))
-        self.add(events.append_column(IMPRESSIONS, ones).append_column(CLICKS, events[CLICKED]))
 
     def add(self, counts: pa.Table) -> None:
         """Add counts: the keys, `impressions` and `clicks`."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ni_platform.data.click_log.counts import CLICKS, IMPRESSIONS
 from ni_platform.data.click_log.csv_pieces import Piece
 from ni_platform.data.click_log.drops import matches
 from ni_platform.data.click_log.pieces import pieces_of
@@ -20,7 +22,8 @@ from ni_platform.data.reading.csv_file import Say
 from ni_platform.data.reading.labels import CellError, labels_and_faults
 from ni_platform.errors import DatasetError
 
-CLICKED = "clicked"
+_WHOLE = r"^-?\d{1,15}(\.0*)?$"
+_EXACT = 2**53
 _CLICKED_WORDS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 
 
@@ -29,7 +32,7 @@ class Clean:
     """A piece of a log."""
 
     events: pa.Table
-    """The keys of the spec as labels (dictionary-encoded) and `clicked` as 0 or 1."""
+    """The keys of the spec as labels (dictionary-encoded), `impressions` and `clicks` (int64)."""
     rows: int
     dropped: dict[str, int]
     """Events left out by each drop rule; one that several rules name counts for the first."""
@@ -72,20 +75,14 @@ class _Rows:
 
 def _clean(piece: Piece, spec: LogSpec, name: str) -> Clean:
     table, rows = piece.rows, _Rows(piece)
-    clicked = _clicked(table[spec.clicked])
-    not_clicked = pc.is_null(clicked).to_numpy()
-    rows.reject(_headers(piece, not_clicked, spec, name))
+    counts, uncounted = _outcomes(table, spec)
+    rows.reject(_headers(piece, list(uncounted), spec, name))
     found = {key: _labels(table, key, name) for key in spec.keys if key not in spec.time_parts}
     contents, faults = found[spec.content]
     rows.reject(faults)
     empty = np.flatnonzero(pc.is_null(contents).to_numpy()).tolist()
     rows.reject(dict.fromkeys(empty, f"{spec.content} is empty"))
-    rows.reject(
-        {
-            row: f"{spec.clicked} must be 0 or 1 (is {_cell(table[spec.clicked], row)})"
-            for row in np.flatnonzero(not_clicked).tolist()
-        }
-    )
+    rows.reject(uncounted)
     columns = {key: labels for key, (labels, _) in found.items()}
     if spec.time is not None:
         seconds, faults = _seconds(piece, spec, name)
@@ -100,7 +97,7 @@ def _clean(piece: Piece, spec: LogSpec, name: str) -> Clean:
         left_out &= rows.good
         dropped[rule.name] = int(left_out.sum())
         rows.good &= ~left_out
-    events = pa.table({key: columns[key] for key in spec.keys} | {CLICKED: clicked})
+    events = pa.table({key: columns[key] for key in spec.keys} | counts)
     if not rows.good.all():
         events = events.filter(pa.array(rows.good))
     return Clean(
@@ -117,6 +114,41 @@ def _labels(table: pa.Table, key: str, name: str) -> tuple[pa.ChunkedArray, dict
     except CellError as error:
         raise DatasetError(f"{name}: column {key!r} holds {error}.") from error
     return labels, {row: f"{key} holds {fault}" for row, fault in faults.items()}
+
+
+def _outcomes(table: pa.Table, spec: LogSpec) -> tuple[dict[str, Any], dict[int, str]]:
+    """Impressions and clicks of each row (int64), null where its cells are none, and why."""
+    if spec.clicked is not None:
+        ones = pa.array(np.ones(len(table), dtype=np.int64))
+        found = {IMPRESSIONS: ones, CLICKS: _clicked(table[spec.clicked])}
+        rules = {CLICKS: (spec.clicked, "0 or 1")}
+    else:
+        shown, clicks = str(spec.impressions), str(spec.clicks)
+        found = {IMPRESSIONS: _whole(table[shown]), CLICKS: _whole(table[clicks])}
+        rules = {IMPRESSIONS: (shown, "a count"), CLICKS: (clicks, "a count")}
+    faults: dict[int, str] = {}
+    for name, (column, rule) in rules.items():
+        for row in np.flatnonzero(pc.is_null(found[name]).to_numpy(zero_copy_only=False)).tolist():
+            fault = f"{column} must be {rule} (is {_cell(table[column], row)})"
+            faults.setdefault(row, fault)
+    return found, faults
+
+
+def _whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whole numbers as int64, null where a cell is none; a correction may be negative."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if any(
+        check(kind) for check in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    ):
+        numbers = column.cast(pa.float64(), safe=False)
+        exact = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), _EXACT))
+        return pc.if_else(exact, numbers, None).cast(pa.int64())
+    words = pc.utf8_trim_whitespace(column.cast(pa.string()))
+    plain = pc.fill_null(pc.match_substring_regex(words, _WHOLE), False)
+    digits = pc.replace_substring_regex(pc.if_else(plain, words, None), r"\.0*$", "")
+    return digits.cast(pa.int64())
 
 
 def _clicked(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
@@ -137,7 +169,7 @@ def _clicked(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     return pc.take(pa.array(list(_CLICKED_WORDS.values()), pa.int64()), place)
 
 
-def _headers(piece: Piece, suspects: np.ndarray, spec: LogSpec, name: str) -> dict[int, str]:
+def _headers(piece: Piece, suspects: list[int], spec: LogSpec, name: str) -> dict[int, str]:
     """Rows that are the header again, as where files were put one below the other.
 
     Raises DatasetError where it is another header: what stands below it is in other columns.
@@ -145,8 +177,8 @@ def _headers(piece: Piece, suspects: np.ndarray, spec: LogSpec, name: str) -> di
     faults: dict[int, str] = {}
     if not piece.header:
         return faults
-    for row in np.flatnonzero(suspects).tolist():
-        cell = piece.rows[spec.clicked][row].as_py()
+    for row in suspects:
+        cell = piece.rows[spec.outcomes[0]][row].as_py()
         if cell is None or cell.strip() not in piece.header:
             continue
         cells = {column: str(piece.rows[column][row].as_py()) for column in spec.columns}

@@ -116,15 +116,19 @@ class Creatives:
 
 @dataclass(frozen=True, kw_only=True)
 class LogSpec:
-    """How a log becomes a dataset. Every event is one exposure of one content."""
+    """How a log becomes a dataset. A row is one exposure of one content, or counts of several."""
 
     __pydantic_config__ = _STRICT
 
     name: str
     content: str
     """Column that names the creative."""
-    clicked: str
-    """Column that holds 0 or 1 (or false or true)."""
+    clicked: str | None = None
+    """Column that holds 0 or 1 (or false or true), where a row is one exposure."""
+    impressions: str | None = None
+    """Column that holds a number of exposures, where rows are counts, such as per day."""
+    clicks: str | None = None
+    """Column that holds how many of them succeeded."""
     time: str | None = None
     """Column with timestamps, ISO 8601 or numbers since 1970; the source of `time_parts`.
 
@@ -172,14 +176,15 @@ class LogSpec:
             self.order(attribute)
         if self.time_parts and self.time is None:
             raise ConfigError("time_parts are made from the time: name its column with time.")
-        names = [*self.keys, self.clicked, *(self.creatives.columns if self.creatives else ())]
+        self._check_outcomes()
+        names = [*self.keys, *self.outcomes, *(self.creatives.columns if self.creatives else ())]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ConfigError(
                 f"A column has one role, but {', '.join(repeated)} has several: declare it once, "
                 "and name columns of the creatives otherwise than those of the log."
             )
-        taken = sorted({"impressions", "clicked", "clicks"} & ({*names} - {self.clicked}))
+        taken = sorted({"impressions", "clicked", "clicks"} & ({*names} - {*self.outcomes}))
         if taken:
             raise ConfigError(
                 f"impressions, clicked and clicks name what is counted, but {taken[0]!r} is "
@@ -191,10 +196,25 @@ class LogSpec:
         if not 0 <= self.max_rejected <= 1:
             raise ConfigError(f"max_rejected must be in [0, 1], but is {self.max_rejected}.")
 
+    def _check_outcomes(self) -> None:
+        given = {name: getattr(self, name) for name in ("clicked", "impressions", "clicks")}
+        there = [name for name, column in given.items() if column is not None]
+        if there not in (["clicked"], ["impressions", "clicks"]):
+            raise ConfigError(
+                "A row is one exposure (clicked) or counts of several (impressions and clicks), "
+                f"but the spec names {' and '.join(there) or 'none of them'}: keep one of the two."
+            )
+
     @property
     def attributes(self) -> tuple[str, ...]:
         """Categorical attributes of the dataset, those made from the time included."""
         return (*self.categorical, *self.ordered, *self.time_parts)
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """Columns that are counted."""
+        named = (self.clicked, self.impressions, self.clicks)
+        return tuple(name for name in named if name is not None)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -224,7 +244,11 @@ class LogSpec:
     def columns(self) -> tuple[str, ...]:
         """Columns that are read from the log."""
         read = [name for name in self.keys if name not in self.time_parts]
-        read += [self.clicked, *([self.time] if self.time else []), *(r.column for r in self.drop)]
+        read += [
+            *self.outcomes,
+            *([self.time] if self.time else []),
+            *(r.column for r in self.drop),
+        ]
         return tuple(dict.fromkeys(read))
 
     @classmethod

@@ -111,7 +111,9 @@ def contents_of(facts: pd.DataFrame, aside: SetAside) -> pd.DataFrame:
             f"A content is in one A/B test, but {content!r} is in {names[0]!r} and {names[1]!r}: "
             "name the fields that tell them apart, such as --content-id campaign,ad."
         )
-    inputs = [str(name) for name in facts if name not in (*_PERIOD, AB_TEST, *_COUNTS, SOURCE, LINE)]
+    inputs = [
+        str(name) for name in facts if name not in (*_PERIOD, AB_TEST, *_COUNTS, SOURCE, LINE)
+    ]
     facts = _without_changed(facts, inputs, aside)
     groups = facts.groupby(CONTENT_ID, sort=False)
     # `first` would take the first that is not null; a field is the same in all rows here.
