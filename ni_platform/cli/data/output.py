@@ -21,7 +21,9 @@ def print_import(result: Any) -> None:
     from ni_platform.data.importers.exports.history import SET_ASIDE_FILE
 
     entry, manifest = result.entry, result.dataset.manifest
+    aside = entry.get("set_aside", {})
     lines = [f"Read as [bold]{result.profile.name}[/bold] ({result.profile.title}): {result.why}"]
+    lines.append(f"A success is counted by {result.success}.")
     if "new_rows" in entry:
         lines.append(
             f"Added: {entry['new_rows']:,} rows, {entry['new_contents']:,} contents, "
@@ -33,8 +35,8 @@ def print_import(result: Any) -> None:
             f"Arms were assigned: [bold]{manifest.assignment}[/bold]. "
             f"{manifest.assignment_reason or ''}"
         )
-    lines += [f"Set aside: {rows:,} rows, {why}" for why, rows in entry["set_aside"].items()]
-    if entry["set_aside"]:
+    lines += [f"Set aside: {rows:,} rows, {why}" for why, rows in aside.items()]
+    if aside:
         lines.append(f"       listed in {result.dataset.root}/{SET_ASIDE_FILE}")
     lines += [f"Note: {note}" for note in result.notes]
     if result.profile.note:

@@ -27,6 +27,7 @@ from ni_platform.data.importers.exports.rows import (
     Wishes,
 )
 from ni_platform.data.manifest import FILE_NAME, Manifest
+from ni_platform.data.reading.csv_file import Say
 from ni_platform.data.reading.parquet_file import read_parquet
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.overrides import from_dict
@@ -108,13 +109,8 @@ class History:
         """Why, as the manifest says."""
         return self.manifest.assignment_reason if self.manifest else None
 
-    def check(self, profile: Profile, files: Sequence[ExportFile]) -> None:
-        """Raise an error where these files cannot be added: other profile, or there already."""
-        if self.profile not in (None, profile.name):
-            raise DatasetError(
-                f"The folder holds an import of {self.profile}, but the files are of "
-                f"{profile.name}: choose another folder."
-            )
+    def new_files(self, files: Sequence[ExportFile], say: Say) -> list[ExportFile]:
+        """Return the files that were not imported before, known by their bytes; say of the rest."""
         there = {
             item["sha256"]: entry["when"]
             for entry in self.record.get("imports", [])
@@ -122,10 +118,8 @@ class History:
         }
         for file in files:
             if file.sha256 in there:
-                raise DatasetError(
-                    f"{file.name} was imported into this folder on {there[file.sha256]}: there is "
-                    "nothing new in it."
-                )
+                say(f"{file.name} was imported on {there[file.sha256]}, and adds nothing")
+        return [file for file in files if file.sha256 not in there]
 
     def with_wishes(self, wishes: Wishes | None) -> Wishes:
         """Return the wishes of the earlier imports, which another one must share."""
@@ -146,6 +140,7 @@ class History:
         self,
         profile: Profile,
         wishes: Wishes,
+        success: str,
         entry: dict[str, Any],
         facts: pd.DataFrame,
         aside: SetAside,
@@ -155,6 +150,7 @@ class History:
             "format": _FORMAT,
             "profile": profile.name,
             "title": profile.title,
+            "success": success,
             "wishes": asdict(wishes),
             "imports": [*self.record.get("imports", []), entry],
         }

@@ -48,8 +48,10 @@ class ExportImport:
     profile: Profile
     why: str
     """Why this profile was taken."""
+    success: str
+    """Field that counts successes."""
     entry: Mapping[str, Any]
-    """What this import has added to the dataset's `import.json`."""
+    """What this import has added to the dataset's `import.json`; empty if nothing."""
     notes: Sequence[str]
     """What a user should know of the A/B tests."""
 
@@ -88,8 +90,10 @@ def import_export(
         ConfigError: The export leaves a choice that must be said.
     """
     form, history = form or CsvFormat(), History.of(out)
-    opened = [open_file(path, form) for path in files]
+    opened = history.new_files([open_file(path, form) for path in files], say)
     known = profiles()
+    if not opened:
+        return _nothing_new(out, history, known)
     asked = profile or history.profile
     matched = [(file, recognised(file, known, asked)) for file in opened]
     chosen = _the_one(matched, history)
@@ -114,19 +118,32 @@ def import_export(
         reason=assignment_reason or history.assignment_reason,
         split_by_audience=bool(wishes.by),
     )
-    kept = history.files(chosen, wishes, entry, facts, aside)
+    kept = history.files(chosen, wishes, success, entry, facts, aside)
     dataset = _write(out, manifest, contents, kept, replace=history.facts is not None)
     return ExportImport(
         dataset=dataset,
         profile=chosen,
         why=matched[0][1].why,
+        success=success,
         entry=entry,
         notes=notes_on_tests(contents, chosen.text),
     )
 
 
+def _nothing_new(out: str | Path, history: History, known: Mapping[str, Profile]) -> ExportImport:
+    """The dataset as it is: all files were imported before."""
+    return ExportImport(
+        dataset=Dataset.open(out),
+        profile=known[str(history.profile)],
+        why="it was imported so",
+        success=history.record["success"],
+        entry={},
+        notes=[],
+    )
+
+
 def _the_one(matched: Sequence[tuple[ExportFile, Match]], history: History) -> Profile:
-    """The profile of all files."""
+    """The profile of all files, and of those that were imported before."""
     names = {match.profile.name: file.name for file, match in matched}
     if len(names) > 1:
         found = "; ".join(f"{file} is {name}" for name, file in names.items())
@@ -135,7 +152,11 @@ def _the_one(matched: Sequence[tuple[ExportFile, Match]], history: History) -> P
             "into a folder of its own."
         )
     chosen = matched[0][1].profile
-    history.check(chosen, [file for file, _ in matched])
+    if history.profile not in (None, chosen.name):
+        raise DatasetError(
+            f"The folder holds an import of {history.profile}, but the files are of {chosen.name}: "
+            "choose another folder."
+        )
     return chosen
 
 

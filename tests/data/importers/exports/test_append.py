@@ -56,13 +56,18 @@ def test_new_days_and_tests_are_added_and_changes_told(first: ExportImport, tmp_
     assert not list(tmp_path.glob(".out*"))
 
 
-@pytest.mark.usefixtures("first")
-def test_the_same_file_adds_nothing(tmp_path: Path) -> None:
-    """It is known by its bytes, whatever it is called."""
-    again = tmp_path / "copy.csv"
+def test_the_same_file_adds_nothing(first: ExportImport, tmp_path: Path) -> None:
+    """It is known by its bytes, whatever it is called, and passed over beside a new one."""
+    again, new, said = tmp_path / "copy.csv", tmp_path / "june.csv", list[str]()
     again.write_bytes((tmp_path / "may.csv").read_bytes())
-    with pytest.raises(DatasetError, match=r"copy.csv was imported into this folder on 20"):
-        import_export([again], tmp_path / "out")
+    result = import_export([again], tmp_path / "out", say=said.append)
+    assert result.dataset.fingerprint() == first.dataset.fingerprint()
+    assert result.entry == {}
+    assert said[0].startswith("copy.csv was imported on 20")
+    new.write_text(_HEADER + "2026-05-03,T1,B,y,10,1\n")
+    result = import_export([again, new], tmp_path / "out")
+    assert [file["name"] for file in result.entry["files"]] == ["june.csv"]
+    assert _counts(result.dataset)["T1 | B"] == (110, 8)
 
 
 @pytest.mark.usefixtures("first")
