@@ -178,7 +178,7 @@ def import_table(
     table: Any,
     folder: str | Path,
     *,
-    content_id: str,
+    content_id: str | Sequence[str],
     ab_test: str | None = None,
     assignment: Assignment | None = None,
     assignment_reason: str | None = None,
@@ -210,7 +210,7 @@ def import_table(
         table: Path of a CSV or Parquet file (local or `s3://`), or a table in memory: of pandas,
             Polars, PyArrow, Hugging Face `datasets` or MLflow.
         folder: New folder, local or `s3://`.
-        content_id: Names each content; unique.
+        content_id: Names each content; unique. Several columns make one id together.
         ab_test: The A/B test of a content; null where it was in none.
         assignment: How the arms of all A/B tests were assigned: "randomised" by chance, "platform"
             by a platform's optimiser, "observational" by neither. Needed with `ab_test`.

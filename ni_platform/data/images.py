@@ -113,6 +113,12 @@ def pixel_count(source: bytes | str | Path) -> int:
         return image.width * image.height
 
 
+def ending(data: bytes) -> str:
+    """Return what the name of such a picture's file ends in, by its header, such as "png"."""
+    with _explained(_named(data)), _opened(data) as image:
+        return str(image.format).lower()
+
+
 def read_encoded(source: bytes | str | Path) -> bytes:
     """Bytes of a picture as they are stored; `ImageError` where they cannot be read."""
     if isinstance(source, bytes):

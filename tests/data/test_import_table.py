@@ -154,7 +154,7 @@ def test_a_name_that_may_be_two_pictures_is_refused(table, pictures, tmp_path):
     [
         ("", ["has a header and no rows"]),
         ("a,x,10,1\nb,y,20,2\na,x,10,1\n", ["1 values of 'id'", "1 rows are in the table twice"]),
-        ("a,x,10,1\na,y,20,2\n", ["'id' repeat", "name the column that tells"]),
+        ("a,x,10,1\na,y,20,2\n", ["'id' repeat", "name the columns that tell"]),
         (
             "a,x,10,1\nb,y,20,2\nc,z,30,4\nTotal, --,60,7\n",
             ["Total (shown=60, clicked=7)", "row of totals"],
@@ -184,3 +184,19 @@ def test_every_picture_stays_with_its_row_after_a_shuffle(tmp_path):
     )
     for name, uri in zip(dataset.content_id, dataset.image_uri):
         assert Image.open(uri).getpixel((0, 0)) == (int(name[1:]) * 20, 0, 0)
+
+
+def test_several_columns_make_one_id(tmp_path: Path) -> None:
+    """Ads are called alike in each campaign; both names together tell them apart."""
+    path = tmp_path / "t.csv"
+    path.write_text("campaign,ad,title,shown,clicked\nc1,a,x,10,1\nc2,a,y,20,2\n")
+    dataset = import_table(
+        path, tmp_path / "d", content_id=["campaign", "ad"], text=["title"], **COUNTS
+    )
+    assert dataset.content_id.tolist() == ["c1 | a", "c2 | a"]
+    path.write_text("campaign,ad,title,shown,clicked\nc | a,b,x,10,1\nc,a | b,y,20,2\n")
+    with pytest.raises(DatasetError, match="so that different ones look alike"):
+        import_table(path, tmp_path / "e", content_id=["campaign", "ad"], text=["title"], **COUNTS)
+    path.write_text("campaign,ad,content_id,shown,clicked\nc1,a,7,10,1\n")
+    with pytest.raises(DatasetError, match="has a column 'content_id', which campaign, ad would"):
+        import_table(path, tmp_path / "f", content_id=["campaign", "ad"], **COUNTS)

@@ -129,7 +129,13 @@ def import_ava(ratings: str, images: str, folder: str, **options: Any) -> None:
 @click.argument("source")
 @click.argument("folder")
 @click.option("--name", help="Name of the dataset; the folder's name if not given.")
-@click.option("--content-id", required=True, help="Column that names each content; unique.")
+@click.option(
+    "--content-id",
+    multiple=True,
+    required=True,
+    callback=column_names,
+    help="Column that names each content, unique; or several that do together.",
+)
 @click.option("--image", help="Column with each content's picture, relative to --images.")
 @click.option("--images", help="Folder or s3:// prefix that holds the pictures.")
 @click.option("--text", multiple=True, callback=column_names, help="Text column; any number.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from ni_platform.data.click_log.report import REJECTS_FILE, REPORT_FILE, Aggrega
 from ni_platform.data.click_log.spec import LogSpec
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import check_free
+from ni_platform.data.importers.creatives import UNMATCHED_FILE, Joined, join_creatives
 from ni_platform.data.importers.table import import_table
 from ni_platform.data.reading.csv_file import Say
 from ni_platform.data.storage import OnFile
@@ -62,7 +64,8 @@ def aggregate(
 
     Args:
         logs: CSV or Parquet files, packed or not, folders of them, or `s3://` prefixes.
-        out: Dataset folder to write; also gets `aggregation.json` and `rejects.csv`.
+        out: Dataset folder to write; also gets `aggregation.json`, `rejects.csv` and, where
+            contents or creatives have no partner, `unmatched.csv`.
         spec: What the columns mean and what to keep.
         folder: What the paths of `spec.creatives` are relative to.
         on_file: Told of progress.
@@ -85,8 +88,21 @@ def aggregate(
     with tempfile.TemporaryDirectory() as scratch:
         rejects = Rejects(Path(scratch) / "rejects")
         counts = _counted(files, spec, report, rejects, out, on_file, say)
-        table = contents_table(counts, spec, folder, report, say)
-        return _write(table, out, spec, folder, report, rejects, Path(scratch), say), report
+        table = contents_table(counts, spec, report)
+        joined = None
+        # Beside the dataset, so that what was fetched is still there when this is repeated.
+        fetched = Path(scratch if storage.is_remote(out) else f"{out.rstrip('/')}.pictures")
+        if spec.creatives is not None:
+            joined = join_creatives(
+                table, spec.content, spec.creatives, fetched, content_id=spec.content_id,
+                impressions=IMPRESSIONS, folder=folder, max_missing=0, say=say,
+            )  # fmt: skip
+            table = joined.contents
+            report.without_creative = len(joined.without_creative)
+            report.impressions_without_creative = int(joined.without_creative[IMPRESSIONS].sum())
+        dataset = _write(table, out, spec, joined, report, rejects, Path(scratch), say)
+        shutil.rmtree(fetched, ignore_errors=True)
+        return dataset, report
 
 
 def _counted(
@@ -217,14 +233,13 @@ def _write(
     table: pd.DataFrame,
     out: str,
     spec: LogSpec,
-    folder: str | Path,
+    joined: Joined | None,
     report: Aggregation,
     rejects: Rejects,
     scratch: Path,
     say: Say,
 ) -> Dataset:
     creatives = spec.creatives
-    images = creatives.images if creatives else None
     report.contents = len(table)
     report.impressions, report.clicks = int(table[IMPRESSIONS].sum()), int(table[CLICKS].sum())
     shares = spec.shares
@@ -237,6 +252,10 @@ def _write(
         say(report.found_out[-1])
     said = scratch / REPORT_FILE
     said.write_text(report.to_json(), encoding="utf-8")
+    files = {REPORT_FILE: said, REJECTS_FILE: rejects.joined()}
+    if joined is not None and len(unmatched := joined.unmatched()):
+        files[UNMATCHED_FILE] = scratch / UNMATCHED_FILE
+        unmatched.to_csv(files[UNMATCHED_FILE], index=False)
     path = scratch / "contents.parquet"
     table.to_parquet(path, index=False)
     return import_table(
@@ -249,15 +268,16 @@ def _write(
         assignment=spec.assignment,
         assignment_reason=spec.assignment_reason,
         shares=shares,
-        image=creatives.image if creatives else None,
-        images=storage.join(folder, images) if images is not None else None,
+        image=creatives.picture if creatives else None,
+        images=joined.images if joined else None,
+        pictures=joined.pictures if joined else None,
         text=creatives.text if creatives else (),
         categorical=(*spec.attributes, *(creatives.categorical if creatives else ())),
         numeric=creatives.numeric if creatives else (),
         impressions=IMPRESSIONS,
         clicks=CLICKS,
         counted=True,
-        files={REPORT_FILE: said, REJECTS_FILE: rejects.joined()},
+        files=files,
     )
 
 

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ni_platform.data import storage
 from ni_platform.data.click_log.counts import IMPRESSIONS, encoded, in_order, summed
 from ni_platform.data.click_log.levels import merge_rare_levels
 from ni_platform.data.click_log.report import Aggregation
-from ni_platform.data.click_log.spec import Creatives, LogSpec
-from ni_platform.data.reading.csv_file import Say
-from ni_platform.data.reading.table import read_table
+from ni_platform.data.click_log.spec import LogSpec
 from ni_platform.errors import DatasetError
 
 
-def contents_table(
-    counts: pa.Table, spec: LogSpec, folder: str | Path, report: Aggregation, say: Say
-) -> pd.DataFrame:
-    """Merge rare levels, leave out rare combinations, and join what is known of the creatives.
+def contents_table(counts: pa.Table, spec: LogSpec, report: Aggregation) -> pd.DataFrame:
+    """Merge rare levels and leave out rare combinations.
 
     Fills in what the report says of combinations. Rows come in the order of the keys.
     """
@@ -31,8 +25,6 @@ def contents_table(
     ids = _content_ids(counts.select(list(spec.keys)).to_pandas(), spec.content)
     table = _decoded(counts, spec.keys).to_pandas()
     table.insert(0, spec.content_id, ids)
-    if spec.creatives is not None:
-        table = _joined(table, spec.creatives, spec.content, folder, report, say)
     return table
 
 
@@ -89,39 +81,3 @@ def _content_ids(keys: pd.DataFrame, content: str) -> list[str]:
     hashes = pd.util.hash_pandas_object(keys, index=False).tolist()
     names = keys[content].tolist()
     return [f"{name}-{number:016x}" for name, number in zip(names, hashes)]
-
-
-def _joined(
-    table: pd.DataFrame,
-    creatives: Creatives,
-    content: str,
-    folder: str | Path,
-    report: Aggregation,
-    say: Say,
-) -> pd.DataFrame:
-    source = storage.join(folder, creatives.table)
-    about = read_table(source, creatives.roles, form=creatives.csv, say=say)
-    columns = [creatives.key, *creatives.columns]
-    absent = [name for name in columns if name not in about.columns]
-    if absent:
-        raise DatasetError(f"{source} has no column {absent[0]!r}; it has {list(about.columns)}.")
-    about = about[columns].rename(columns={creatives.key: content})
-    without_key = int(about[content].isna().sum())
-    if without_key:
-        say(f"{source}: {without_key} rows have no {creatives.key!r}, and are left out")
-        about = about[about[content].notna()]
-    repeated = about[content][about[content].duplicated()]
-    if len(repeated):
-        raise DatasetError(
-            f"{source} must have one row per creative, but {creatives.key} {repeated.iloc[0]!r} "
-            "has several: keep one."
-        )
-    known = table[content].isin(about[content])
-    report.without_creative = int((~known).sum())
-    report.impressions_without_creative = int(table.loc[~known, IMPRESSIONS].sum())
-    if not known.any():
-        raise DatasetError(
-            f"No content of the log is in {source}: does {creatives.key!r} hold what the log's "
-            f"{content!r} holds, such as {table[content].iloc[0]!r}?"
-        )
-    return table[known].merge(about, on=content, how="left").reset_index(drop=True)

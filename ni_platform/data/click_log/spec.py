@@ -15,9 +15,9 @@ from ni_platform.data import storage
 from ni_platform.data.assignment import KINDS, Assignment, one_of
 from ni_platform.data.click_log.spec_file import texts_and_numbers
 from ni_platform.data.click_log.times import TimeUnit
+from ni_platform.data.importers.creatives import Creatives
 from ni_platform.data.reading.csv_file import CsvFormat
 from ni_platform.data.reading.labels import CellError, label
-from ni_platform.data.reading.table import Role
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.overrides import from_dict
 
@@ -81,40 +81,6 @@ class DropRule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Creatives:
-    """A table with a row per creative, joined to the counts by its key."""
-
-    __pydantic_config__ = _STRICT
-
-    table: str
-    """CSV or Parquet; relative to the folder of the spec."""
-    key: str
-    """Column that holds what the log's `content` column holds."""
-    image: str | None = None
-    images: str | None = None
-    """Folder of the pictures, relative to the folder of the spec, or an `s3://` prefix."""
-    text: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
-    numeric: tuple[str, ...] = ()
-    csv: CsvFormat = field(default_factory=CsvFormat)
-    """How the table is written, where it is a CSV that does not tell."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns that are joined to the counts."""
-        named = (self.image, *self.text, *self.categorical, *self.numeric)
-        return tuple(name for name in named if name is not None)
-
-    @property
-    def roles(self) -> dict[str, Role]:
-        """What each column holds, for reading it."""
-        texts = [name for name in (self.image, *self.text) if name is not None]
-        roles: dict[str, Role] = dict.fromkeys(texts, "text")
-        roles |= dict.fromkeys((self.key, *self.categorical), "label")
-        return roles | dict.fromkeys(self.numeric, "number")
-
-
-@dataclass(frozen=True, kw_only=True)
 class LogSpec:
     """How a log becomes a dataset. A row is one exposure of one content, or counts of several."""
 
@@ -159,6 +125,7 @@ class LogSpec:
     max_rejected: float = 0.01
     """Largest share of rows that cannot be read; above it nothing is written."""
     creatives: Creatives | None = None
+    """Their paths are relative to the folder of the spec; `key` holds what `content` holds."""
     csv: CsvFormat = field(default_factory=CsvFormat)
     """How the log is written, where it is CSV that does not tell."""
 

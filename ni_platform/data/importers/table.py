@@ -1,8 +1,6 @@
 """Import of any CSV, Parquet or Arrow table, with local pictures or those at an `s3://` prefix."""
 
-import os
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,10 +11,17 @@ from ni_platform.data import storage
 from ni_platform.data.assignment import Assignment, Shares
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
-from ni_platform.data.images import MAX_BYTES
+from ni_platform.data.importers.ids import JOINED_ID, joined_ids
+from ni_platform.data.importers.pictures import (
+    check_sizes,
+    filled,
+    objects,
+    path_finder,
+    portable,
+)
 from ni_platform.data.manifest import Columns, Manifest, Target, nearest
 from ni_platform.data.reading.csv_file import CsvFormat, Say
-from ni_platform.data.reading.table import SourceTable, read_table, typed
+from ni_platform.data.reading.table import Role, SourceTable, read_table, typed
 from ni_platform.data.total_rows import total_rows
 from ni_platform.errors import DatasetError
 
@@ -27,10 +32,11 @@ def import_table(
     table: str | Path | pa.Table,
     out: str | Path,
     *,
-    content_id: str,
+    content_id: str | Sequence[str],
     name: str | None = None,
     image: str | None = None,
     images: str | Path | None = None,
+    pictures: Mapping[str, Path] | None = None,
     text: Sequence[str] = (),
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
@@ -57,11 +63,13 @@ def import_table(
     `name` defaults to the name of `out`. `images` is the folder that the image column's paths are
     relative to (if not given the table's folder, of an Arrow table the current one); pictures are
     hard-linked or copied from there, or stay where they are if it is an `s3://` prefix. A path that
-    starts with the folder's own name may keep it. All columns of the table are kept; models read
-    only the declared ones. `assignment` (or `assignment_column`, per A/B test) says how the arms of
-    A/B tests were assigned, and is needed where there are any; `share` names the column of planned
-    shares, which are equal if not given, and `shares` is "unknown" where there is no telling.
-    `files` are further local files to copy into the folder, by name.
+    starts with the folder's own name may keep it. `pictures` gives the local file of each image
+    cell instead, where that is known. All columns of the table are kept; models read only the
+    declared ones. Several columns for `content_id` make one id together, in a new column.
+    `assignment` (or `assignment_column`, per A/B test) says how the arms of A/B tests were
+    assigned, and is needed where there are any; `share` names the column of planned shares, which
+    are equal if not given, and `shares` is "unknown" where there is no telling. `files` are further
+    local files to copy into the folder, by name.
     `counted` says that the counts were made of single events, so that no row can hold the totals of
     the others. `form` says how a CSV is written, and `say` is told what was found out where it does
     not.
@@ -70,8 +78,10 @@ def import_table(
     or are empty, clicks above impressions, negative counts, rows of totals, missing pictures, a
     folder in use, or a full disk. Nothing is written then.
     """
+    parts = [content_id] if isinstance(content_id, str) else list(content_id)
     columns = Columns(
-        content_id=content_id, ab_test=ab_test, arm=arm, domain=domain, split=split, image=image,
+        content_id=parts[0] if len(parts) == 1 else JOINED_ID,
+        ab_test=ab_test, arm=arm, domain=domain, split=split, image=image,
         assignment=assignment_column, share=share, text=tuple(text), numeric=tuple(numeric),
         categorical=tuple(categorical), vector=tuple(vector),
     )  # fmt: skip
@@ -88,14 +98,25 @@ def import_table(
         assignment_reason=assignment_reason,
         shares=shares,
     )
+    roles: dict[str, Role] = dict.fromkeys(parts, "label")
+    roles |= manifest.roles
+    if len(parts) > 1:
+        del roles[JOINED_ID]
     place = "the table" if isinstance(table, pa.Table) else table
     if isinstance(table, pa.Table):
-        contents = typed(SourceTable(name=str(place), columns=table), manifest.roles)
+        contents = typed(SourceTable(name=str(place), columns=table), roles)
     else:
-        contents = read_table(table, manifest.roles, form=form, say=say)
+        contents = read_table(table, roles, form=form, say=say)
+    if len(parts) > 1:
+        check_columns(contents, {f"content_id[{i}]": part for i, part in enumerate(parts)}, place)
+        if JOINED_ID in contents:
+            raise DatasetError(
+                f"{place} has a column {JOINED_ID!r}, which {', '.join(parts)} would make: rename "
+                "it, or use it alone."
+            )
+        contents[JOINED_ID] = joined_ids(contents, parts)
     _check(contents, manifest, place, counted)
-    pictures: dict[str, Path] = {}
-    if image is not None:
+    if image is not None and pictures is None:
         contents[image], pictures = _resolved_pictures(contents, manifest, images, place)
     return write_dataset(out, manifest, contents, pictures, files)
 
@@ -192,7 +213,8 @@ def _check_ids(contents: pd.DataFrame, content_id: str) -> None:
             + (
                 f"{twice:,} rows are in the table twice; remove the copies."
                 if twice == len(repeated)
-                else "name the column that tells contents apart."
+                else "name the columns that tell contents apart, such as campaign,ad; rows of days "
+                "or groups are added up by `ni data aggregate`."
             )
         )
 
@@ -201,72 +223,27 @@ def _resolved_pictures(
     contents: pd.DataFrame, manifest: Manifest, images: str | Path | None, table: str | Path
 ) -> tuple[pd.Series, dict[str, Path]]:
     """Image cells as the dataset will have them, and the local file behind each."""
-    cells = contents[str(manifest.columns.image)].astype(object)
-    cells = cells.where(cells.notna() & (cells.astype(str).str.strip() != ""), None)
-    names = _objects(None if cell is None else _portable(str(cell)) for cell in cells)
+    names = objects(
+        None if cell is None else portable(str(cell))
+        for cell in filled(contents[str(manifest.columns.image)])
+    )
     if storage.is_remote(manifest.images or ""):
         return names, {}
     folder = Path(images) if images is not None else Path(table).parent
     if not folder.is_dir():
         raise DatasetError(f"The folder of pictures {folder} does not exist: check --images.")
-    found: dict[str, Path] = {}
-    renamed: dict[str, str] = {}
-    missing: list[str] = []
-    file_of = _finder(folder)
-    for name in names.dropna().unique():
-        # `images/x.jpg` with --images images means images/x.jpg, as most tables are written.
-        chosen = file_of(name) or file_of(name.removeprefix(f"{folder.name}/"))
-        if chosen is None:
-            missing.append(name)
-        elif ".." not in PurePosixPath(chosen).parts and not os.path.isabs(chosen):
-            found[chosen], renamed[name] = folder / chosen, chosen
-        else:
-            raise DatasetError(
-                f"Paths in the image column must stay inside {folder}, but got {chosen!r}: make "
-                "them relative to that folder."
-            )
-    _check_found(missing, found, folder, contents, names, manifest)
-    return _objects(None if name is None else renamed[name] for name in names), found
-
-
-def _finder(folder: Path) -> Callable[[str], str | None]:
-    """Return what finds the file that a cell means, below a folder.
-
-    That is the file of just this name, else the only one whose name differs in case or in how its
-    accents are encoded: archives and systems change both on the way.
-    """
-    alike: dict[str, list[str]] | None = None
-
-    def file_of(name: str) -> str | None:
-        nonlocal alike
-        if (folder / name).is_file():
-            return name
-        if alike is None:
-            alike = {}
-            for file in storage.list_files(folder):
-                alike.setdefault(_spelling(file), []).append(file)
-        same = alike.get(_spelling(name), [])
-        if len(same) > 1:
-            raise DatasetError(
-                f"The picture {name!r} may be one of {same[:_SHOWN]} in {folder}, which differ in "
-                "upper and lower case or accents: write the name as the file has it."
-            )
-        return same[0] if same else None
-
-    return file_of
-
-
-def _spelling(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _objects(cells: Iterable[str | None]) -> pd.Series:
-    return pd.Series(list(cells), dtype=object)
+    file_of = path_finder(folder)
+    renamed = {name: file_of(name) for name in names.dropna().unique()}
+    _check_found(
+        [name for name, file in renamed.items() if file is None], folder, contents, names, manifest
+    )
+    found = {file: folder / file for file in renamed.values() if file is not None}
+    check_sizes(found, folder)
+    return objects(None if name is None else renamed[name] for name in names), found
 
 
 def _check_found(
     missing: Sequence[str],
-    found: Mapping[str, Path],
     folder: Path,
     contents: pd.DataFrame,
     names: pd.Series,
@@ -279,16 +256,6 @@ def _check_found(
             f"{len(missing):,} pictures are not in {folder}: {sample}. Add the files, or empty the "
             "cells of contents without a picture."
         )
-    large = [name for name, path in found.items() if path.stat().st_size > MAX_BYTES]
-    if large:
-        raise DatasetError(
-            f"A picture may have {MAX_BYTES:,} bytes, but {large[:_SHOWN]} in {folder} have more: "
-            "scale them down."
-        )
-
-
-def _portable(cell: str) -> str:
-    return cell.replace("\\", "/").removeprefix("./")
 
 
 def _sample(rows: pd.DataFrame, content_id: str, *columns: str) -> str:

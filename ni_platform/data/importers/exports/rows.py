@@ -17,6 +17,7 @@ from ni_platform.data.importers.exports.json_records import JsonRecords, rows_of
 from ni_platform.data.importers.exports.profile import FILE, Profile
 from ni_platform.data.importers.exports.recognition import Match
 from ni_platform.data.importers.exports.sections import section_rows
+from ni_platform.data.importers.ids import joined_ids
 from ni_platform.data.reading.csv_file import CsvFormat, Say
 from ni_platform.data.reading.labels import CellError, label
 from ni_platform.data.reading.table import Role, SourceTable, read_source, typed
@@ -26,8 +27,6 @@ CONTENT_ID, AB_TEST, SINCE, DAY = "content_id", "ab_test", "since", "day"
 IMPRESSIONS, CLICKS = "impressions", "clicks"
 SOURCE, LINE = "source_file", "source_line"
 TOTALS = "a row of totals"
-SEPARATOR = " | "
-"""Between the parts of an id that several fields make."""
 
 _ROLES: dict[str, Role] = {
     "label": "label", "text": "text", "count": "count", "people": "count", "number": "number",
@@ -306,16 +305,7 @@ def _ids(raw: pd.DataFrame, choices: Sequence[Sequence[str]]) -> pd.Series:
     """One id per row, of the first set of fields that it has all of; null where it has none."""
     ids = pd.Series([None] * len(raw), dtype=object, index=raw.index)
     for names in choices:
-        parts = [raw[name].astype(object) for name in names]
-        complete = np.logical_and.reduce([part.notna() for part in parts])
-        texts = [SEPARATOR.join(map(str, cells)) for cells in zip(*parts)]
-        joined = pd.Series(texts, dtype=object, index=raw.index).where(complete, None)
-        # Two contents with one id would be added up.
-        if joined.nunique() < len(raw.loc[complete, list(names)].drop_duplicates()):
-            raise DatasetError(
-                f"The fields {', '.join(names)} hold {SEPARATOR!r} so that different ones look "
-                "alike: name other fields with --content-id or --ab-test."
-            )
+        joined = joined_ids(raw, names)
         ids = ids.where(ids.notna(), joined)
     return ids
 
