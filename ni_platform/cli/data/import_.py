@@ -57,20 +57,46 @@ def command() -> None:
     help="How arms were assigned, in place of what the profile says.",
 )
 @click.option("--assignment-reason", metavar="TEXT", help="Why that is known, in a sentence.")
+@click.option("--creatives", metavar="TABLE", help="Table with texts and pictures by id.")
+@click.option("--creative-key", metavar="COLUMN", help="Its column with the id.")
+@click.option("--creative-field", metavar="FIELD", help="The export's field with the same id.")
+@click.option("--text", multiple=True, callback=column_names, help="Its text columns.")
+@click.option("--categorical", multiple=True, callback=column_names, help="Its attributes.")
+@click.option("--numeric", multiple=True, callback=column_names, help="Its numeric attributes.")
+@click.option("--image", metavar="COLUMN", help="Its column with paths, ids or URLs of pictures.")
+@click.option("--images", metavar="FOLDER", help="Folder of pictures; without --image, by id.")
+@click.option("--no-fetch", is_flag=True, help="Fetch no pictures at URLs of the export.")
 @text_table_options
-def import_export(files: tuple[str, ...], folder: str, form: Any, say: Any, **options: Any) -> None:
+def import_export(
+    files: tuple[str, ...], folder: str, form: Any, say: Any, no_fetch: bool, **options: Any
+) -> None:
     """Import FILES of a marketing tool's export into FOLDER, or add them to what is there.
 
-    The word `export` may be left out.
+    The word `export` may be left out. Texts and pictures that the export lacks are joined from
+    --creatives, or from a folder --images of files called by id.
     """
+    from ni_platform.api.progress import CountingProgress
+    from ni_platform.data.importers.creatives import Creatives
+    from ni_platform.data.importers.exports.creatives import CreativeSource
     from ni_platform.data.importers.exports.importing import import_export as run
     from ni_platform.data.importers.exports.rows import Wishes
 
+    columns = ("text", "categorical", "numeric", "image")
+    about = {name: options.pop(name) for name in (*columns, "images")}
+    about |= {"table": options.pop("creatives"), "key": options.pop("creative_key")}
+    given = Creatives(**about, csv=form) if any(about.values()) else None
+    source = CreativeSource(creatives=given, fetch=not no_fetch)
     asked = {
-        name: options.pop(name) for name in ("success", "metric", "by", "content_id", "ab_test")
+        name: options.pop(name)
+        for name in ("success", "metric", "by", "content_id", "ab_test", "creative_field")
     }
     wishes = Wishes(**asked, dates=options.pop("dates"))
-    print_import(run(files, folder, wishes=wishes, form=form, say=say, **options))
+    with CountingProgress() as progress:
+        result = run(
+            files, folder, wishes=wishes, creatives=source, form=form, on_picture=progress, say=say,
+            **options,
+        )  # fmt: skip
+    print_import(result)
 
 
 @command.command("upworthy")

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pandas as pd
 
 from ni_platform.data import storage
-from ni_platform.data.assignment import Assignment
+from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import restore
 from ni_platform.data.importers.exports.files import ExportFile
 from ni_platform.data.importers.exports.profile import Profile
@@ -43,13 +43,29 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
+class CreativeColumns:
+    """Columns that creatives add to contents."""
+
+    text: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    image: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        image = [self.image] if self.image else []
+        return [*self.text, *self.categorical, *self.numeric, *image]
+
+
+@dataclass(frozen=True, kw_only=True)
 class History:
     """Earlier imports into a folder; nothing of each where there are none."""
 
     facts: pd.DataFrame | None = None
     record: dict[str, Any] = field(default_factory=dict)
     set_aside: list[dict[str, Any]] = field(default_factory=list)
-    manifest: Manifest | None = None
+    dataset: Dataset | None = None
 
     @classmethod
     def of(cls, out: str | Path) -> History:
@@ -86,7 +102,7 @@ class History:
             facts=facts,
             record=record,
             set_aside=cast(list[dict[str, Any]], aside.to_dict("records")),
-            manifest=Manifest.load(storage.join(out, FILE_NAME)),
+            dataset=Dataset.open(out),
         )
 
     @property
@@ -95,19 +111,15 @@ class History:
         return self.record.get("profile")
 
     @property
-    def name(self) -> str | None:
-        """Name of the dataset."""
-        return self.manifest.name if self.manifest else None
+    def manifest(self) -> Manifest | None:
+        """Of the dataset, as people may have corrected it."""
+        return self.dataset.manifest if self.dataset else None
 
     @property
-    def assignment(self) -> Assignment | None:
-        """How arms were assigned, as the manifest says, which people may have corrected."""
-        return self.manifest.assignment if self.manifest else None
-
-    @property
-    def assignment_reason(self) -> str | None:
-        """Why, as the manifest says."""
-        return self.manifest.assignment_reason if self.manifest else None
+    def creatives(self) -> CreativeColumns:
+        """Columns that creatives have added."""
+        given = self.record.get("creatives")
+        return from_dict(CreativeColumns, given) if given else CreativeColumns()
 
     def new_files(self, files: Sequence[ExportFile], say: Say) -> list[ExportFile]:
         """Return the files that were not imported before, known by their bytes; say of the rest."""
@@ -141,6 +153,7 @@ class History:
         profile: Profile,
         wishes: Wishes,
         success: str,
+        creatives: CreativeColumns,
         entry: dict[str, Any],
         facts: pd.DataFrame,
         aside: SetAside,
@@ -151,6 +164,7 @@ class History:
             "profile": profile.name,
             "title": profile.title,
             "success": success,
+            "creatives": asdict(creatives),
             "wishes": asdict(wishes),
             "imports": [*self.record.get("imports", []), entry],
         }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -11,15 +13,22 @@ from typing import Any
 
 import pandas as pd
 
+from ni_platform.data import storage
 from ni_platform.data.assignment import Assignment
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
+from ni_platform.data.importers.creatives import UNMATCHED_FILE
 from ni_platform.data.importers.exports.contents import (
     check_people,
     check_periods,
     contents_of,
     notes_on_tests,
     once_each,
+)
+from ni_platform.data.importers.exports.creatives import (
+    CreativeSource,
+    WithCreatives,
+    with_creatives,
 )
 from ni_platform.data.importers.exports.files import ExportFile, open_file
 from ni_platform.data.importers.exports.history import History, differences, merged
@@ -34,6 +43,7 @@ from ni_platform.data.importers.exports.rows import (
     Wishes,
     read_rows,
 )
+from ni_platform.data.importers.pictures import OnPicture
 from ni_platform.data.importers.table import check_totals
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.data.reading.csv_file import CsvFormat, Say
@@ -64,8 +74,10 @@ def import_export(
     wishes: Wishes | None = None,
     assignment: Assignment | None = None,
     assignment_reason: str | None = None,
+    creatives: CreativeSource | None = None,
     name: str | None = None,
     form: CsvFormat | None = None,
+    on_picture: OnPicture = lambda done, total: None,
     say: Say = lambda note: None,
 ) -> ExportImport:
     """Write files of one export as a dataset folder, or add them to the one that is there.
@@ -80,8 +92,10 @@ def import_export(
         wishes: What the export leaves open; on top of an earlier import, as there if None.
         assignment: How arms were assigned, in place of what the profile says.
         assignment_reason: Why, in a sentence.
+        creatives: Where texts and pictures are that the export lacks.
         name: Of the dataset; the folder's if None.
         form: How text tables are written.
+        on_picture: Told how many pictures are fetched.
         say: Told what was found out about the files.
 
     Raises:
@@ -107,27 +121,75 @@ def import_export(
         facts = merged(history.facts, facts)
         check_periods(facts)
     check_people(facts, chosen, [chosen.impressions, success])
-    contents = contents_of(facts, aside)
-    check_totals(contents, CONTENT_ID, [IMPRESSIONS, CLICKS])
-    entry |= {"contents": len(contents), "set_aside": aside.by_reason}
-    manifest = _manifest(
-        chosen,
-        contents,
-        name=name or history.name or PurePosixPath(str(out).rstrip("/")).name,
-        assignment=assignment or history.assignment,
-        reason=assignment_reason or history.assignment_reason,
-        split_by_audience=bool(wishes.by),
-    )
-    kept = history.files(chosen, wishes, success, entry, facts, aside)
-    dataset = _write(out, manifest, contents, kept, replace=history.facts is not None)
+    # Beside the dataset, so that what was fetched is still there when this is repeated.
+    cache = Path(f"{str(out).rstrip('/')}.pictures") if not storage.is_remote(out) else None
+    with _folder(cache) as fetched:
+        found = with_creatives(
+            contents_of(facts, aside), chosen, creatives or CreativeSource(),
+            wishes.creative_field or chosen.creative, history, out, fetched,
+            on_picture=on_picture, say=say,
+        )  # fmt: skip
+        manifest = _manifest(
+            chosen,
+            found,
+            before=history.manifest,
+            name=name or PurePosixPath(str(out).rstrip("/")).name,
+            assignment=assignment,
+            reason=assignment_reason,
+            split_by_audience=bool(wishes.by),
+        )
+        contents = _with_inputs(found.contents, manifest, facts, aside)
+        check_totals(contents, CONTENT_ID, [IMPRESSIONS, CLICKS])
+        entry |= {"contents": len(contents), "set_aside": aside.by_reason}
+        kept = history.files(chosen, wishes, success, found.columns, entry, facts, aside)
+        if found.unmatched is not None and len(found.unmatched):
+            kept[UNMATCHED_FILE] = found.unmatched.to_csv(index=False).encode()
+        dataset = _write(
+            out, manifest, contents, found.pictures, kept, replace=history.facts is not None
+        )
     return ExportImport(
         dataset=dataset,
         profile=chosen,
         why=matched[0][1].why,
         success=success,
         entry=entry,
-        notes=notes_on_tests(contents, chosen.text),
+        notes=notes_on_tests(
+            contents, [*manifest.columns.text, *filter(None, [manifest.columns.image])]
+        ),
     )
+
+
+@contextmanager
+def _folder(place: Path | None) -> Iterator[Path]:
+    """A folder for pictures that are fetched: kept where something fails, else removed."""
+    if place is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch)
+        return
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _with_inputs(
+    contents: pd.DataFrame, manifest: Manifest, facts: pd.DataFrame, aside: SetAside
+) -> pd.DataFrame:
+    """Contents that have a text or a picture, where others do."""
+    names = [*manifest.columns.text, *filter(None, [manifest.columns.image])]
+    if not names:
+        return contents
+    bare = contents[names].isna().all(axis=1)
+    aside.add(
+        facts[facts[CONTENT_ID].isin(contents.loc[bare, CONTENT_ID])], "it has no text or picture"
+    )
+    if bare.all():
+        raise DatasetError("No content has a text or a picture: check the file of creatives.")
+    return contents[~bare].reset_index(drop=True)
+
+
+def _shown(manifest: Manifest) -> list[str]:
+    """Columns of what people saw."""
+    image = manifest.columns.image
+    return [*manifest.columns.text, *([image] if image else [])]
 
 
 def _nothing_new(out: str | Path, history: History, known: Mapping[str, Profile]) -> ExportImport:
@@ -170,40 +232,44 @@ def _entry(files: Sequence[ExportFile], facts: pd.DataFrame) -> dict[str, Any]:
 
 def _manifest(
     profile: Profile,
-    contents: pd.DataFrame,
+    found: WithCreatives,
     *,
+    before: Manifest | None,
     name: str,
     assignment: Assignment | None,
     reason: str | None,
     split_by_audience: bool,
 ) -> Manifest:
-    has = {*contents.columns[contents.notna().any()]}
+    """The dataset's manifest; what people have corrected in an earlier one stays."""
+    has, added = {*found.contents.columns[found.contents.notna().any()]}, found.columns
     tested = AB_TEST in has
-    kind = assignment or profile.assignment
+    kind = assignment or (before.assignment if before else None) or profile.assignment
     if tested and kind is None:
         raise ConfigError(
             f"{profile.title} holds A/B tests, but does not say how their arms were assigned: say "
             "--assignment randomised if chance decided who saw which arm, platform if an "
             "optimiser did, else observational."
         )
-    domain = profile.domain if profile.domain in has else None
+    said = reason or (before.assignment_reason if before and not assignment else None)
     share = profile.share if tested and profile.share in has else None
     unknown = profile.shares == "unknown" or split_by_audience
+    categorical = (*profile.categorical, *profile.audience)
     return Manifest(
-        name=name,
+        name=before.name if before else name,
         description=f"Imported from {profile.title}, {profile.row} per row.",
+        images=found.images,
         assignment=kind if tested else None,
-        assignment_reason=reason or (profile.reason if kind == profile.assignment else None),
+        assignment_reason=said or (profile.reason if kind == profile.assignment else None),
         shares="unknown" if tested and share is None and unknown else None,
         columns=Columns(
             content_id=CONTENT_ID,
             ab_test=AB_TEST if tested else None,
-            domain=domain,
+            domain=profile.domain if profile.domain in has else None,
+            image=added.image,
             share=share,
-            text=tuple(name for name in profile.text if name in has),
-            categorical=tuple(
-                name for name in (*profile.categorical, *profile.audience) if name in has
-            ),
+            text=(*(name for name in profile.text if name in has), *added.text),
+            categorical=(*(name for name in categorical if name in has), *added.categorical),
+            numeric=added.numeric,
         ),
         target=Target(impressions=IMPRESSIONS, clicks=CLICKS),
     )
@@ -213,6 +279,7 @@ def _write(
     out: str | Path,
     manifest: Manifest,
     contents: pd.DataFrame,
+    pictures: Mapping[str, Path],
     tables: Mapping[str, bytes],
     *,
     replace: bool,
@@ -222,4 +289,4 @@ def _write(
         for name, data in tables.items():
             files[name] = Path(scratch) / name
             files[name].write_bytes(data)
-        return write_dataset(out, manifest, contents, files=files, replace=replace)
+        return write_dataset(out, manifest, contents, pictures, files, replace=replace)

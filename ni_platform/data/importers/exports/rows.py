@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from ni_platform.data.importers.exports.dates import DayError, DayOrder, days_of
 from ni_platform.data.importers.exports.files import ExportFile
-from ni_platform.data.importers.exports.json_records import JsonRecords, rows_of
 from ni_platform.data.importers.exports.profile import FILE, Profile
+from ni_platform.data.importers.exports.raw_rows import LINE, SOURCE, read_raw
 from ni_platform.data.importers.exports.recognition import Match
-from ni_platform.data.importers.exports.sections import section_rows
 from ni_platform.data.importers.ids import joined_ids
 from ni_platform.data.reading.csv_file import CsvFormat, Say
-from ni_platform.data.reading.labels import CellError, label
-from ni_platform.data.reading.table import Role, SourceTable, read_source, typed
 from ni_platform.errors import ConfigError, DatasetError
 
 CONTENT_ID, AB_TEST, SINCE, DAY = "content_id", "ab_test", "since", "day"
 IMPRESSIONS, CLICKS = "impressions", "clicks"
-SOURCE, LINE = "source_file", "source_line"
 TOTALS = "a row of totals"
-
-_ROLES: dict[str, Role] = {
-    "label": "label", "text": "text", "count": "count", "people": "count", "number": "number",
-    "day": "text",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +38,8 @@ class Wishes:
     """Fields or columns that name a content, in place of the profile's."""
     ab_test: tuple[str, ...] = ()
     """Fields or columns that name the A/B test, in place of the profile's."""
+    creative_field: str | None = None
+    """Field that names the creative in another file, in place of the profile's."""
     dates: DayOrder | None = None
 
 
@@ -98,104 +90,14 @@ def read_rows(
     """
     profile = files[0][1].profile
     success = _success(profile, files, wishes)
-    if profile.json is not None:
-        raw = _json_table(files, profile, profile.json)
-    else:
-        unread = {*profile.success.values()} - {success}
-        tables = [_table(file, match, unread, form, say) for file, match in files]
-        raw = pd.concat(tables, ignore_index=True)
-    raw = _of_metric(raw, profile, wishes)
+    unread = {*profile.success.values()} - {success}
+    raw = _of_metric(read_raw(files, unread, form, say), profile, wishes)
     content = _choices(wishes.content_id, profile.content, files, raw)
     ab_test = _choices(wishes.ab_test, profile.ab_test, files, raw)
     raw = _without_totals(raw, profile, content, aside)
     facts = _facts(raw, profile, content, ab_test, success, wishes)
     counted = {IMPRESSIONS: profile.impressions, CLICKS: success}
     return _complete(facts, profile, counted, bool(ab_test), aside), success
-
-
-def _table(
-    file: ExportFile, match: Match, unread: Collection[str], form: CsvFormat, say: Say
-) -> pd.DataFrame:
-    """Fields of a table or of a report in sections, typed."""
-    profile = match.profile
-    fields = {name: column for name, column in match.columns.items() if name not in unread}
-    if profile.sections is not None:
-        rows = section_rows(file.text, profile.sections)
-        columns = {
-            name: pa.array([row.get(column) for _, row in rows], pa.string())
-            for name, column in fields.items()
-        }
-        lines = np.array([line for line, _ in rows], dtype=np.int64)
-        source = SourceTable(name=file.name, columns=pa.table(columns), lines=lines)
-    else:
-        whole = read_source(file.path, list(fields.values()), form=form, say=say)
-        columns = {name: whole.columns[column] for name, column in fields.items()}
-        source = SourceTable(
-            name=file.name,
-            columns=pa.table(columns),
-            lines=whole.lines,
-            form=whole.form,
-            comma_country=whole.comma_country,
-        )
-    return _typed(source, profile).assign(**{FILE: file.stem})
-
-
-def _json_table(
-    files: Sequence[tuple[ExportFile, Match]], profile: Profile, spec: JsonRecords
-) -> pd.DataFrame:
-    """Fields of all JSON documents together, typed."""
-    documents = [document for file, _ in files for document in file.documents]
-    paths = {name: wanted.names for name, wanted in profile.fields.items()}
-    found = rows_of(documents, spec, paths)
-    names = ", ".join(file.name for file, _ in files)
-    if not found:
-        raise DatasetError(f"{names} hold no rows at {spec.records}: export the results, too.")
-    columns = {name: pa.array([_scalar(row[name]) for row in found], pa.string()) for name in paths}
-    raw = _typed(SourceTable(name=names, columns=pa.table(columns)), profile)
-    _check_columns(raw, profile)
-    return raw.assign(**{FILE: files[0][0].stem})
-
-
-def _scalar(value: Any) -> str | None:
-    try:
-        return label(value)
-    except CellError:
-        return None
-
-
-def _typed(source: SourceTable, profile: Profile) -> pd.DataFrame:
-    columns = source.columns
-    for place, name in enumerate(columns.column_names):
-        cells = columns[name]
-        if pa.types.is_string(cells.type):
-            blank = [
-                None if cell is None or cell.strip() in profile.nothing else cell
-                for cell in cells.to_pylist()
-            ]
-            columns = columns.set_column(place, name, pa.array(blank, pa.string()))
-    source = SourceTable(
-        name=source.name, columns=columns, lines=source.lines, form=source.form,
-        comma_country=source.comma_country,
-    )  # fmt: skip
-    roles = {name: _ROLES[profile.fields[name].holds] for name in columns.column_names}
-    table = typed(source, roles)
-    for name in table:
-        wanted = profile.fields[str(name)]
-        if wanted.blank_is_zero:
-            table[name] = table[name].fillna(0)
-    lines = source.lines if source.lines is not None else np.arange(1, len(table) + 1)
-    return table.assign(**{SOURCE: source.name, LINE: lines})
-
-
-def _check_columns(raw: pd.DataFrame, profile: Profile) -> None:
-    """Raise DatasetError where no row of a JSON export has what the profile needs."""
-    lacking = [name for name in profile.required if not raw[name].notna().any()]
-    if lacking:
-        paths = [path for name in lacking for path in profile.fields[name].names[:1]]
-        raise DatasetError(
-            f"{raw[SOURCE].iloc[0]}: the profile {profile.name} needs {', '.join(lacking)} "
-            f"({', '.join(paths)}), which no row has: give all files of the export."
-        )
 
 
 def _of_metric(raw: pd.DataFrame, profile: Profile, wishes: Wishes) -> pd.DataFrame:
@@ -281,9 +183,15 @@ def _facts(
         if name not in profile.audience or name not in raw:
             there = [known for known in profile.audience if known in raw]
             raise ConfigError(f"--by takes fields of the audience, {there}, but got {name!r}.")
+    if wishes.creative_field is not None and wishes.creative_field not in raw:
+        there = [known for known in profile.fields if known in raw]
+        raise ConfigError(
+            f"--creative-field takes a field of the export, {there}, but got "
+            f"{wishes.creative_field!r}."
+        )
     given = (
         *profile.text, *profile.categorical, profile.domain, profile.image, profile.creative,
-        profile.share, *wishes.by,
+        profile.share, *wishes.by, wishes.creative_field,
     )  # fmt: skip
     kept = list(dict.fromkeys(name for name in given if name is not None and name in raw))
     day = _days(raw, profile.day, wishes.dates)
