@@ -73,7 +73,7 @@ def test_another_field_may_name_the_creative(tmp_path: Path) -> None:
     source = _table(tmp_path, "11,Buy now,loud\n12,Take time,calm\n13,Go,loud\n")
     with pytest.raises(DatasetError, match="such as 'a', but no content has a row of"):
         _import(tmp_path, source)
-    with pytest.raises(ConfigError, match="--creative-field takes .*'ad_id'.* but got 'colour'"):
+    with pytest.raises(ConfigError, match=r"--creative-field takes .*'ad_id'.* but got 'colour'"):
         _import(tmp_path, source, field="colour")
     result = _import(tmp_path, source, field="ad_id")
     assert result.dataset.contents["slogan"].tolist() == ["Buy now", "Take time", "Go"]
@@ -108,7 +108,7 @@ def test_pictures_by_id_and_what_a_later_import_keeps(tmp_path: Path) -> None:
     }
     rows = f"{header}\n2026-05-03,2026-05-03,a,s,11,10,1\n"
     third = _import(tmp_path, None, rows).dataset
-    assert third.contents["clicks"].tolist() == [9, 8, 7, 7]
+    assert third.contents["clicks"].tolist() == [7, 9, 8, 7]
     assert third.image_digests is not None
     assert third.image_digests.nunique() == 4
 
