@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ni_platform.api.definitions import experiments, spaces
     from ni_platform.api.estimator import SuccessRateRegressor
     from ni_platform.api.explanations import Explanations
+    from ni_platform.api.exports import export_profiles, import_export
     from ni_platform.api.insights import Insights
     from ni_platform.api.models import Model, open_model
     from ni_platform.api.runs import Run, compare, open_run, runs
@@ -44,6 +45,8 @@ __all__ = [
     "__version__",
     "compare",
     "experiments",
+    "export_profiles",
+    "import_export",
     "import_table",
     "open_dataset",
     "open_model",
@@ -64,6 +67,7 @@ _HOMES = {
     "api.definitions": ("experiments", "spaces"),
     "api.estimator": ("SuccessRateRegressor",),
     "api.explanations": ("Explanations",),
+    "api.exports": ("export_profiles", "import_export"),
     "api.insights": ("Insights",),
     "api.models": ("Model", "open_model"),
     "api.runs": ("Run", "compare", "open_run", "runs"),

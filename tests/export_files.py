@@ -11,11 +11,51 @@ from typing import Any
 
 import numpy as np
 
-SUBJECTS = (
-    "Spring offers are here", "Your garden is waiting", "Last day of the sale",
-    "Five ideas for the weekend", "New shoes for old streets", "Free delivery until Sunday",
-)  # fmt: skip
-"""Invented subject lines; the first word of an arm's subject is planted to matter."""
+WORDS = [
+    "spring",
+    "offer",
+    "garden",
+    "sale",
+    "weekend",
+    "shoes",
+    "street",
+    "delivery",
+    "sunday",
+    "idea",
+    "kitchen",
+    "summer",
+    "voucher",
+    "friend",
+    "coffee",
+    "travel",
+    "paper",
+    "music",
+    "winter",
+    "bicycle",
+    "market",
+    "letter",
+    "window",
+    "evening",
+    "colour",
+    "lamp",
+    "jacket",
+    "river",
+    "bread",
+    "mirror",
+    "basket",
+    "village",
+    "holiday",
+    "pocket",
+    "thunder",
+    "orange",
+    "forest",
+    "button",
+    "ribbon",
+    "castle",
+    "pepper",
+    "island",
+]
+"""Of invented subject lines."""
 
 
 def planted(tests: int, seed: int = 0, shown: int = 2_000) -> list[dict[str, Any]]:
@@ -24,7 +64,9 @@ def planted(tests: int, seed: int = 0, shown: int = 2_000) -> list[dict[str, Any
     arms = []
     for test in range(tests):
         for place, word in enumerate(("Free", "Plain")):
-            subject = f"{word} {SUBJECTS[(test + place) % len(SUBJECTS)].lower()} no {test}"
+            # The same on every day, whatever the counts are.
+            others = np.random.default_rng(2 * test + place).choice(WORDS, 4, replace=False)
+            subject = " ".join([word, *others])
             rate = 0.2 if word == "Free" else 0.1
             arms.append(
                 {
@@ -264,7 +306,9 @@ def optimizely(folder: Path, tests: int = 2) -> list[Path]:
     return paths
 
 
-def meta(folder: Path, tests: int = 2, days: int = 3) -> list[Path]:
+def meta(
+    folder: Path, tests: int = 2, days: Sequence[int] = (1, 2, 3), name: str = "meta.csv"
+) -> list[Path]:
     """A row per ad and day, a total row, quoted thousands, a currency in a column's name."""
     header = [
         "Reporting starts", "Reporting ends", "Ad name", "Ad delivery", "Results",
@@ -274,7 +318,7 @@ def meta(folder: Path, tests: int = 2, days: int = 3) -> list[Path]:
     ]  # fmt: skip
     rows: list[list[Any]] = []
     totals = [0, 0]
-    for day in range(1, days + 1):
+    for day in days:
         for arm in planted(tests, seed=day, shown=1_500):
             date = f"2026-05-{day:02}"
             totals = [totals[0] + arm["shown"], totals[1] + arm["successes"]]
@@ -285,9 +329,19 @@ def meta(folder: Path, tests: int = 2, days: int = 3) -> list[Path]:
                     "-", f"Set {arm['test']}", arm["successes"], "9.8", arm["subject"],
                 ]
             )  # fmt: skip
-    total = ["2026-05-01", f"2026-05-{days:02}", "", "", totals[1], "", "", "99", f"{totals[0]:,}"]
+    total = [
+        f"2026-05-{days[0]:02}",
+        f"2026-05-{days[-1]:02}",
+        "",
+        "",
+        totals[1],
+        "",
+        "",
+        "99",
+        f"{totals[0]:,}",
+    ]
     rows.append([*total, "9,999", *[""] * 5, totals[1], "", ""])
-    return [_csv(folder / "meta.csv", [header, *rows])]
+    return [_csv(folder / name, [header, *rows])]
 
 
 def linkedin(folder: Path, tests: int = 2, days: int = 3) -> list[Path]:
@@ -383,3 +437,9 @@ def _csv(path: Path, rows: Sequence[Sequence[Any]], quoting: Any = csv.QUOTE_MIN
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, quoting=quoting).writerows(rows)
     return path
+
+
+ALL = (
+    klaviyo, mailchimp_campaigns, mailchimp_ab, growthbook_csv, growthbook_api, optimizely, meta,
+    linkedin, tiktok, google, variants, variant_days,
+)  # fmt: skip

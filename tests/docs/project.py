@@ -2,6 +2,7 @@
 
     table      ads.parquet and pictures/
     ads        data/ads, the dataset that becomes of it
+    exports    exports of marketing tools, with creatives for one of them
     logs       logs/, a click log; creatives.csv and creatives/
     run        RUN_ID, a network trained on data/ads
     runs       RUN_A and RUN_B, two further runs
@@ -29,6 +30,7 @@ import pytest
 from PIL import Image
 
 from ni_platform.data.synthetic import make_synthetic
+from tests import export_files
 from tests.command import in_project, ni
 
 QUICK = (
@@ -187,6 +189,21 @@ def _logs(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dict[
     return {}
 
 
+def _exports(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    for make in export_files.ALL:
+        make(folder, tests=30)
+    export_files.meta(folder, tests=30, days=range(3, 6), name="meta_june.csv")
+    (folder / "posters.csv").write_text(
+        "Plakat;Spruch;Ort;Woche ab;Passanten;Anrufe\nA;Kauf;Bonn;4.5.2026;1.200;3\n"
+        "A;Kauf;Bonn;11.5.2026;900;1\nB;Nimm;Bonn;4.5.2026;800;5\nSumme;;;;2.900;9\n"
+    )
+    (folder / "creatives").mkdir()
+    for name in ("Ad A", "Ad B"):
+        Image.new("RGB", (8, 8)).save(folder / f"creatives/{name}.png")
+    (folder / "creatives.csv").write_text("ad,slogan\nAd A,Buy now\nAd B,Take your time\n")
+    return {}
+
+
 def _s3(shared: Shared, folder: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     request.getfixturevalue("s3")
     bucket = f"page-{folder.name.replace('_', '-').lower()}"[:60]
@@ -234,6 +251,7 @@ _PARTS = {
     "run": _run,
     "runs": _runs,
     "champion": _champion,
+    "exports": _exports,
     "logs": _logs,
     "s3": _s3,
     "videos": _videos,

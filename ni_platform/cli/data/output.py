@@ -18,31 +18,8 @@ def print_dataset(dataset: Any) -> None:
 
 def print_import(result: Any) -> None:
     """Print which export was read and why, what it added, and what is in no content."""
-    from ni_platform.data.importers.exports.history import SET_ASIDE_FILE
-
-    entry, manifest = result.entry, result.dataset.manifest
-    aside = entry.get("set_aside", {})
-    lines = [f"Read as [bold]{result.profile.name}[/bold] ({result.profile.title}): {result.why}"]
-    lines.append(f"A success is counted by {result.success}.")
-    if "new_rows" in entry:
-        lines.append(
-            f"Added: {entry['new_rows']:,} rows, {entry['new_contents']:,} contents, "
-            f"{entry['new_tests']:,} A/B tests; changed: {entry['changed_rows']:,} rows"
-        )
-        lines += [f"       {change}" for change in entry["changes"]]
-    if manifest.assignment is not None:
-        lines.append(
-            f"Arms were assigned: [bold]{manifest.assignment}[/bold]. "
-            f"{manifest.assignment_reason or ''}"
-        )
-    lines += [f"Set aside: {rows:,} rows, {why}" for why, rows in aside.items()]
-    if aside:
-        lines.append(f"       listed in {result.dataset.root}/{SET_ASIDE_FILE}")
-    lines += [f"Note: {note}" for note in result.notes]
-    if result.profile.note:
-        lines.append(f"Note: {result.profile.note}")
-    for line in lines:
-        console.print(line, highlight=False)
+    for line in result.lines():
+        console.print(line, highlight=False, markup=False)
     print_dataset(result.dataset)
 
 

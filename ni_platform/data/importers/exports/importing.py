@@ -31,7 +31,12 @@ from ni_platform.data.importers.exports.creatives import (
     with_creatives,
 )
 from ni_platform.data.importers.exports.files import ExportFile, open_file
-from ni_platform.data.importers.exports.history import History, differences, merged
+from ni_platform.data.importers.exports.history import (
+    SET_ASIDE_FILE,
+    History,
+    differences,
+    merged,
+)
 from ni_platform.data.importers.exports.profile import Profile, profiles
 from ni_platform.data.importers.exports.recognition import Match, recognised
 from ni_platform.data.importers.exports.rows import (
@@ -64,6 +69,24 @@ class ExportImport:
     """What this import has added to the dataset's `import.json`; empty if nothing."""
     notes: Sequence[str]
     """What a user should know of the A/B tests."""
+
+    def lines(self) -> list[str]:
+        """Return what a user should be told, a line each."""
+        entry, manifest = self.entry, self.dataset.manifest
+        told = [f"read as {self.profile.name} ({self.profile.title}): {self.why}"]
+        told.append(f"a success is counted by {self.success}")
+        if "new_rows" in entry:
+            told.append(
+                f"added: {entry['new_rows']:,} rows, {entry['new_contents']:,} contents, "
+                f"{entry['new_tests']:,} A/B tests; changed: {entry['changed_rows']:,} rows"
+            )
+            told += [f"changed: {change}" for change in entry["changes"]]
+        if manifest.assignment is not None:
+            reason = manifest.assignment_reason or ""
+            told.append(f"arms were assigned: {manifest.assignment}. {reason}".rstrip())
+        for reason, rows in entry.get("set_aside", {}).items():
+            told.append(f"set aside: {rows:,} rows, {reason}, see {SET_ASIDE_FILE}")
+        return [*told, *self.notes, *([self.profile.note] if self.profile.note else [])]
 
 
 def import_export(
