@@ -30,11 +30,11 @@ def test_what_is_recognised_is_a_frame() -> None:
     """A row per profile."""
     frame = ni.export_profiles()
     assert frame.loc["klaviyo_campaigns", "success"] == ["opens", "clicks", "orders"]
-    assert frame["assignment"].isna().sum() == 2
+    assert frame["assignment"].isna().sum() == 3  # two to say, and one that is refused
 
 
 def test_what_must_be_said_is_an_error(tmp_path: Path) -> None:
-    """Opens or clicks?"""
+    """Opens or clicks."""
     [path] = export_files.klaviyo(tmp_path)
     with pytest.raises(ni.NiError, match="--success, of opens, clicks, orders"):
         ni.import_export(path, tmp_path / "mails")

@@ -25,7 +25,7 @@ def command(name: str | None) -> None:
             profile.name,
             profile.title,
             f"{profile.row}; success: {', '.join(profile.success)}",
-            profile.assignment or "asked for",
+            "refused" if profile.refused else profile.assignment or "asked for",
         )
         for profile in known.values()
     ]

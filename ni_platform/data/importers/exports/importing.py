@@ -242,6 +242,8 @@ def _the_one(matched: Sequence[tuple[ExportFile, Match]], history: History) -> P
             f"The folder holds an import of {history.profile}, but the files are of {chosen.name}: "
             "choose another folder."
         )
+    if chosen.refused is not None:
+        raise DatasetError(f"{chosen.title}: {chosen.refused}")
     return chosen
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +44,8 @@ class Field:
     optional: bool = False
     blank_is_zero: bool = False
     """Whether an empty cell of a count means none."""
+    of: str | None = None
+    """Field that says what a row's count is of; counts of different things are not one success."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +70,12 @@ class Profile:
     row: str
     """What a row is, in words."""
     fields: dict[str, Field]
-    content: tuple[tuple[str, ...], ...]
+    content: tuple[tuple[str, ...], ...] = ()
     """Fields that together name a content: the first of these sets that a row has."""
     ab_test: tuple[tuple[str, ...], ...] = ()
     """Fields that together name the A/B test, as `content`."""
     impressions: str = "impressions"
-    success: dict[str, str]
+    success: dict[str, str] = field(default_factory=dict)
     """What may count as a success: its name, and its field."""
     metric: str | None = None
     """Field that says what a row counts: rows of one value are taken, the others are not read."""
@@ -104,10 +106,14 @@ class Profile:
     """Field with an arm's intended share."""
     note: str | None = None
     """What one should know of this export."""
+    refused: str | None = None
+    """Why no dataset can be made of this export, and what to export in its place."""
     sections: Sections | None = None
     json: JsonRecords | None = None
 
     def __post_init__(self) -> None:
+        if self.refused is not None:
+            return
         known = {*self.fields, FILE}
         used: dict[str, Any] = {
             "content": [name for names in self.content for name in names],

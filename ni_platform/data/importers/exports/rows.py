@@ -91,7 +91,8 @@ def read_rows(
     profile = files[0][1].profile
     success = _success(profile, files, wishes)
     unread = {*profile.success.values()} - {success}
-    raw = _of_metric(read_raw(files, unread, form, say), profile, wishes)
+    metric = profile.metric or profile.fields[success].of
+    raw = _of_metric(read_raw(files, unread, form, say), metric, wishes, aside)
     content = _choices(wishes.content_id, profile.content, files, raw)
     ab_test = _choices(wishes.ab_test, profile.ab_test, files, raw)
     raw = _without_totals(raw, profile, content, aside)
@@ -100,19 +101,23 @@ def read_rows(
     return _complete(facts, profile, counted, bool(ab_test), aside), success
 
 
-def _of_metric(raw: pd.DataFrame, profile: Profile, wishes: Wishes) -> pd.DataFrame:
-    """Rows of the metric that is counted."""
-    if profile.metric is None:
+def _of_metric(
+    raw: pd.DataFrame, field: str | None, wishes: Wishes, aside: SetAside
+) -> pd.DataFrame:
+    """Rows of the metric that is counted, which a field names."""
+    if field is None or field not in raw:
         return raw
-    metrics = sorted(raw[profile.metric].dropna().unique())
+    metrics = sorted(raw[field].dropna().unique())
     chosen = wishes.metric or (metrics[0] if len(metrics) == 1 else None)
-    if chosen not in metrics:
+    if metrics and chosen not in metrics:
         said = f", and has none called {wishes.metric!r}" if wishes.metric else ""
         raise ConfigError(
             f"The export holds rows of {len(metrics)} metrics{said}: say which one is the success "
             f"with --metric, of {', '.join(map(repr, metrics))}."
         )
-    return raw[raw[profile.metric] == chosen].reset_index(drop=True)
+    others = raw[field].notna() & (raw[field] != chosen)
+    aside.add(raw[others], "it is of another metric")
+    return raw[~others].reset_index(drop=True)
 
 
 def _success(profile: Profile, files: Sequence[tuple[ExportFile, Match]], wishes: Wishes) -> str:

@@ -36,7 +36,7 @@ DAILY = {"meta_ads": 1_500, "linkedin_ads": 2_000, "variant_days": 2_000}
 
 def test_every_profile_has_a_case() -> None:
     """A profile that nothing reads is not shipped."""
-    assert set(CASES) == set(profiles())
+    assert set(CASES) == {name for name, profile in profiles().items() if not profile.refused}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -105,7 +105,7 @@ def test_what_no_profile_fits_names_the_nearest(tmp_path: Path) -> None:
     assert "'Reach'" in str(e.value)
     with pytest.raises(DatasetError, match="no export of the profile tiktok_ads: it lacks"):
         import_export([path], tmp_path / "out", profile="tiktok_ads")
-    with pytest.raises(ConfigError, match="no profile 'meta'; there are google_assets"):
+    with pytest.raises(ConfigError, match="no profile 'meta'; there are brevo_ab, google_assets"):
         import_export([path], tmp_path / "out", profile="meta")
 
 
@@ -153,3 +153,53 @@ def test_shipped_profiles_say_what_they_prove() -> None:
     """A reason stands beside every assignment."""
     for profile in profiles().values():
         assert profile.reason.endswith(".")
+
+
+def test_the_documentation_lists_every_export() -> None:
+    """With the class of evidence that its profile gives."""
+    page = (Path(__file__).parents[4] / "docs/how-to/exports.md").read_text()
+    for name, profile in profiles().items():
+        [line] = [line for line in page.splitlines() if f"(`{name}`)" in line]
+        proves = "nothing" if profile.refused else profile.assignment or "what you say"
+        assert line.endswith(f"| {proves} |")
+
+
+def test_rates_without_counts_are_refused(tmp_path: Path) -> None:
+    """Nobody can tell how much of a rate is noise."""
+    path = tmp_path / "brevo.json"
+    path.write_text(
+        '{"winningVersion": "A", "winningSubjectLine": "x",'
+        ' "statistics": {"openers": {"Version A": "27.69%", "Version B": "22.1%"}}}'
+    )
+    with pytest.raises(DatasetError, match=r"Brevo.*holds rates and no counts"):
+        import_export([path], tmp_path / "out")
+
+
+def test_campaigns_without_variants_are_contents(tmp_path: Path) -> None:
+    """Each a test of one arm, which is said."""
+    path = tmp_path / "klaviyo.csv"
+    path.write_text(
+        "Campaign Name,Variant Name,Subject,Unique Clicks,Successful Deliveries,Campaign ID\n"
+        "May,Variation A,Buy,5,100,c1\nMay,Variation B,Take,7,101,c1\nJune,,Go,9,300,c2\n"
+    )
+    result = import_export([path], tmp_path / "out")
+    assert result.dataset.content_id.tolist() == ["c1 | Variation A", "c1 | Variation B", "c2"]
+    assert result.notes[0].startswith("1 A/B tests have one arm, such as 'c2'")
+
+
+def test_results_of_several_kinds_are_not_one_success(tmp_path: Path) -> None:
+    """Link clicks and video views in one column are told apart."""
+    path = tmp_path / "meta.csv"
+    path.write_text(
+        "Reporting starts,Reporting ends,Ad name,Ad set name,Results,Result indicator,Impressions\n"
+        "2026-05-01,2026-05-01,a,s,5,link_click,100\n2026-05-01,2026-05-01,b,s,50,video_view,90\n"
+        "2026-05-01,2026-05-01,c,s,,,80\n"
+    )
+    with pytest.raises(ConfigError, match="--metric, of 'link_click', 'video_view'"):
+        import_export([path], tmp_path / "out")
+    result = import_export([path], tmp_path / "out", wishes=Wishes(metric="link_click"))
+    assert result.dataset.contents[["content_id", "clicks"]].to_numpy().tolist() == [
+        ["s | a", 5],
+        ["s | c", 0],
+    ]
+    assert result.entry["set_aside"] == {"it is of another metric": 1}
