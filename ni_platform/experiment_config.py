@@ -16,7 +16,6 @@ from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.baselines.tabular import TabularConfig
 from ni_platform.models.ensemble import EnsembleConfig
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
-from ni_platform.models.neural_insights import NeuralInsightsConfig
 from ni_platform.models.regressor import RegressorConfig
 from ni_platform.models.scorer import NetworkConfig
 from ni_platform.overrides import from_dict, to_dict
@@ -54,15 +53,12 @@ class Pretraining:
     domain: TrainingConfig | None = None
     embedding: TrainingConfig | None = None
     attributes: TrainingConfig | None = None
-    probe: bool = False
-    """Whether the output layer starts from a linear probe of the encoders in place of random
-    numbers (`training/linear_probe.py`)."""
 
     @property
     def stages(self) -> dict[str, TrainingConfig]:
         """The modalities that are pretrained, and how."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: stage for name, stage in found.items() if isinstance(stage, TrainingConfig)}
+        return {name: stage for name, stage in found.items() if stage is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +114,6 @@ class ExperimentConfig:
                 "training part"
             )
         stages = self.pretraining.stages
-        if self.pretraining.probe:
-            self._check_probe()
         if isinstance(self.model, TabularConfig | EnsembleConfig) and self.insights is not None:
             raise ConfigError(
                 f"insights end the training of networks, not of a model of kind {self.model.kind}; "
@@ -146,15 +140,6 @@ class ExperimentConfig:
                     f"pretraining.{modality} is set, but the model reads no {modality}; set it to "
                     f"null, or give the model one with model.{modality}={{}}"
                 )
-
-    def _check_probe(self) -> None:
-        linear = isinstance(self.model, NeuralInsightsConfig) and self.model.regression is None
-        if not linear or self.model.output != "rate" or self.pretraining.stages:
-            raise ConfigError(
-                "pretraining.probe starts the output layer of a Neural Insights network without "
-                "regression network (model.regression=null) that predicts rates, and whose "
-                "encoders are not pretrained in stages; set it to false, or change these"
-            )
 
 
 def fingerprint(config: ExperimentConfig) -> str:

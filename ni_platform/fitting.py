@@ -12,7 +12,6 @@ import numpy as np
 from ni_platform.chosen_layers import choose_layers, fit_opened
 from ni_platform.data.loading import ab_test_codes
 from ni_platform.ensembling import fit_ensemble
-from ni_platform.errors import ConfigError
 from ni_platform.evaluation import Metrics
 from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.metrics.intervals import Estimate
@@ -35,7 +34,6 @@ from ni_platform.tracking.state import state_folder
 from ni_platform.training.config import TrainingConfig
 from ni_platform.training.encoded import Encoded
 from ni_platform.training.events import EpochDone, Event, StageStarted
-from ni_platform.training.linear_probe import start_from_probe
 from ni_platform.training.stages import run_stages, trained_scorer
 from ni_platform.training.worker import FUSED, StageResult, StageTask, pretrained_modalities
 from ni_platform.training.worker_count import Workers
@@ -172,7 +170,7 @@ def _train_stages(
 ) -> Fitted:
     """Train every stage."""
     stages = experiment.config.pretraining.stages | {FUSED: experiment.config.training}
-    tasks = _tasks(experiment, stages, workspace, on_event)
+    tasks = _tasks(experiment, stages, workspace)
     results = _run(tasks, record, workspace, workers, on_event)
     save = cache(lambda: trained_scorer(tasks, results, workspace / "model"))
     return Fitted(
@@ -218,12 +216,7 @@ def pretrain(
     Returns the folder of the initial scorer and the stages' weights by modality. What stands in
     `workspace` already is not trained again.
     """
-    if experiment.config.pretraining.probe:
-        raise ConfigError(
-            "the trials of a sweep start from random output layers, but pretraining.probe is set; "
-            "set pretraining.probe=false for the sweep"
-        )
-    tasks = _tasks(experiment, experiment.config.pretraining.stages, workspace, on_event)
+    tasks = _tasks(experiment, experiment.config.pretraining.stages, workspace)
     results = _run(tasks, record, workspace, Workers(), on_event) if tasks else {}
     return _initial(workspace), {name: result.state_file for name, result in results.items()}
 
@@ -234,24 +227,11 @@ def _initial(workspace: Path) -> Path:
 
 
 def _tasks(
-    experiment: OpenedExperiment,
-    stages: Mapping[str, TrainingConfig],
-    workspace: Path,
-    on_event: OnEvent,
+    experiment: OpenedExperiment, stages: Mapping[str, TrainingConfig], workspace: Path
 ) -> list[StageTask]:
     """Save the initial scorer, and describe the stages that start from it."""
     if not _initial(workspace).exists():
-        scorer = experiment.build_scorer()
-        if experiment.config.pretraining.probe:
-            start_from_probe(
-                scorer,
-                experiment.readable,
-                experiment.splits.rows("train"),
-                experiment.splits.rows("validation"),
-                state_folder() / "encoded",
-                say=on_event,
-            )
-        scorer.save(_initial(workspace))
+        experiment.build_scorer().save(_initial(workspace))
     return [
         StageTask(
             name=stage,
