@@ -41,15 +41,20 @@ _SHOWN_CHANGES = (
 
 
 def record_evaluation(
-    record: RunRecord, table: pd.DataFrame, config: EvaluationConfig, glm: Metrics | None = None
+    record: RunRecord,
+    dataset: Dataset,
+    table: pd.DataFrame,
+    config: EvaluationConfig,
+    glm: Metrics | None = None,
 ) -> Metrics:
     """Compute what follows from a run's predictions, and store its tables and plots.
 
-    These are the predictions, the metrics per domain and the figures; `record_metrics` writes
-    down what is returned.
+    These are the predictions for contents of `dataset`, the metrics per domain, the A/B tests that
+    figures leave out, and the figures; `record_metrics` writes down what is returned.
     """
     metrics = evaluate_slices(table, config)
     test = table[table["part"].isin(SLICES["test"])]
+    _record_sample_ratio(record, dataset)
     record.set_tags({EVIDENCE_TAG: strongest(test["evidence"])})
     record.log_table(test, "predictions/test.parquet")
     record.log_table(table[table["part"] == "validation"], "predictions/validation.parquet")
@@ -64,18 +69,6 @@ def record_evaluation(
     for name, figure in _figures(judged(test), metrics, glm, config.replicates).items():
         record.log_figure(figure, f"plots/{name}.png")
     return metrics
-
-
-def record_sample_ratio(record: RunRecord, dataset: Dataset) -> None:
-    """Write down which A/B tests are left out of a run's figures, and list them in a table.
-
-    Without randomised A/B tests there is nothing to say.
-    """
-    found = dataset.sample_ratio
-    if not found.table.empty:
-        record.set_tags({SAMPLE_RATIO_TAG: str(found)})
-    if len(found.failing):
-        record.log_table(found.failing.map(str), SAMPLE_RATIO_TABLE)
 
 
 def record_metrics(
@@ -128,6 +121,15 @@ def estimate_in(table: pd.DataFrame, name: str) -> Estimate | None:
     part, _, metric = name.rpartition("/")
     found = table[(table["slice"] == part) & (table["metric"] == metric)]
     return None if found.empty else Estimate(*found[["value", "low", "high"]].iloc[0].astype(float))
+
+
+def _record_sample_ratio(record: RunRecord, dataset: Dataset) -> None:
+    """Write down which A/B tests are left out of a run's figures, and list them in a table."""
+    found = dataset.sample_ratio
+    if not found.table.empty:
+        record.set_tags({SAMPLE_RATIO_TAG: str(found)})
+    if len(found.failing):
+        record.log_table(found.failing.map(str), SAMPLE_RATIO_TABLE)
 
 
 def _figures(

@@ -18,11 +18,7 @@ from ni_platform.evaluation import (
     evaluate_slices,
     outcome_table,
 )
-from ni_platform.evaluation_record import (
-    record_evaluation,
-    record_metrics,
-    record_sample_ratio,
-)
+from ni_platform.evaluation_record import record_evaluation, record_metrics
 from ni_platform.fitting import Fitted, OnEvent, fit_model
 from ni_platform.insights.record import explain_and_record
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
@@ -138,8 +134,7 @@ def _evaluate(
     predicted = fitted.predict(rows)
     table = add_predictions(table, predicted.rates, predicted.deviations, predicted.observed)
     glm = _glm(record, experiment, table) if evaluation.glm else None
-    record_sample_ratio(record, experiment.dataset)
-    metrics = record_evaluation(record, table, evaluation, glm)
+    metrics = record_evaluation(record, experiment.dataset, table, evaluation, glm)
     more = evaluate_gains(table, fitted.without(rows), evaluation)
     if predicted.pairs is not None:
         pairs = evaluate_pairs(table, predicted.pairs, evaluation)

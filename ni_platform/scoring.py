@@ -19,11 +19,7 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import TEST_PARTS, SplitConfig, row_groups
 from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.evaluation import EvaluationConfig, FinishedRun, add_predictions, outcome_table
-from ni_platform.evaluation_record import (
-    record_evaluation,
-    record_metrics,
-    record_sample_ratio,
-)
+from ni_platform.evaluation_record import record_evaluation, record_metrics
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.insights import Insights
 from ni_platform.insights.record import attribution_table, explain_and_record
@@ -79,8 +75,7 @@ def evaluate_model(
         if scorer.buckets is not None:
             observed = scorer.buckets.observed_deviation(dataset, rows)
         table = add_predictions(table, predictions, deviations, observed)
-        record_sample_ratio(record, dataset)
-        metrics = record_evaluation(record, table, config)
+        metrics = record_evaluation(record, dataset, table, config)
         name, digest = dataset.manifest.name, dataset.fingerprint()[:LONGEST_DIGEST]
         part = dataset_part(dataset, np.arange(len(dataset)), name, digest, "evaluation")
         log_dataset(record, [part])

@@ -26,6 +26,7 @@ EVIDENCE: Mapping[str, str] = {
     "randomised": "randomised A/B tests",
     "platform": "platform delivery: what was delivered together with success, not what works",
     "observational": "observational: what came together with success, not what works",
+    MISMATCHED: "randomised, but without the planned shares of impressions: it proves nothing",
 }
 """What stands behind a figure or a piece of advice, in words."""
 _SHOWN = 3

@@ -113,8 +113,9 @@ def better_than_champion(store: Store, challenger: RunEvaluation, champion: Vers
 
     Judged by pairwise accuracy within randomised A/B tests that have the planned shares of
     impressions (over all pairs where there are none: what a platform delivered counts no more than
-    what stands alone); it passes when the 95 % interval of the paired difference, which resamples whole A/B tests, lies
-    above 0. Whole A/B tests are left out if the champion learned from one of their contents.
+    what stands alone). It passes when the 95 % interval of the paired difference, which resamples
+    whole A/B tests, lies above 0. Whole A/B tests are left out if the champion learned from one of
+    their contents.
     """
     name = "better_than_champion"
     if champion is None:

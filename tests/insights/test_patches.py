@@ -262,8 +262,8 @@ def test_the_figure_shows_two_rows_of_ten(insights, pictures):
     figure.savefig(drawn, format="png", dpi=30)
     assert drawn.getbuffer().nbytes > 1000
     assert patch_alt_text(insights, True) == (
-        "10 patches of 1 cluster that raises the success rate, by +1.95 percentage points. "
-        "10 patches of 1 cluster that lowers the success rate, by -1.95 percentage points."
+        "10 patches of 1 cluster that raises the predicted rate, by +1.95 percentage points. "
+        "10 patches of 1 cluster that lowers the predicted rate, by -1.95 percentage points."
     )
 
 
