@@ -54,6 +54,9 @@ def _opening(
     for context, counts in parts.items():
         tests = counts.get("ab_tests", 0)
         of_tests = f" of {tests:,.0f} A/B tests" if tests else ""
+        # Runs of earlier versions counted all.
+        if context != "training" and (counted := counts.get("counted_tests", tests)) < tests:
+            of_tests += f", {counted:,.0f} of them randomised with the planned shares"
         yield f"- {_PARTS.get(context, context)} {counts['num_rows']:,.0f} contents{of_tests}"
     evidence = run.tags.get(EVIDENCE_TAG)
     if evidence is not None and evidence != "randomised":

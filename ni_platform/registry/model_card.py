@@ -202,10 +202,9 @@ def _limits(facts: CardFacts, tags: Mapping[str, str]) -> str:
     if facts.evidence not in (None, "randomised"):
         limits.append(
             "No randomised A/B test judges it. What does is"
-            f" {EVIDENCE[facts.evidence]}: an A/B test has to show whether its order holds."
+            f" {EVIDENCE[facts.evidence]}. Only such a test can show whether its order holds."
         )
-    tests = 0 if facts.test is None else facts.test["ab_test"].nunique()
-    if tests < FEW_TESTS:
+    elif (tests := 0 if facts.test is None else facts.test["ab_test"].nunique()) < FEW_TESTS:
         limits.append(
             f"Only {tests} A/B tests judge it (fewer than {FEW_TESTS}): intervals are wide."
         )
