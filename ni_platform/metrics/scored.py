@@ -187,7 +187,8 @@ class ScoredContents:
         if not len(self):
             raise EvaluationError(
                 "Metrics need at least one content with impressions, but there is none; evaluate "
-                "a part of the split that is not empty."
+                "a part of the split that is not empty. (Contents of A/B tests without the planned "
+                "shares of impressions do not count: `ni data check` lists them.)"
             )
         for name in ("prediction", "success_rate", "clicks", "impressions", "overdispersion"):
             bad = np.flatnonzero(~np.isfinite(getattr(self, name)))
