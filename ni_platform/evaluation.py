@@ -27,7 +27,7 @@ from ni_platform.metrics.evaluation import (
 )
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.pair_probability import PredictedPairs, pair_probability_metrics
-from ni_platform.metrics.scored import Observed
+from ni_platform.metrics.scored import Observed, judged
 
 SLICES: Mapping[str, tuple[str, ...]] = {
     "validation": ("validation",),
@@ -36,6 +36,10 @@ SLICES: Mapping[str, tuple[str, ...]] = {
     "out_of_domain": ("out_of_domain",),
 }
 """The slices that a run reports, and the parts of the split that make up each."""
+
+PLATFORM = "platform"
+"""The slice of the test part's contents that a platform delivered: there arms are compared within
+its A/B tests, which says what was delivered together with success, not what works."""
 
 PREDICTED_STD, OBSERVED_STD = "prediction_std", "success_std"
 """Columns of the table of predictions where the model gives distributions."""
@@ -71,16 +75,21 @@ def split_table(dataset: Dataset, splits: Splits) -> pd.DataFrame:
 def outcome_table(dataset: Dataset, membership: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
     """Return what happened to the contents `rows` beside their `membership`, row for row.
 
+    `evidence` is what each can prove (see `Dataset.evidence`). `ab_test` names the A/B test only
+    where figures within A/B tests may count it; `platform_test` where a platform delivered it.
     `overdispersion` is the same for all of them, see `dataset_overdispersion`.
     """
-    domain = dataset.domain
+    domain, counted = dataset.domain, dataset.randomised_test.to_numpy()[rows]
+    arms = rows[pd.notna(counted)]
     return membership.reset_index(drop=True).assign(
-        ab_test=dataset.ab_test.to_numpy()[rows],
+        ab_test=counted,
+        platform_test=dataset.platform_test.to_numpy()[rows],
+        evidence=dataset.evidence.to_numpy()[rows],
         domain=None if domain is None else domain.to_numpy()[rows],
         impressions=dataset.impressions[rows],
         clicks=dataset.clicks[rows],
         success_rate=dataset.success_rate[rows],
-        overdispersion=dataset_overdispersion(dataset, rows),
+        overdispersion=dataset_overdispersion(dataset, arms),
     )
 
 
@@ -106,7 +115,7 @@ def evaluate_slices(
         DatasetError: The test part has none.
     """
     metrics: Metrics = {}
-    table = table[table["impressions"] > 0]
+    table = judged(table)
     for name, inside in _slices(table):
         rows = table[inside]
         metrics[name] = evaluate(rows[column], Observed.of(rows), replicates=config.replicates)
@@ -119,10 +128,22 @@ def evaluate_slices(
             )
     if "test" not in metrics:
         raise DatasetError(
-            "there is no test content left to evaluate: every one was trained on, or never shown; "
-            "evaluate contents with impressions that the model has not seen"
+            "there is no test content left to evaluate: every one was trained on, never shown, or "
+            "is from an A/B test without the planned shares of impressions; evaluate contents with "
+            "impressions that the model has not seen, and look at `ni data check`"
         )
+    delivered = table[_of_platform(table)]
+    if len(delivered):
+        observed = Observed.of(delivered.assign(ab_test=delivered["platform_test"]))
+        metrics[PLATFORM] = evaluate(delivered[column], observed, replicates=config.replicates)
     return metrics
+
+
+def _of_platform(table: pd.DataFrame) -> np.ndarray:
+    """Test contents of A/B tests whose arms a platform delivered, bool [N]."""
+    inside = table["part"].isin(SLICES["test"])
+    known = table["platform_test"].notna() if "platform_test" in table else False
+    return np.asarray(inside & known)
 
 
 def _slices(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
@@ -144,6 +165,7 @@ def evaluate_pairs(table: pd.DataFrame, pairs: PredictedPairs, config: Evaluatio
     """
     metrics: Metrics = {}
     for name, inside in _slices(table):
+        inside = inside & table["ab_test"].notna().to_numpy()
         own, rows = pairs.of(inside), table[inside]
         if len(own.first):
             clusters = ab_test_codes(rows["ab_test"]) + 1
@@ -167,7 +189,7 @@ def evaluate_gains(
     """
     metrics: Metrics = {}
     table = table.assign(**{f"without {name}": rates for name, rates in without.items()})
-    table = table[table["impressions"] > 0]
+    table = judged(table)
     for part, inside in _slices(table) if without else ():
         rows = table[inside]
         observed = Observed.of(rows)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ni_platform.data.assignment import strongest
+from ni_platform.data.dataset import Dataset
 from ni_platform.evaluation import (
     SLICES,
     EvaluationConfig,
@@ -21,7 +23,8 @@ from ni_platform.metrics.catalogue import METRICS
 from ni_platform.metrics.evaluation import evaluate_by_domain
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.metrics.pairwise import accuracy_by_confidence
-from ni_platform.metrics.scored import Observed
+from ni_platform.metrics.scored import Observed, judged
+from ni_platform.tracking.dataset_inputs import EVIDENCE_TAG, SAMPLE_RATIO_TABLE, SAMPLE_RATIO_TAG
 from ni_platform.tracking.metric_table import COLUMNS, add_metrics
 
 if TYPE_CHECKING:
@@ -38,15 +41,21 @@ _SHOWN_CHANGES = (
 
 
 def record_evaluation(
-    record: RunRecord, table: pd.DataFrame, config: EvaluationConfig, glm: Metrics | None = None
+    record: RunRecord,
+    dataset: Dataset,
+    table: pd.DataFrame,
+    config: EvaluationConfig,
+    glm: Metrics | None = None,
 ) -> Metrics:
     """Compute what follows from a run's predictions, and store its tables and plots.
 
-    These are the predictions, the metrics per domain and the figures; `record_metrics` writes
-    down what is returned.
+    These are the predictions for contents of `dataset`, the metrics per domain, the A/B tests that
+    figures leave out, and the figures; `record_metrics` writes down what is returned.
     """
     metrics = evaluate_slices(table, config)
     test = table[table["part"].isin(SLICES["test"])]
+    _record_sample_ratio(record, dataset)
+    record.set_tags({EVIDENCE_TAG: strongest(test["evidence"])})
     record.log_table(test, "predictions/test.parquet")
     record.log_table(table[table["part"] == "validation"], "predictions/validation.parquet")
     if test["domain"].notna().any():
@@ -57,7 +66,7 @@ def record_evaluation(
             replicates=config.replicates,
         )
         record.log_table(by_domain, "tables/by_domain.csv")
-    for name, figure in _figures(test, metrics, glm, config.replicates).items():
+    for name, figure in _figures(judged(test), metrics, glm, config.replicates).items():
         record.log_figure(figure, f"plots/{name}.png")
     return metrics
 
@@ -112,6 +121,15 @@ def estimate_in(table: pd.DataFrame, name: str) -> Estimate | None:
     part, _, metric = name.rpartition("/")
     found = table[(table["slice"] == part) & (table["metric"] == metric)]
     return None if found.empty else Estimate(*found[["value", "low", "high"]].iloc[0].astype(float))
+
+
+def _record_sample_ratio(record: RunRecord, dataset: Dataset) -> None:
+    """Write down which A/B tests are left out of a run's figures, and list them in a table."""
+    found = dataset.sample_ratio
+    if not found.table.empty:
+        record.set_tags({SAMPLE_RATIO_TAG: str(found)})
+    if len(found.failing):
+        record.log_table(found.failing.map(str), SAMPLE_RATIO_TABLE)
 
 
 def _figures(

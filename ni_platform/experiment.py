@@ -134,7 +134,7 @@ def _evaluate(
     predicted = fitted.predict(rows)
     table = add_predictions(table, predicted.rates, predicted.deviations, predicted.observed)
     glm = _glm(record, experiment, table) if evaluation.glm else None
-    metrics = record_evaluation(record, table, evaluation, glm)
+    metrics = record_evaluation(record, experiment.dataset, table, evaluation, glm)
     more = evaluate_gains(table, fitted.without(rows), evaluation)
     if predicted.pairs is not None:
         pairs = evaluate_pairs(table, predicted.pairs, evaluation)

@@ -7,8 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from ni_platform.data.assignment import EVIDENCE
 from ni_platform.metrics.catalogue import METRICS
-from ni_platform.tracking.dataset_inputs import recorded_parts
+from ni_platform.tracking.dataset_inputs import (
+    EVIDENCE_TAG,
+    SAMPLE_RATIO_TABLE,
+    SAMPLE_RATIO_TAG,
+    recorded_parts,
+)
 from ni_platform.tracking.metric_table import read_metrics
 from ni_platform.tracking.run_queries import RunSummary, has_artifact, read_run
 from ni_platform.tracking.run_record import RunRecord
@@ -33,18 +39,33 @@ def describe_run(record: RunRecord, *, explainable: bool) -> None:
     parts = recorded_parts(record.store, record.run_id)
     table = read_metrics(record.store, record.run_id)
     report = has_artifact(record.store, record.run_id, "insights/report.html")
-    lines = [*_opening(run, parts), "", *_figures(table), *_trust(table), ""]
+    mismatch = has_artifact(record.store, record.run_id, SAMPLE_RATIO_TABLE)
+    lines = [*_opening(run, parts, mismatch), "", *_figures(table), *_platform(table)]
+    lines += [*_trust(table), ""]
     lines += _next(run, report, explainable)
     record.describe("\n".join(lines))
 
 
-def _opening(run: RunSummary, parts: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+def _opening(
+    run: RunSummary, parts: Mapping[str, Mapping[str, float]], has_mismatch: bool
+) -> Iterator[str]:
     dataset = run.tags.get("ni.dataset_name", "a dataset")
     yield f"**{run.tags.get('ni.experiment', run.run_name)}** on **{dataset}**"
     for context, counts in parts.items():
         tests = counts.get("ab_tests", 0)
         of_tests = f" of {tests:,.0f} A/B tests" if tests else ""
+        # Runs of earlier versions counted all.
+        if context != "training" and (counted := counts.get("counted_tests", tests)) < tests:
+            of_tests += f", {counted:,.0f} of them randomised with the planned shares"
         yield f"- {_PARTS.get(context, context)} {counts['num_rows']:,.0f} contents{of_tests}"
+    evidence = run.tags.get(EVIDENCE_TAG)
+    if evidence is not None and evidence != "randomised":
+        yield f"- **no randomised A/B test judges it**; what does is {EVIDENCE[evidence]}"
+    if has_mismatch:
+        yield (
+            f"- {run.tags[SAMPLE_RATIO_TAG]}: those that fail are left out of the figures and "
+            f"listed in `{SAMPLE_RATIO_TABLE}`"
+        )
     if run.tags.get("ni.checks") == "allowed_failed":
         yield "- **data checks failed** and were allowed to: this run cannot be promoted"
 
@@ -73,6 +94,16 @@ def _figures(table: pd.DataFrame) -> Iterator[str]:
         yield f"- {name} {gain['value']:+.3f} ({_interval(gain, sign='+')})"
 
 
+def _platform(table: pd.DataFrame) -> Iterator[str]:
+    for row in _rows(table, "platform"):
+        if row["metric"] == "pairwise_within":
+            yield (
+                f"\nWithin A/B tests that a platform delivered: {row['value']:.4g} "
+                f"({_interval(row)}) of {row['n']:,.0f} pairs; what was delivered together with "
+                "success, not what works."
+            )
+
+
 def _trust(table: pd.DataFrame) -> Iterator[str]:
     trusted = {
         part.partition("/")[2]: row["value"]
@@ -94,10 +125,13 @@ def _next(run: RunSummary, report: bool, explainable: bool) -> Iterator[str]:
     run_id, place = run.run_id, run.tags.get("ni.dataset", "DIR")
     yield "**Next**"
     yield "- artifacts: `plots/`, `metrics.parquet` (every figure with its interval)"
+    proven = run.tags.get(EVIDENCE_TAG, "randomised") == "randomised"
     if report:
-        yield "- `insights/report.html`: words, phrases and patches that work"
+        those = "that work" if proven else "that came together with success"
+        yield f"- `insights/report.html`: words, phrases and patches {those}"
     elif explainable:
-        yield f"- `ni insights {run_id} --data {place}`: what works, and whether it held"
+        what = "what works, and whether it held" if proven else "what came together with success"
+        yield f"- `ni insights {run_id} --data {place}`: {what}"
     if run.model_uri:
         yield f"- `ni promote {run_id} --model NAME`: into the registry, if its gates pass"
 

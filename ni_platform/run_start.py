@@ -137,6 +137,7 @@ def dataset_part(
             "num_rows": len(rows),
             "num_elements": len(rows) * example.shape[1],
             "ab_tests": int(dataset.ab_test.iloc[rows].nunique()),
+            "counted_tests": int(dataset.randomised_test.iloc[rows].nunique()),
             "impressions": float(dataset.impressions[rows].sum()),
             "clicks": float(dataset.clicks[rows].sum()),
         },

@@ -75,7 +75,7 @@ def evaluate_model(
         if scorer.buckets is not None:
             observed = scorer.buckets.observed_deviation(dataset, rows)
         table = add_predictions(table, predictions, deviations, observed)
-        metrics = record_evaluation(record, table, config)
+        metrics = record_evaluation(record, dataset, table, config)
         name, digest = dataset.manifest.name, dataset.fingerprint()[:LONGEST_DIGEST]
         part = dataset_part(dataset, np.arange(len(dataset)), name, digest, "evaluation")
         log_dataset(record, [part])

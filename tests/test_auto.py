@@ -288,7 +288,8 @@ def with_validation_shown(data: str, folder: Path, rows: int) -> str:
     unseen = open_experiment(GLM, data).splits.rows("validation")[rows:]
     contents.loc[unseen, [target.clicks, target.impressions]] = 0
     pictures = {name: Path(data) / "images" / name for name in contents["image"].dropna()}
-    manifest = replace(dataset.manifest, images="images")
+    # Arms that nobody saw did not get the planned shares.
+    manifest = replace(dataset.manifest, images="images", shares="unknown")
     return write_dataset(folder, manifest, contents, pictures).root
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ni_platform.api.display import Page, Part, cell, figure, interval
 from ni_platform.api.progress import EventLog
+from ni_platform.data.assignment import EVIDENCE
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.rank_scores import supported
 from ni_platform.insights.record import REPORT, StoredInsights, recorded_pairs
@@ -26,8 +27,9 @@ class Insights:
 
     domain (null: all together), feature, score (mean contribution), low, high (95 %), contents and
     tests that have it, in how many pairs of arms (of) of past tests its direction held (agreed, a
-    share; agreed_tests), and supported: whether that is enough to be recommended. All domains
-    together stand first, what is supported before the rest, the highest score first.
+    share; agreed_tests), evidence (randomised, platform or observational) and supported: whether
+    that is enough to be recommended. All domains together stand first, what is supported before the
+    rest, the highest score first.
     """
 
     stored: StoredInsights
@@ -128,10 +130,15 @@ class Insights:
             if len(best):
                 ends = pd.concat([best.head(_SHOWN), best.tail(_SHOWN)]).drop_duplicates("feature")
                 told = [
-                    (row["feature"], figure(row["score"]), interval(row["low"], row["high"]))
+                    (
+                        row["feature"],
+                        figure(row["score"]),
+                        interval(row["low"], row["high"]),
+                        EVIDENCE[row["evidence"]],
+                    )
                     for row in ends.to_dict("records")
                 ]
-                table_shown = Table.of(("", "score", "95 %"), told)
+                table_shown = Table.of(("", "score", "95 %", "evidence"), told)
                 parts.append(Part(heading=f"{kind} that raise and lower", table=table_shown))
         return cell("Insights", *parts, Part(note=".words, .phrases, .attributes, .report()"))
 

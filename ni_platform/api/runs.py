@@ -104,9 +104,10 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         """A row per content that it did not train on, those of the test part first.
 
-        content_id, part (validation, in_domain, out_of_domain), ab_test, domain, impressions,
-        clicks, success_rate (observed), prediction, what else its model gives, and last what
-        metrics are computed with: content_key, group, overdispersion.
+        content_id, part (validation, in_domain, out_of_domain), ab_test (where figures within A/B
+        tests count it), platform_test (where a platform delivered its arms), evidence, domain,
+        impressions, clicks, success_rate (observed), prediction, what else its model gives, and
+        last what metrics are computed with: content_key, group, overdispersion.
 
         Raises:
             TrackingError: It did not finish.

@@ -81,6 +81,19 @@ def print_insights(insights: Insights | StoredInsights) -> None:
         for name, found in insights.modalities.items()
         for method, agreed in found.all_pairs.items()
     ]
+    rows += [
+        (
+            f"{name}, platform delivery",
+            method,
+            _estimate(agreed.correlation),
+            agreed.p_value,
+            _estimate(agreed.pairwise),
+            agreed.tests,
+            "",
+        )
+        for name, found in insights.modalities.items()
+        for method, agreed in found.platform.items()
+    ]
     heads = ("modality", "method", "correlation", "p", "higher arm won", "tests", "trust")
     table("Do attributions agree with held-out A/B tests?", heads, rows)
 

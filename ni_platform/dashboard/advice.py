@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ni_platform.data.assignment import EVIDENCE
 from ni_platform.insights.config import SupportConfig
 from ni_platform.insights.rank_scores import MODALITY_OF, supported, top_and_bottom
 from ni_platform.insights.record import StoredInsights
@@ -39,6 +40,8 @@ class Recommendation:
     """Pairs of arms of which one has the feature."""
     agreed_tests: int
     """A/B tests that they are from."""
+    evidence: str
+    """What stands behind it, in words."""
 
     @property
     def held(self) -> int:
@@ -134,6 +137,7 @@ def listed(rows: pd.DataFrame, in_points: bool) -> list[Recommendation]:
             tests=int(row["tests"]),
             of=int(row["of"]),
             agreed_tests=int(row["agreed_tests"]),
+            evidence=EVIDENCE[row["evidence"]],
         )
         for row in rows.to_dict("records")
     ]

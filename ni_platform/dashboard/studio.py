@@ -21,6 +21,7 @@ from ni_platform.dashboard.past import Interval, PastContents, Place
 from ni_platform.dashboard.patches import Patches
 from ni_platform.dashboard.uploads import Uploads
 from ni_platform.dashboard.what_if import Change, Edit, PaintedCell, TextEdit, WhatIf
+from ni_platform.data.assignment import EVIDENCE
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import decode
 from ni_platform.errors import ContentError
@@ -255,6 +256,10 @@ class Studio:
     def advice(self, domain: str) -> list[Advice]:
         """What insights recommend; nothing without them."""
         return [] if self.insights is None else advice(self.insights, domain)
+
+    def evidence(self, row: int) -> str:
+        """What the A/B test of a past content can prove, in words."""
+        return EVIDENCE[self.dataset.evidence.iloc[row]]
 
     def arms(self, row: int | None, most: int = 6) -> list[ShownArm]:
         """The contents of the A/B test that a past content is from, the control first.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,13 +20,22 @@ KINDS: tuple[Assignment, ...] = get_args(Assignment)
 - platform: a platform's optimiser decided, so that each arm had an audience of its own.
 - observational: nobody assigned anything; contents were shown where and when they were.
 """
+MISMATCHED = "mismatched"
+"""In place of randomised: chance was to decide, but arms did not get the planned shares."""
 EVIDENCE: Mapping[str, str] = {
     "randomised": "randomised A/B tests",
     "platform": "platform delivery: what was delivered together with success, not what works",
     "observational": "observational: what came together with success, not what works",
+    MISMATCHED: "randomised, but without the planned shares of impressions: it proves nothing",
 }
 """What stands behind a figure or a piece of advice, in words."""
 _SHOWN = 3
+
+
+def strongest(kinds: Iterable[object]) -> Assignment | None:
+    """The one of `KINDS` that proves most among some words; None if none of them is among these."""
+    found = set(kinds)
+    return next((kind for kind in KINDS if kind in found), None)
 
 
 def one_of(words: tuple[str, ...]) -> str:

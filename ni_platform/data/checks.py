@@ -70,6 +70,10 @@ class CheckReport:
     results: tuple[RuleResult, ...]
     evaluated: int
     """Number of rules that were evaluated."""
+    sample_ratio: str | None = None
+    """How many randomised A/B tests do not have the planned shares, in words; None without any."""
+    mismatched: tuple[dict[str, Any], ...] = ()
+    """These A/B tests, the smallest p first: ab_test, arms, impressions, shares, p."""
 
     @property
     def failures(self) -> tuple[RuleResult, ...]:
@@ -89,6 +93,8 @@ class CheckReport:
             "evaluated": self.evaluated,
             "failed": len(self.failures),
             "suites": list(self.suites),
+            "sample_ratio": self.sample_ratio,
+            "mismatched": list(self.mismatched),
             "results": [asdict(result) for result in ordered],
         }
 
@@ -105,7 +111,8 @@ def check_dataset(
     Writes Data Docs (`index.html` and a page per suite; they open without a server or network)
     and `summary.json` into `docs_folder`, unless it is None. Broken rules are reported, not
     raised. A suite that evaluates nothing counts as a failure; without `splits` the suite on
-    leakage is left out.
+    leakage is left out. A/B tests without the planned shares of impressions are listed; they only
+    fail the check where the suite `ab_tests` finds them too many.
     """
     context = _quiet_context()
     results: list[RuleResult] = []
@@ -127,10 +134,13 @@ def check_dataset(
         results += _rule_results(name, found, table)
         if docs_folder is not None:
             pages[name] = check_docs.page(found)
+    ratios = dataset.sample_ratio
     report = CheckReport(
         success=bool(results) and all(result.success for result in results),
         results=tuple(results),
         evaluated=evaluated,
+        sample_ratio=None if ratios.table.empty else str(ratios),
+        mismatched=tuple(_plain(ratios.failing.to_dict("records"))),
     )
     if docs_folder is not None:
         check_docs.write(Path(docs_folder), dataset.manifest.name, report.to_json(), pages)

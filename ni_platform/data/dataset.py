@@ -13,13 +13,17 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.data import picture_cache, storage, vectors
-from ni_platform.data.assignment import check_shares, kinds_of
+from ni_platform.data.assignment import MISMATCHED, kinds_of
 from ni_platform.data.checksums import remote_digests
 from ni_platform.data.manifest import FILE_NAME, Manifest, nearest
 from ni_platform.data.reading.parquet_file import read_parquet
-from ni_platform.data.reading.table import SourceTable, typed
+from ni_platform.data.reading.table import Role, SourceTable, typed
+from ni_platform.data.sample_ratio import MISMATCH, SampleRatios, sample_ratios
+from ni_platform.data.table_check import check_table
 from ni_platform.errors import DatasetError
 
+COUNTS_FILE = "counts.parquet"
+"""Counts per content and day, where a dataset has them: content_id, day, impressions, clicks."""
 _THREADS = 16
 
 
@@ -83,6 +87,51 @@ class Dataset:
         """How each content was assigned, a word of `KINDS`; observational outside of A/B tests."""
         column = self._nullable(self.manifest.columns.assignment)
         return kinds_of(self.ab_test, self.manifest.assignment, column, source=self.root)
+
+    @cached_property
+    def sample_ratio(self) -> SampleRatios:
+        """Whether arms of randomised A/B tests got the impressions that were planned for them."""
+        rows = np.flatnonzero(self.assignment == "randomised")
+        share = self.manifest.columns.share
+        weight = np.ones(len(self)) if share is None else self._number(share)
+        return sample_ratios(
+            self.ab_test.iloc[rows],
+            self.content_id.iloc[rows],
+            self.impressions[rows],
+            None if self.manifest.shares == "unknown" else weight[rows],
+            self._daily_counts() if len(rows) else None,
+        )
+
+    @cached_property
+    def evidence(self) -> pd.Series:
+        """What each content's outcome can prove [N]: as `assignment`, or mismatched.
+
+        Mismatched are randomised A/B tests without the planned shares of impressions.
+        """
+        table = self.sample_ratio.table
+        failing = table["ab_test"][table["outcome"] == MISMATCH]
+        return self.assignment.mask(self.ab_test.isin(failing.tolist()), MISMATCHED)
+
+    @property
+    def randomised_test(self) -> pd.Series:
+        """The A/B test of each content that figures within A/B tests may count, else None [N].
+
+        It is randomised, and its arms got the planned shares of impressions, as far as is known.
+        """
+        return self.ab_test.where(self.evidence == "randomised", None)
+
+    @property
+    def platform_test(self) -> pd.Series:
+        """The A/B test of each content whose arms a platform delivered, else None [N]."""
+        return self.ab_test.where(self.evidence == "platform", None)
+
+    def _daily_counts(self) -> pd.DataFrame | None:
+        path = storage.join(self.root, COUNTS_FILE)
+        if not storage.exists(path):
+            return None
+        roles: dict[str, Role] = {"content_id": "label", "impressions": "count"}
+        table = read_parquet(storage.read_bytes(path), path, [*roles, "day"])
+        return typed(SourceTable(name=path, columns=table), roles)
 
     @property
     def domain(self) -> pd.Series | None:
@@ -227,56 +276,6 @@ class Dataset:
             return None
         column = self.contents[name].astype(object)
         return column.where(column.notna(), None)
-
-
-def check_table(contents: pd.DataFrame, manifest: Manifest, root: str) -> None:
-    """Raise `DatasetError` where a table does not have what its manifest declares."""
-    known = [str(name) for name in contents.columns]
-    repeated = contents.columns[contents.columns.duplicated()].unique().tolist()
-    if repeated:
-        raise DatasetError(f"Column names must be unique, but {root} repeats {repeated}.")
-    outcomes = manifest.target.declared
-    for key, name in (manifest.columns.declared | outcomes).items():
-        if name not in known:
-            raise DatasetError(
-                f"{key} names the column {name!r}, which the contents table of {root} does not "
-                f"have{nearest(name, known)}; it has {known}."
-            )
-        must_be_number = key in outcomes or key.startswith(("columns.numeric", "columns.share"))
-        if must_be_number and not pd.api.types.is_numeric_dtype(contents[name]):
-            raise DatasetError(
-                f"{key} must name a column of numbers, but {name!r} in {root} holds "
-                f"{contents[name].dtype}: convert it, or declare it under another key."
-            )
-    if contents.empty:
-        raise DatasetError(f"The contents table of {root} has no rows: give it some.")
-    if manifest.columns.image is not None:
-        _check_image_names(contents[manifest.columns.image], root)
-    for name in manifest.columns.vector:
-        vectors.stacked(contents[name])
-    _check_assignment(contents, manifest, root)
-
-
-def _check_assignment(contents: pd.DataFrame, manifest: Manifest, root: str) -> None:
-    columns = manifest.columns
-    if columns.ab_test is None:
-        return
-    if columns.assignment is not None:
-        told = contents[columns.assignment]
-        kinds_of(contents[columns.ab_test], None, told, source=root)
-    if columns.share is not None:
-        check_shares(contents[columns.ab_test], contents[columns.share], source=root)
-
-
-def _check_image_names(names: pd.Series, root: str) -> None:
-    # A table from elsewhere must not reach files outside of its own pictures.
-    text = names.dropna().astype(str)
-    outside = text.str.match(r"(?:[/\\]|\w+:)") | text.str.contains(r"(?:^|[/\\])\.\.(?:[/\\]|$)")
-    if outside.any():
-        raise DatasetError(
-            f"Paths in the image column must be relative to images and stay inside it, but {root} "
-            f"has {text[outside].head(3).tolist()}: make them relative."
-        )
 
 
 def _as_text(column: pd.Series) -> pd.Series:

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from ni_platform.data import storage
 from ni_platform.data.checksums import write_checksums
-from ni_platform.data.dataset import Dataset, check_table
+from ni_platform.data.dataset import Dataset
 from ni_platform.data.disk import explained_disk_errors
 from ni_platform.data.manifest import FILE_NAME, Manifest
+from ni_platform.data.table_check import check_table
 from ni_platform.errors import DatasetError
 
 _THREADS = 16

@@ -73,7 +73,7 @@ def dataset_overdispersion(dataset: Dataset, rows: np.ndarray) -> float:
     pictures by their bytes.
     """
     columns, manifest = dataset.manifest.columns, dataset.manifest
-    apart = {columns.content_id, columns.ab_test, columns.arm, *manifest.derived}
+    apart = {columns.content_id, columns.ab_test, columns.arm, columns.share, *manifest.derived}
     apart |= set(manifest.target.declared.values())
     rows = np.asarray(rows, dtype=np.int64)
     rows = rows[(dataset.impressions[rows] > 0) & dataset.ab_test.notna().to_numpy()[rows]]

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ni_platform.attribution.config import PCA, RATE_CHANGES
-from ni_platform.attribution.consensus import PrincipalComponent
-from ni_platform.attribution.explain import Explanations, ModalityExplained, explain
+from ni_platform.attribution.explain import Explanations, explain
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.images import decode
 from ni_platform.data.splits import LEFT_OUT
 from ni_platform.insights import sanity
 from ni_platform.insights.config import InsightsConfig
-from ni_platform.insights.correlation import (
-    Agreement,
-    agreement,
-    all_pairs,
-    control_against_best,
-)
 from ni_platform.insights.differences import Differences, pair_table
+from ni_platform.insights.evidence import with_evidence
+from ni_platform.insights.judging import ModalityInsights, judged
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.patches import (
     PatchInsights,
@@ -40,36 +34,11 @@ from ni_platform.insights.rank_scores import (
     with_past_agreement,
     word_occurrences,
 )
-from ni_platform.insights.trust import Trust, trust_score
 from ni_platform.models.ensemble import Explainable
 from ni_platform.models.modalities.modality import category
 
 HELD_OUT = ("in_domain", "out_of_domain")
 """Parts of the split that attributions are judged on."""
-
-
-@dataclass(frozen=True)
-class ModalityInsights:
-    """What is known of one modality's attributions."""
-
-    all_pairs: dict[str, Agreement]
-    """Method -> agreement over every pair of arms of held-out tests that differ in it."""
-    control_against_best: dict[str, Agreement]
-    """The same of each control and its best treatment; empty where no control is declared."""
-    method: str
-    """The method that recommendations follow: of highest correlation on validation tests."""
-    trust: Trust
-    """How far that method has earned it."""
-    component: PrincipalComponent | None = None
-    """What PCA made of the methods, so that a content that comes later is explained alike."""
-
-    @property
-    def in_points(self) -> bool:
-        """Whether recommended contributions are changes of the success rate.
-
-        If not, they have a unit of the method's own.
-        """
-        return self.method in RATE_CHANGES
 
 
 @dataclass(frozen=True)
@@ -90,7 +59,8 @@ class Insights:
     ab_test, attribution_difference, rate_difference (second less first) and control_best, whether
     it is a control against its test's best treatment."""
     scores: dict[str, pd.DataFrame] = field(default_factory=dict)
-    """Kind (see `MODALITY_OF`) -> rank scores with their support; see `rank_scores`."""
+    """Kind (see `MODALITY_OF`) -> rank scores with their support and evidence; see `rank_scores`,
+    `with_past_agreement` and `with_evidence`."""
     patches: PatchInsights | None = None
     """What is recommended of pictures, if they are explained; `Patch.row` counts in `rows`."""
 
@@ -123,16 +93,17 @@ def make_insights(
 
     frame = dataset.inputs(rows)
     explanations = explain(scorer, frame, config.attribution, with_maps=True, progress=progress)
-    arms = _arms(dataset, rows)
+    arms = _arms(dataset, rows, dataset.randomised_test)
+    platform = _arms(dataset, rows, dataset.platform_test)
     held_out = np.isin(part, HELD_OUT)
     some = rows[held_out][: sanity.CONTENTS]
-    shuffled = dataset.inputs(some), _arms(dataset, some)
+    shuffled = dataset.inputs(some), _arms(dataset, some, dataset.randomised_test)
     found, pairs = {}, []
     for name, explained in explanations.modalities.items():
         on_event(f"comparing {name} attributions with what happened")
         differences = Differences(explained, arms, config.similarity)
-        found[name] = _judged(
-            explained, differences, arms, held_out, part, config,
+        found[name] = judged(
+            explained, differences, arms, platform, held_out, part, config,
             partial(sanity.shuffled_agreements, scorer, *shuffled, config, on_event, name),
         )  # fmt: skip
         pairs += [
@@ -166,25 +137,30 @@ def picture_of(dataset: Dataset, rows: np.ndarray) -> PictureOf:
 def _patches(
     scorer: Explainable,
     explanations: Explanations,
-    judged: Mapping[str, ModalityInsights],
+    found_of: Mapping[str, ModalityInsights],
     dataset: Dataset,
     rows: np.ndarray,
     arms: Arms,
     held_out: np.ndarray,
     config: InsightsConfig,
 ) -> PatchInsights | None:
-    if "image" not in judged:
+    if "image" not in found_of:
         return None
-    return patch_insights(
-        explanations.modalities["image"].by_method[judged["image"].method],
+    found = patch_insights(
+        explanations.modalities["image"].by_method[found_of["image"].method],
         picture_of(dataset, rows),
         partial(patch_embeddings, scorer),
         arms,
-        arms.clusters,
+        _arms(dataset, rows, dataset.ab_test).clusters,
         held_out,
         config.support,
         config.patches,
     )
+    of_cluster = pd.DataFrame(
+        [(p.row, p.cluster) for p in found.patches], columns=["row", "cluster"]
+    )
+    kinds = dataset.evidence.to_numpy()[rows]
+    return replace(found, clusters=with_evidence(found.clusters, of_cluster, kinds, "cluster"))
 
 
 def _chosen(dataset: Dataset, parts: pd.DataFrame, config: InsightsConfig) -> pd.DataFrame:
@@ -206,67 +182,18 @@ def _chosen(dataset: Dataset, parts: pd.DataFrame, config: InsightsConfig) -> pd
     return kept.drop(columns=["_late", "_order"]).reset_index(drop=True)
 
 
-def _arms(dataset: Dataset, rows: np.ndarray) -> Arms:
+def _arms(dataset: Dataset, rows: np.ndarray, ab_test: pd.Series) -> Arms:
+    """Pair the contents `rows` of A/B tests, given for all contents of the dataset [N]."""
+
     def labels(column: pd.Series | None) -> pd.Series | None:
         return None if column is None else column.iloc[rows].reset_index(drop=True)
 
-    return Arms.of(dataset.success_rate[rows], labels(dataset.ab_test), labels(dataset.arm))
-
-
-def _judged(
-    explained: ModalityExplained,
-    differences: Differences,
-    arms: Arms,
-    held_out: np.ndarray,
-    part: np.ndarray,
-    config: InsightsConfig,
-    shuffled: Callable[[str], list[Agreement]],
-) -> ModalityInsights:
-    inside = held_out[arms.first] & held_out[arms.second]
-    validation = (part[arms.first] == "validation") & (part[arms.second] == "validation")
-    unseen = (part[arms.first] == "out_of_domain") & (part[arms.second] == "out_of_domain")
-
-    def judge(method: str, chooser: Callable, pairs: np.ndarray, draws: bool = True) -> Agreement:
-        choose = chooser(arms, differences.differ & pairs)
-        return agreement(
-            arms,
-            differences.of(explained.by_method[method]),
-            choose,
-            replicates=config.replicates if draws else 0,
-            permutations=config.permutations if draws else 0,
-            seed=config.seed,
-        )
-
-    every = {method: judge(method, all_pairs, inside) for method in explained.by_method}
-    best = {}
-    if arms.control.any():
-        best = {method: judge(method, control_against_best, inside) for method in every}
-    on_validation = {m: judge(m, all_pairs, validation, False).correlation.value for m in every}
-    method = _preferred(on_validation)
-    return ModalityInsights(
-        all_pairs=every,
-        control_against_best=best,
-        method=method,
-        trust=trust_score(
-            every[method],
-            judge(method, all_pairs, unseen),
-            shuffled(method),
-        ),
-        component=explained.component,
-    )
-
-
-def _preferred(correlation: Mapping[str, float]) -> str:
-    """The method of highest correlation; the consensus, or the first, if all are unknown."""
-    known = {method: value for method, value in correlation.items() if np.isfinite(value)}
-    if known:
-        return max(known, key=lambda method: known[method])
-    return PCA if PCA in correlation else next(iter(correlation))
+    return Arms.of(dataset.success_rate[rows], labels(ab_test), labels(dataset.arm))
 
 
 def _scores(
     explanations: Explanations,
-    judged: Mapping[str, ModalityInsights],
+    found_of: Mapping[str, ModalityInsights],
     dataset: Dataset,
     rows: np.ndarray,
     arms: Arms,
@@ -274,25 +201,28 @@ def _scores(
 ) -> dict[str, pd.DataFrame]:
     """Rank scores of each kind of feature, over all domains and within each."""
     found = {}
-    clusters = arms.clusters
+    # Contents of one A/B test are not independent, however its arms were assigned.
+    clusters = _arms(dataset, rows, dataset.ab_test).clusters
+    kinds = dataset.evidence.to_numpy()[rows]
     domains = domain_labels(dataset)[rows]
     occurrences = {}
-    if "text" in judged:
+    if "text" in found_of:
         explained = explanations.modalities["text"]
-        attributions = explained.by_method[judged["text"].method]
+        attributions = explained.by_method[found_of["text"].method]
         occurrences["word"] = word_occurrences(explained.words, attributions)
         occurrences["phrase"] = phrase_occurrences(explained.words, attributions)
     for kind in ("attribute", "wording"):
         name = MODALITY_OF[kind]
-        if name in judged:
+        if name in found_of:
             explained = explanations.modalities[name]
-            attributions = explained.by_method[judged[name].method]
+            attributions = explained.by_method[found_of[name].method]
             occurrences[kind] = level_occurrences(explained.elements, attributions)
     for kind, table in occurrences.items():
         scores = rank_scores(table, clusters)
         if pd.notna(domains).any():
             scores = pd.concat([scores, rank_scores(table, clusters, domains)], ignore_index=True)
-        found[kind] = with_past_agreement(scores, table, arms, held_out, domains)
+        scores = with_past_agreement(scores, table, arms, held_out, domains)
+        found[kind] = with_evidence(scores, table, kinds)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ni_platform.insights.evidence import short
 from ni_platform.insights.patches import SHOWN, PatchInsights, PictureOf
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ def patch_figure(insights: PatchInsights, picture_of: PictureOf, in_points: bool
         number: _support(cluster, in_points) for number, cluster in _by_cluster(insights).items()
     }
     rows = (
-        ("raises the success rate", insights.positive, _RAISES),
-        ("lowers the success rate", insights.negative, _LOWERS),
+        ("raises the predicted rate", insights.positive, _RAISES),
+        ("lowers the predicted rate", insights.negative, _LOWERS),
     )
     for line, (title, patches, colour) in enumerate(rows):
         for place in range(SHOWN):
@@ -74,6 +75,7 @@ def _support(cluster: Mapping[str, Any], in_points: bool) -> str:
     ]
     if cluster["of"]:
         lines.append(f"held in {cluster['agreed']:.0%} of {cluster['of']:,.0f} pairs")
+    lines.append(short(cluster["evidence"]))
     return "\n".join(lines)
 
 
@@ -91,12 +93,12 @@ def patch_alt_text(insights: PatchInsights, in_points: bool) -> str:
     for verb, patches in (("raise", insights.positive), ("lower", insights.negative)):
         clusters = list(dict.fromkeys(patch.cluster for patch in patches))
         if not clusters:
-            parts.append(f"No cluster of patches that {verb}s the success rate rests on enough.")
+            parts.append(f"No cluster of patches that {verb}s the predicted rate rests on enough.")
             continue
         scores = ", ".join(number(by_cluster[cluster]["score"]) for cluster in clusters)
         one = len(clusters) == 1
         parts.append(
             f"{len(patches)} patches of {len(clusters)} cluster{'' if one else 's'} that "
-            f"{verb}{'s' if one else ''} the success rate, by {scores}{unit}."
+            f"{verb}{'s' if one else ''} the predicted rate, by {scores}{unit}."
         )
     return " ".join(parts)

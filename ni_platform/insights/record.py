@@ -14,7 +14,9 @@ from ni_platform.attribution.explain import Explanations
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
-from ni_platform.insights.insights import Insights, ModalityInsights, make_insights
+from ni_platform.insights.evidence import recorded_evidence
+from ni_platform.insights.insights import Insights, make_insights
+from ni_platform.insights.judging import ModalityInsights
 from ni_platform.insights.report import Subject, agreement_figure, insights_report
 from ni_platform.insights.saliency_figure import saliency_figure
 from ni_platform.insights.trust import Trust
@@ -49,11 +51,11 @@ class StoredInsights:
     scores: pd.DataFrame
     """Rank scores: kind (word, phrase, attribute), domain (null: all together), feature, score,
     low, high, contents, tests, and how often the direction held in past tests: agreed (share),
-    of (pairs), agreed_tests."""
+    of (pairs), agreed_tests; and evidence, see `with_evidence`."""
     patches: pd.DataFrame | None
     """Recommended patches of pictures: direction (positive, negative), content_id, box (left, top,
     right, bottom in pixels), contribution, cluster, and the cluster's score, low, high, contents,
-    tests, agreed, of, agreed_tests; None where no pictures were explained."""
+    tests, agreed, of, agreed_tests, evidence; None where no pictures were explained."""
 
     @classmethod
     def load(cls, store: Store, run_id: str) -> StoredInsights | None:
@@ -68,8 +70,8 @@ class StoredInsights:
         return cls(
             config=_config(store, run_id),
             modalities={name: _modality(values) for name, values in summary.items()},
-            scores=read_table_artifact(store, run_id, _SCORES),
-            patches=read_table_artifact(store, run_id, _PATCHES)
+            scores=recorded_evidence(read_table_artifact(store, run_id, _SCORES)),
+            patches=recorded_evidence(read_table_artifact(store, run_id, _PATCHES))
             if has_artifact(store, run_id, _PATCHES)
             else None,
         )
@@ -106,9 +108,10 @@ def record_insights(
     """Add `insight/MODALITY` to the run's table, and write the artifacts of the folder `insights`.
 
     The figure METHOD is the insight correlation over all pairs of held-out arms, METHOD_p its
-    p-value; METHOD_control_best is that of controls against best treatments, and METHOD_pairwise
-    how often the arm with the higher attribution difference won. MLflow shows, by the modality's
-    chosen method, `insight/MODALITY/correlation` and `.../trust`.
+    p-value; METHOD_control_best is that of controls against best treatments, METHOD_platform that
+    of A/B tests whose arms a platform delivered, and METHOD_pairwise how often the arm with the
+    higher attribution difference won. MLflow shows, by the modality's chosen method,
+    `insight/MODALITY/correlation` and `.../trust`.
     """
     rows, shown = [], {}
     for name, found in insights.modalities.items():
@@ -117,6 +120,8 @@ def record_insights(
             rows += _rows(part, method, agreed)
         for method, agreed in found.control_against_best.items():
             rows += _rows(part, f"{method}_control_best", agreed)
+        for method, agreed in found.platform.items():
+            rows += _rows(part, f"{method}_platform", agreed)
         if found.method in found.all_pairs:
             shown[f"{part}/correlation"] = found.all_pairs[found.method].correlation.value
         if found.trust.score is not None:
@@ -238,6 +243,8 @@ def _modality(values: dict[str, Any]) -> ModalityInsights:
         trust=Trust(**values["trust"]),
         all_pairs=agreements(values["all_pairs"]),
         control_against_best=agreements(values["control_against_best"]),
+        # Runs of earlier versions have none.
+        platform=agreements(values.get("platform", {})),
         component=PrincipalComponent(**values["component"]) if values["component"] else None,
     )
 

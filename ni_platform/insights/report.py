@@ -12,8 +12,10 @@ import pandas as pd
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
+from ni_platform.insights.evidence import explained, short
 from ni_platform.insights.explained_content import ExplainedContent, explained_content
-from ni_platform.insights.insights import Insights, ModalityInsights, picture_of
+from ni_platform.insights.insights import Insights, picture_of
+from ni_platform.insights.judging import ModalityInsights
 from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
 from ni_platform.insights.rank_scores import MODALITY_OF, supported, top_and_bottom
 from ni_platform.insights.saliency_figure import examples
@@ -129,7 +131,7 @@ def _trust_parts(insights: Insights) -> Table:
 
 def _agreements(name: str, found: ModalityInsights, config: InsightsConfig) -> dict[str, Any]:
     tests = max(agreed.tests for agreed in found.all_pairs.values())
-    if tests < config.support.tests:
+    if not found.platform and tests < config.support.tests:
         return {"name": name, "tests": tests, "table": None}
     heads = ["method", "pairs of arms", "correlation", "95 %", "p", "higher arm won", "95 % ",
              "pairs", "tests"]  # fmt: skip
@@ -148,6 +150,7 @@ def _agreements(name: str, found: ModalityInsights, config: InsightsConfig) -> d
         for label, agreements in (
             ("all pairs", found.all_pairs),
             ("control against best", found.control_against_best),
+            ("platform delivery", found.platform),
         )
         for method, agreed in agreements.items()
     ]
@@ -162,6 +165,7 @@ def _recommendations(kind: str, insights: Insights, config: InsightsConfig) -> d
     return {
         "heading": KINDS[kind],
         "unit": _unit(judged),
+        "evidence": explained(scores["evidence"]),
         "together": _best_and_worst(scores[scores["domain"].isna()], judged.in_points),
         "domains": [
             (str(domain), _best_and_worst(own, judged.in_points))
@@ -202,11 +206,14 @@ def _score_table(scores: pd.DataFrame, in_points: bool) -> Table:
             f"{round(row['agreed'] * row['of'])} of {row['of']} pairs, {row['agreed_tests']} tests"
             if row["of"]
             else "no pair",
+            short(row["evidence"]),
         ]
         for row in scores.to_dict("records")
     ]
     unit = "points" if in_points else "score"
-    return Table.of(["", unit, "95 %", "contents", "tests", "held in past tests"], rows, _figure)
+    return Table.of(
+        ["", unit, "95 %", "contents", "tests", "held in past tests", "evidence"], rows, _figure
+    )
 
 
 def _patches(subject: Subject, insights: Insights, config: InsightsConfig) -> Picture | None:
@@ -218,7 +225,8 @@ def _patches(subject: Subject, insights: Insights, config: InsightsConfig) -> Pi
         patch_figure(found, picture_of(subject.dataset, insights.rows), judged.in_points),
         patch_alt_text(found, judged.in_points),
         "Patches of pictures, sampled equally from the clusters that raise and lower the predicted "
-        f"rate most. {_unit(judged)} {_rule(config)}",
+        f"rate most. {_unit(judged)} {_rule(config)} "
+        + ". ".join(explained(found.clusters["evidence"])),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ni_platform.data.assignment import MISMATCHED
 from ni_platform.errors import NiError
 
 Floats = NDArray[np.float64]
@@ -47,11 +48,15 @@ class Observed:
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Observed:
-        """Take the columns of a table of predictions, which names inputs `content_key`."""
+        """Take the columns of a table of predictions, which names inputs `content_key`.
+
+        Contents that are not `judged` count as never shown.
+        """
         names = ("clicks", "impressions", "ab_test", "group", "success_rate")
-        columns = {name: table[name].to_numpy() for name in names}
+        columns: dict[str, Any] = {name: table[name].to_numpy() for name in names}
         # Runs of earlier versions took all noise for binomial.
         noise = table["overdispersion"].to_numpy() if "overdispersion" in table else None
+        columns["impressions"] = np.where(is_judged(table), columns["impressions"], 0)
         return cls(**columns, inputs=table["content_key"].to_numpy(), overdispersion=noise)
 
     def rows(self, chosen: Any) -> Observed:
@@ -61,6 +66,21 @@ class Observed:
             column = getattr(self, field.name)
             columns[field.name] = None if column is None else np.asarray(column)[chosen]
         return Observed(**columns)
+
+
+def is_judged(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows of a table of predictions figures count, bool [N].
+
+    They were shown, and are from no A/B test without the planned shares of impressions. A run of an
+    earlier version, which does not say so, counts them all.
+    """
+    shown = table["impressions"].to_numpy() > 0
+    return shown & (table["evidence"] != MISMATCHED).to_numpy() if "evidence" in table else shown
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that `is_judged` chooses."""
+    return table[is_judged(table)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +187,8 @@ class ScoredContents:
         if not len(self):
             raise EvaluationError(
                 "Metrics need at least one content with impressions, but there is none; evaluate "
-                "a part of the split that is not empty."
+                "a part of the split that is not empty. (Contents of A/B tests without the planned "
+                "shares of impressions do not count: `ni data check` lists them.)"
             )
         for name in ("prediction", "success_rate", "clicks", "impressions", "overdispersion"):
             bad = np.flatnonzero(~np.isfinite(getattr(self, name)))

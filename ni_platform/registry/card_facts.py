@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from ni_platform.data.assignment import Assignment, strongest
 from ni_platform.registry.gates import CHECKS
 from ni_platform.registry.model_source import read_model_file
 from ni_platform.registry.run_evaluation import PREDICTIONS, SPLITS
@@ -35,7 +36,8 @@ class CardFacts:
     splits: pd.DataFrame | None
     """One row per content: part."""
     test: pd.DataFrame | None
-    """Contents of the test part: part, ab_test, domain, impressions."""
+    """Contents of the test part: part, ab_test, domain, impressions, evidence (null in runs of
+    earlier versions)."""
     columns: Mapping[str, str]
     """The columns that the model reads, and what they are."""
     kind: str
@@ -71,12 +73,17 @@ class CardFacts:
             run=read_run(store, run_id),
             metrics=read_metrics(store, run_id),
             splits=table(SPLITS, "part"),
-            test=table(PREDICTIONS, "part", "ab_test", "domain", "impressions"),
+            test=table(PREDICTIONS, "part", "ab_test", "domain", "impressions", "evidence"),
             columns=described["columns"],
             kind=described["kind"],
             randomisation=_randomisation(document(CHECKS).get("results", [])),
             insights=document(_INSIGHTS),
         )
+
+    @property
+    def evidence(self) -> Assignment | None:
+        """What the test part can prove at best; None where it is not recorded."""
+        return None if self.test is None else strongest(self.test["evidence"])
 
     def figure(self, part: str, metric: str) -> str | None:
         """Return a metric of a slice with its interval, as text; None if it was not computed."""

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ni_platform.data.assignment import EVIDENCE
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import TEST_PARTS
 from ni_platform.errors import DatasetError, NiError, TrackingError
 from ni_platform.metrics.evaluation import evaluate, paired_difference
-from ni_platform.metrics.scored import Observed
+from ni_platform.metrics.scored import Observed, judged
 from ni_platform.models.regressor import load_regressor
 from ni_platform.registry.model_source import resolve_model
 from ni_platform.registry.run_evaluation import RunEvaluation
@@ -103,15 +104,18 @@ def evaluated_on_unseen_test(evaluation: RunEvaluation) -> Gate:
         explanation = f"{'; '.join(found)}. Split the dataset anew and train again."
         return Gate(name=name, passed=False, explanation=explanation, figures=figures)
     explanation = f"{len(test)} test contents, none of them trained or validated on"
+    explanation += _without_randomisation(evaluation)
     return Gate(name=name, passed=True, explanation=explanation, figures=figures)
 
 
 def better_than_champion(store: Store, challenger: RunEvaluation, champion: Version | None) -> Gate:
     """On test contents that neither learned from, the challenger orders pairs better.
 
-    Judged by pairwise accuracy within A/B tests (over all pairs where there are no A/B tests); it
-    passes when the 95 % interval of the paired difference, which resamples whole A/B tests, lies
-    above 0. Whole A/B tests are left out if the champion learned from one of their contents.
+    Judged by pairwise accuracy within randomised A/B tests that have the planned shares of
+    impressions (over all pairs where there are none: what a platform delivered counts no more than
+    what stands alone). It passes when the 95 % interval of the paired difference, which resamples
+    whole A/B tests, lies above 0. Whole A/B tests are left out if the champion learned from one of
+    their contents.
     """
     name = "better_than_champion"
     if champion is None:
@@ -143,8 +147,8 @@ def _compare(
     reigning: RunEvaluation,
     champion: Version,
 ) -> Gate:
-    fair = challenger.test[~_spoilt(challenger.test, reigning.learned_from(challenger))]
-    left_out = len(challenger.test) - len(fair)
+    spoilt = _spoilt(challenger.test, reigning.learned_from(challenger))
+    fair, left_out = judged(challenger.test[~spoilt]), int(spoilt.sum())
     figures: dict[str, Figure] = {
         "champion_version": champion.version,
         "contents": len(fair),
@@ -189,9 +193,18 @@ def _compare(
     )
     if left_out:
         why += f" ({left_out} contents left out: {label} learned from their A/B tests)"
+    why += _without_randomisation(challenger)
     if not passed:
         why += "; the interval must lie above 0"
     return Gate(name=name, passed=passed, explanation=why, figures=figures)
+
+
+def _without_randomisation(evaluation: RunEvaluation) -> str:
+    """Words for a test part without a randomised A/B test that counts."""
+    evidence = evaluation.evidence
+    if evidence in (None, "randomised"):
+        return ""
+    return f"; no randomised A/B test is among them, so that the evidence is {EVIDENCE[evidence]}"
 
 
 def _spoilt(test: pd.DataFrame, known: np.ndarray) -> np.ndarray:

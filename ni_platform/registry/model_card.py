@@ -10,10 +10,12 @@ import json
 from collections.abc import Mapping
 from functools import partial
 
+from ni_platform.data.assignment import EVIDENCE
 from ni_platform.metrics.catalogue import METRICS
 from ni_platform.registry.card_facts import CardFacts, figure
 from ni_platform.registry.descriptions import beside, table
 from ni_platform.registry.versions import tag_version
+from ni_platform.tracking.dataset_inputs import SAMPLE_RATIO_TAG
 from ni_platform.tracking.store import Store
 
 HEADING = "## Model card"
@@ -24,7 +26,7 @@ HEADLINE = "ni.headline"
 FEW_TESTS = 100
 """A/B tests of a test part below which a card says that they are few."""
 
-_SLICES = ("validation", "test", "in_domain", "out_of_domain")
+_SLICES = ("validation", "test", "in_domain", "out_of_domain", "platform")
 _KNOWN_BY = ("pairwise_within", "pairwise_accuracy")
 _MODALITIES = {
     "image": "picture",
@@ -128,11 +130,19 @@ def _data(facts: CardFacts) -> str:
     trained = f"{facts.run.ended:%Y-%m-%d}" if facts.run.ended else "–"
     lines += [
         f"- **Dates**: of the data not recorded; trained on {trained}",
-        "- **Who saw which arm** (randomisation): how people were assigned is not recorded, and the"
-        " figures below hold if it was at random. The check of the arms' impressions:"
-        f" {facts.randomisation or 'not made'}",
+        f"- **Who saw which arm**: {_assignment(facts)}",
+        "- **Planned shares** (sample ratio mismatch):"
+        f" {facts.run.tags.get(SAMPLE_RATIO_TAG) or facts.randomisation or 'not checked'}",
     ]
     return "\n".join(lines)
+
+
+def _assignment(facts: CardFacts) -> str:
+    if facts.evidence is None or facts.test is None:
+        return "how people were assigned is not recorded; the figures below hold if by chance."
+    counts = facts.test["evidence"].value_counts()
+    contents = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return f"contents of the test part by what they prove: {contents}."
 
 
 def _metrics(facts: CardFacts, slices: tuple[str, ...]) -> str:
@@ -145,7 +155,10 @@ def _metrics(facts: CardFacts, slices: tuple[str, ...]) -> str:
     if not rows:
         return "None were recorded."
     heads = ["", *(part.replace("_", " ") for part in shown)]
-    return f"{table(heads, rows)}\n\nIn brackets: 95 % intervals over whole A/B tests."
+    said = f"{table(heads, rows)}\n\nIn brackets: 95 % intervals over whole A/B tests."
+    if "platform" in shown:
+        said += f" The slice *platform* shows {EVIDENCE['platform'].partition(': ')[2]}."
+    return said
 
 
 def _calibration(facts: CardFacts) -> str:
@@ -186,8 +199,12 @@ def _limits(facts: CardFacts, tags: Mapping[str, str]) -> str:
     missing = [word for role, word in _MODALITIES.items() if role not in present]
     if missing:
         limits.append(f"It does not read: {', '.join(missing)}.")
-    tests = 0 if facts.test is None else facts.test["ab_test"].nunique()
-    if tests < FEW_TESTS:
+    if facts.evidence not in (None, "randomised"):
+        limits.append(
+            "No randomised A/B test judges it. What does is"
+            f" {EVIDENCE[facts.evidence]}. Only such a test can show whether its order holds."
+        )
+    elif (tests := 0 if facts.test is None else facts.test["ab_test"].nunique()) < FEW_TESTS:
         limits.append(
             f"Only {tests} A/B tests judge it (fewer than {FEW_TESTS}): intervals are wide."
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ni_platform.data.assignment import Assignment, strongest
 from ni_platform.errors import TrackingError
 from ni_platform.tracking.run_queries import RunSummary, read_run, read_table_artifact
 from ni_platform.tracking.store import Store
@@ -52,6 +53,11 @@ class RunEvaluation:
             test=_read_table(store, run_id, PREDICTIONS, _PREDICTION_COLUMNS),
             splits=_read_table(store, run_id, SPLITS, _SPLIT_COLUMNS),
         )
+
+    @property
+    def evidence(self) -> Assignment | None:
+        """What its test part can prove at best; None of a run that does not say it."""
+        return strongest(self.test["evidence"]) if "evidence" in self.test else None
 
     def learned_from(self, other: RunEvaluation) -> np.ndarray:
         """Return, for each test content of `other`, whether this run trained or validated on it.

@@ -20,6 +20,12 @@ from ni_platform.tracking.store import Store
 _SCHEMA_ROWS = 100
 """Rows that MLflow infers the columns' types from: of a million it would copy all."""
 
+EVIDENCE_TAG = "ni.evidence"
+"""Tag of a run: what its test part can prove at best (`data.assignment.KINDS`)."""
+SAMPLE_RATIO_TAG = "ni.sample_ratio"
+"""Tag of a run: how many A/B tests do not have the planned shares of impressions, in words."""
+SAMPLE_RATIO_TABLE = "tables/sample_ratio.csv"
+"""Artifact of a run that lists them."""
 LONGEST_DIGEST = MAX_DATASET_DIGEST_SIZE
 
 

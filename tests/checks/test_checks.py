@@ -273,10 +273,40 @@ def test_faulty_randomisation_is_found(planted):
 
 
 def test_arms_planned_to_be_unequal_are_no_fault(planted):
-    """A control that gets nine times the viewers was planned so."""
+    """A control that gets nine times the viewers was planned so where the column of shares says it.
+
+    It betrays a fault where shares are equal, and says nothing where they are unknown.
+    """
+    control = planted.contents["arm"] == "control"
+    contents = planted.contents.assign(share=np.where(control, 9, 1))
+    contents.loc[control, "impressions"] *= 9
+    columns = replace(planted.manifest.columns, share="share")
+    by_column = replace(planted.manifest, columns=columns)
+    assert failures(Dataset(planted.root, by_column, contents)) == {}
+    unknown = replace(planted.manifest, shares="unknown")
+    assert failures(Dataset(planted.root, unknown, contents)) == {}
+    found = failures(Dataset(planted.root, planted.manifest, contents))
+    only(found, "ab_tests", "randomisation worked")
+
+
+def test_few_mismatches_are_listed_and_fail_nothing(planted):
+    """One A/B test of many: the report names its arms, impressions, planned shares and p."""
     contents = planted.contents.copy()
-    contents.loc[contents["arm"] == "control", "impressions"] *= 9
-    assert failures(Dataset(planted.root, planted.manifest, contents)) == {}
+    first = contents.index[contents["ab_test"] == contents["ab_test"][0]]
+    contents.loc[first, "impressions"] = 3000
+    contents.loc[first[0], "impressions"] = 4000
+    report = check_dataset(
+        Dataset(planted.root, planted.manifest, contents), None, docs_folder=None
+    )
+    assert report.success
+    assert report.sample_ratio.startswith("1 of 40 randomised A/B tests")
+    (listed,) = report.mismatched
+    assert listed["ab_test"] == contents["ab_test"][0]
+    assert listed["arms"] == contents["content_id"][first].tolist()
+    assert listed["impressions"] == [4000.0] + [3000.0] * (len(first) - 1)
+    assert listed["shares"] == pytest.approx([1 / len(first)] * len(first))
+    assert listed["p"] < 1e-6
+    assert report.to_json()["mismatched"] == [listed]
 
 
 def test_a_mismatch_has_the_p_value_worked_out_by_hand(tmp_path):
@@ -291,7 +321,7 @@ def test_a_mismatch_has_the_p_value_worked_out_by_hand(tmp_path):
     table = ab_tests.table(Dataset(dataset.root, manifest, contents), None)
     assert table["ab_test"].tolist() == ["a", "b"]
     assert table["mismatch_p"][0] == pytest.approx(0.00485, abs=1e-5)
-    assert np.isnan(table["mismatch_p"][1])
+    assert np.isnan(table["mismatch_p"][1])  # one arm has nothing to compare with
 
 
 def test_a_suite_that_evaluates_nothing_is_a_failure(planted):

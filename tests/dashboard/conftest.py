@@ -19,7 +19,8 @@ from ni_platform.dashboard.studio import Studio
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
-from ni_platform.insights.insights import ModalityInsights
+from ni_platform.insights.evidence import recorded_evidence
+from ni_platform.insights.judging import ModalityInsights
 from ni_platform.insights.record import StoredInsights
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
@@ -85,7 +86,7 @@ def insights() -> StoredInsights:
     return StoredInsights(
         config=InsightsConfig(),
         modalities={"text": summary, "image": dataclasses.replace(summary, trust=unsure)},
-        scores=pd.DataFrame(SCORES, columns=columns),
+        scores=recorded_evidence(pd.DataFrame(SCORES, columns=columns)),
         patches=None,
     )
 

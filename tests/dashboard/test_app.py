@@ -37,6 +37,8 @@ def test_the_first_view_has_the_prediction_without_any_script(client, studio):
     assert "Predicted higher than" in found.text
     assert "predicted alike" in found.text
     assert "Control and treatment side by side" in found.text
+    assert "Evidence: randomised A/B tests." in found.text
+    assert '<span class="note evidence">randomised A/B tests</span>' in found.text
     assert "last chance" in found.text
     assert "34 of 100" in found.text
     assert "not enough evidence" in found.text

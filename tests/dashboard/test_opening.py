@@ -15,7 +15,8 @@ from ni_platform.dashboard.explaining import Explainer
 from ni_platform.dashboard.opening import open_studio
 from ni_platform.errors import ConfigError
 from ni_platform.insights.config import InsightsConfig
-from ni_platform.insights.insights import ModalityInsights, make_insights
+from ni_platform.insights.insights import make_insights
+from ni_platform.insights.judging import ModalityInsights
 from ni_platform.insights.record import StoredInsights, record_insights
 from ni_platform.insights.trust import Trust
 from ni_platform.models.scorer import Scorer

@@ -292,10 +292,10 @@ def test_what_the_past_of_a_domain_speaks_against_is_not_advised_there(insights)
     """
     columns = list(insights.scores.columns)
     own = [
-        ("phrase", "site2", "last chance", 0.01, -0.01, 0.03, 4, 3, 0.25, 4, 3),
-        ("phrase", "site2", "new home", 0.001, -0.01, 0.03, 4, 3, 1.0, 4, 3),
-        ("phrase", "site3", "last chance", -0.01, -0.03, 0.01, 4, 3, 1.0, 4, 3),
-        ("phrase", "site4", "last chance", 0.01, -0.01, 0.03, 4, 3, 0.5, 4, 3),
+        ("phrase", "site2", "last chance", 0.01, -0.01, 0.03, 4, 3, 0.25, 4, 3, "randomised"),
+        ("phrase", "site2", "new home", 0.001, -0.01, 0.03, 4, 3, 1.0, 4, 3, "randomised"),
+        ("phrase", "site3", "last chance", -0.01, -0.03, 0.01, 4, 3, 1.0, 4, 3, "randomised"),
+        ("phrase", "site4", "last chance", 0.01, -0.01, 0.03, 4, 3, 0.5, 4, 3, "randomised"),
     ]
     scores = pd.concat([insights.scores, pd.DataFrame(own, columns=columns)], ignore_index=True)
     known = dataclasses.replace(insights, scores=scores)
@@ -309,11 +309,22 @@ def test_what_the_past_of_a_domain_speaks_against_is_not_advised_there(insights)
     assert [one.feature for one in phrases.best] == ["last chance"]
 
 
+def test_advice_says_what_stands_behind_it(insights):
+    """Randomised A/B tests where past pairs bear on it; else that it does not say what works."""
+    found = {one.feature: one for kind in advice(insights, "") for one in kind.best + kind.worst}
+    assert {one.evidence for one in found.values() if one.of} == {"randomised A/B tests"}
+    delivered = insights.scores.assign(evidence="platform")
+    (first, *_) = advice(dataclasses.replace(insights, scores=delivered), "")
+    assert first.best[0].evidence == (
+        "platform delivery: what was delivered together with success, not what works"
+    )
+
+
 def test_patches_are_one_of_each_cluster_with_what_it_rests_on(pictured):
     """Cut out of the picture; contents without one, or that the dataset lacks, have none."""
     columns = ["direction", "content_id", "box", "cluster", "score", "low", "high", "contents",
-               "tests", "agreed", "of", "agreed_tests"]  # fmt: skip
-    rest = (0.01, 0.002, 0.018, 12, 9, 0.75, 8, 5)
+               "tests", "agreed", "of", "agreed_tests", "evidence"]  # fmt: skip
+    rest = (0.01, 0.002, 0.018, 12, 9, 0.75, 8, 5, "randomised")
     rows = [
         ("positive", "gone", [0, 0, 8, 8], 1, *rest),
         ("positive", "c4", [0, 0, 8, 8], 1, *rest),

@@ -27,6 +27,7 @@ def test_a_csv_becomes_a_dataset(table, pictures, tmp_path):
         **COUNTS,
     )
     assert dataset.manifest.name == "data"
+    assert dataset.assignment.tolist() == ["randomised"] * 3 + ["observational"]
     assert dataset.content_id.tolist() == ["007", "008", "009", "010"]
     assert dataset.domain.tolist() == ["NA", "NA", "DE", "DE"]
     assert dataset.ab_test.tolist() == ["t1", "t1", "t2", None]
@@ -201,3 +202,30 @@ def test_several_columns_make_one_id(tmp_path: Path) -> None:
     path.write_text("campaign,ad,content_id,shown,clicked\nc1,a,7,10,1\n")
     with pytest.raises(DatasetError, match="has a column 'content_id', which campaign, ad would"):
         import_table(path, tmp_path / "f", content_id=["campaign", "ad"], **COUNTS)
+
+
+def test_how_arms_were_assigned_is_asked_for(table, tmp_path):
+    """Never guessed: the error names the option. What is given stands in the manifest."""
+    declared = {"content_id": "id", "ab_test": "test", **COUNTS}
+    with pytest.raises(DatasetError, match="--assignment"):
+        import_table(table, tmp_path / "data", **declared)
+    assert not (tmp_path / "data").exists()
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b", "c", "d"], "test": ["x", "x", "y", "y"], "shown": [30, 10, 9, 9],
+            "clicked": 1, "how": ["randomised"] * 2 + ["platform"] * 2, "weight": [3.0, 1.0, 1, 1],
+        }
+    )  # fmt: skip
+    frame.to_csv(tmp_path / "shares.csv", index=False)
+    dataset = import_table(
+        tmp_path / "shares.csv", tmp_path / "data", **declared, assignment_column="how",
+        share="weight", assignment_reason="The agency said so.",
+    )  # fmt: skip
+    assert dataset.manifest.to_dict()["assignment_reason"] == "The agency said so."
+    assert dataset.evidence.tolist() == ["randomised"] * 2 + ["platform"] * 2
+    assert dataset.sample_ratio.table["p"].tolist() == [1.0]
+    unknown = import_table(
+        tmp_path / "shares.csv", tmp_path / "unknown", **declared, assignment="randomised",
+        shares="unknown",
+    )  # fmt: skip
+    assert unknown.sample_ratio.table["outcome"].tolist() == ["shares unknown"] * 2

@@ -44,6 +44,8 @@ def test_arms_with_equal_headlines_stay_arms(archive, tmp_path):
     assert dataset.inputs()["headline"].tolist() == ["Same", "Same", "None"]
     assert dataset.clicks.tolist() == [1.0, 2.0, 5.0]
     assert dataset.arm is None
+    assert dataset.manifest.assignment == "randomised"
+    assert "at random" in str(dataset.manifest.assignment_reason)
 
 
 def test_weeks_with_faulty_randomisation_are_left_out_or_flagged(archive, tmp_path):

@@ -18,6 +18,7 @@ from ni_platform.insights.record import (
     StoredInsights,
     explain_and_record,
     has_insights,
+    labelled_pairs,
     recorded_pairs,
 )
 from ni_platform.insights.report import Subject, insights_report
@@ -96,6 +97,7 @@ def test_the_report_advises_within_a_domain_what_does_not_hold_over_all(subject)
             "domain": [None, "shop"], "feature": ["bargain", "bargain"], "score": [0.01, 0.04],
             "low": [-0.02, 0.02], "high": [0.04, 0.06], "contents": [40, 20], "tests": [20, 10],
             "agreed": [0.5, 1.0], "of": [20, 10], "agreed_tests": [20, 10],
+            "evidence": "randomised",
         }
     )  # fmt: skip
     found = dataclasses.replace(found, scores={"word": scores}, patches=None)
@@ -103,6 +105,49 @@ def test_the_report_advises_within_a_domain_what_does_not_hold_over_all(subject)
     (_, within) = page.split("<summary>shop</summary>")
     assert "bargain" in within
     assert "bargain" not in page.partition("<summary>shop</summary>")[0]
+
+
+def test_what_a_platform_delivered_lifts_no_trust(subject):
+    """Its pairs are compared in a slice of their own, and the page says what they prove."""
+    dataset, scorer, parts = subject
+    delivered = dataclasses.replace(dataset.manifest, assignment="platform")
+    methods = dataclasses.replace(CONFIG.attribution, methods=("feature_ablation",))
+    config = dataclasses.replace(CONFIG, attribution=methods, shuffles=0)
+    other = Dataset(dataset.root, delivered, dataset.contents)
+    found = make_insights(scorer, other, parts, config)
+    randomised = make_insights(scorer, dataset, parts, config)
+    for name, judged in found.modalities.items():
+        assert judged.trust.tests == 0
+        assert judged.trust.score is None
+        known = randomised.modalities[name]
+        assert (known.platform, known.all_pairs["feature_ablation"].tests > 0) == ({}, True)
+        # The very same pairs and figures, under another name.
+        assert str(judged.platform) == str(known.all_pairs)
+    assert found.pairs.empty
+    assert found.ranked_right == (0.0, 0)
+    for scores in found.scores.values():
+        assert set(scores["evidence"]) == {"platform"}
+    page = insights_report(Subject(run_name="r", run_id="1", dataset=other), found, config)
+    assert "what was delivered together with success, not what works" in page
+    assert "<td>platform delivery</td>" in page
+    assert "randomised A/B tests</td>" not in page
+
+
+def test_a_mismatched_test_is_no_evidence(subject):
+    """Pairs of an A/B test whose arms do not have the planned shares are not compared."""
+    dataset, scorer, parts = subject
+    methods = dataclasses.replace(CONFIG.attribution, methods=("feature_ablation",))
+    config = dataclasses.replace(CONFIG, attribution=methods, shuffles=0)
+    contents = dataset.contents.copy()
+    first = dataset.ab_test[0]
+    contents.loc[0, "impressions"] = 4000
+    other = Dataset(dataset.root, dataset.manifest, contents)
+    found, every = (
+        set(labelled_pairs(make_insights(scorer, data, parts, config), data)["ab_test"])
+        for data in (other, dataset)
+    )
+    assert every - found == {first}
+    assert other.evidence[dataset.ab_test == first].eq("mismatched").all()
 
 
 def test_domains_are_named_as_the_page_names_them(subject):

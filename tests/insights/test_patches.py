@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from scipy.stats import t as student
 from ni_platform.attribution.attribution import Attribution
 from ni_platform.errors import ConfigError
 from ni_platform.insights.config import PatchConfig, SupportConfig
+from ni_platform.insights.evidence import recorded_evidence
 from ni_platform.insights.pairs import Arms
 from ni_platform.insights.patch_figure import patch_alt_text, patch_figure
 from ni_platform.insights.patches import (
@@ -89,11 +91,12 @@ def insights(pictures) -> PatchInsights:
     rate = np.array([0.1 + 0.02 * (won != bool(arm)) for won in WON for arm in range(2)])
     labels = pd.Series([f"t{row // 2}" for row in range(2 * TESTS)] + [None])
     tests = np.append(np.arange(2 * TESTS) // 2, TESTS)
-    return patch_insights(
+    found = patch_insights(
         planted_maps(), pictures.__getitem__, mean_colours,
         Arms.of(np.append(rate, 0.1), labels, None), tests, tests < TESTS // 2,
         SupportConfig(contents=10, tests=5), PatchConfig(clusters=6, overlap=0.0),
     )  # fmt: skip
+    return replace(found, clusters=recorded_evidence(found.clusters))
 
 
 def test_windows_by_hand():
@@ -214,7 +217,8 @@ def test_what_rests_on_too_little_is_not_shown(pictures):
     assert list(found.clusters["of"]) == [0, 0]  # ties
     assert found.positive == found.negative == []
     assert "rests on enough" in patch_alt_text(found, True)
-    patch_figure(found, pictures.__getitem__, True)
+    clusters = recorded_evidence(found.clusters)
+    patch_figure(replace(found, clusters=clusters), pictures.__getitem__, True)
 
 
 def test_without_pictures_there_are_no_clusters(pictures):
@@ -254,7 +258,8 @@ def test_the_figure_shows_two_rows_of_ten(insights, pictures):
     shown = [axes for axes in figure.axes if axes.images]
     assert len(shown) == 20
     assert shown[0].get_xlabel() == (
-        "+1.95 percentage points\n[+1.56, +2.34]\n20 contents, 20 tests\nheld in 70% of 10 pairs"
+        "+1.95 percentage points\n[+1.56, +2.34]\n20 contents, 20 tests\nheld in 70% of 10 pairs\n"
+        "randomised A/B tests"
     )
     assert tuple(shown[0].images[0].get_array()[8, 8]) == RED
     assert tuple(shown[10].images[0].get_array()[8, 8]) == BLUE
@@ -262,8 +267,8 @@ def test_the_figure_shows_two_rows_of_ten(insights, pictures):
     figure.savefig(drawn, format="png", dpi=30)
     assert drawn.getbuffer().nbytes > 1000
     assert patch_alt_text(insights, True) == (
-        "10 patches of 1 cluster that raises the success rate, by +1.95 percentage points. "
-        "10 patches of 1 cluster that lowers the success rate, by -1.95 percentage points."
+        "10 patches of 1 cluster that raises the predicted rate, by +1.95 percentage points. "
+        "10 patches of 1 cluster that lowers the predicted rate, by -1.95 percentage points."
     )
 
 

@@ -79,7 +79,7 @@ def test_the_card_of_a_version(measured_run: str) -> None:
         "- **Contents**: 120, of these in domain 60, train 48, validation 12",
         "- **Test part**: 20 A/B tests, 60,000 impressions",
         "how people were assigned is not recorded",
-        "impressions: passed (0 of 40 rows differ). In 90% of the A/B tests",
+        "mismatch): passed (0 of 40 rows differ). In 90% of the A/B tests",
         "| RMSE | 0.02 | 0.031 [0.027, 0.036] |",
         "slope 0.9 [0.7, 1.1]",
         "| text | kernel_shap | 0.41 [0.2, 0.6] | 37 of 100 |",

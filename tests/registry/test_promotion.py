@@ -87,6 +87,38 @@ def test_better_model_replaces_the_champion(finished_run: Record) -> None:
     assert tags("1")["ni.replaced_by"] == "2"
 
 
+def test_what_a_platform_delivered_passes_no_gate_within_tests(finished_run: Record) -> None:
+    """Without randomised A/B tests all pairs are compared, and the gates say what that proves."""
+    delivered = ["platform"] * 120
+    promote(open_store(), finished_run(HALF, evidence=delivered), MODEL)
+    report = promote(open_store(), finished_run(RIGHT, evidence=delivered), MODEL)
+    unseen, better = report.gates[1:]
+    assert unseen.figures["ab_tests"] == 0
+    for gate in (unseen, better):
+        assert "no randomised A/B test is among them" in gate.explanation
+        assert "what was delivered together with success, not what works" in gate.explanation
+    assert better.figures["metric"] == "pairwise_accuracy"
+    text = open_store().client.get_model_version(MODEL, "1").description
+    assert "60 platform" in text
+    assert "No randomised A/B test judges it. What does is platform delivery" in text
+
+
+def test_only_randomised_tests_that_hold_are_compared(finished_run: Record) -> None:
+    """Of 20 A/B tests of three contents the platform's 5 count as contents, the mismatched 3 not.
+
+    The challenger is right in the randomised ones and wrong in all others, and wins.
+    """
+    test = np.arange(120) // 3
+    kinds = np.select([test < 32, test < 37], ["randomised", "platform"], "mismatched").tolist()
+    prediction = np.where(test < 32, RIGHT, WRONG)
+    promote(open_store(), finished_run(HALF, evidence=kinds), MODEL)
+    report = promote(open_store(), finished_run(prediction, evidence=kinds), MODEL)
+    figures = report.gates[2].figures
+    assert report.promoted, report.gates[2].explanation
+    assert (figures["contents"], figures["ab_tests"], figures["left_out"]) == (51, 12, 0)
+    assert (figures["metric"], figures["challenger"]) == ("pairwise_within", 1.0)
+
+
 def test_contents_left_out_need_no_prediction(finished_run: Record) -> None:
     """A run of contents with many impressions is judged on those of its test part: 60 less 3."""
     report = promote(

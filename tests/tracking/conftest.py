@@ -210,6 +210,7 @@ def finished_run(dataset: Dataset, scorer_folder: Path) -> Callable[..., str]:
         fingerprint: str | None = None,
         key: Callable[[str], str] = lambda content_id: f"key-{content_id}",
         left_out: Collection[str] = (),
+        evidence: Sequence[str] | None = None,
     ) -> str:
         tests = np.arange(120) // 3
         part = np.where([learned(test) for test in tests], "train", "in_domain").astype(object)
@@ -230,6 +231,13 @@ def finished_run(dataset: Dataset, scorer_folder: Path) -> Callable[..., str]:
                 "prediction": np.asarray(prediction, dtype=float),
             }
         )
+        if evidence is not None:  # runs of earlier versions do not say it
+            kind = pd.Series(evidence)
+            table = table.assign(
+                evidence=kind,
+                ab_test=dataset.ab_test.where(kind == "randomised", None),
+                platform_test=dataset.ab_test.where(kind == "platform", None),
+            )
         tags = {
             "ni.checks": checks,
             "ni.dataset": dataset.root,

@@ -6,6 +6,13 @@ from typing import Any
 
 from ni_platform.cli.output import console, table
 
+_LISTED = 20
+_REMEDY = (
+    "Look for what shows or counts one arm more often. Were other shares planned, name their "
+    "column with columns.share in dataset.yaml; were none, or are several rows one arm, add the "
+    "line `shares: unknown`."
+)
+
 
 def print_dataset(dataset: Any) -> None:
     """Print what a dataset holds and the command that comes next."""
@@ -38,3 +45,24 @@ def print_check_report(report: Any) -> None:
         console.print(f"[red]FAIL[/red] {rule.suite}: {rule.rule} Observed: {rule.observed}.")
         for row in rule.sample_rows:
             console.print(f"       {row}", markup=False)
+    if report.sample_ratio is not None:
+        console.print(f"Sample ratio: {report.sample_ratio}", markup=False, highlight=False)
+    if report.mismatched:
+        table(
+            "Left out of the evaluation: A/B tests without the planned shares",
+            ("A/B test", "arms", "impressions", "planned shares", "p"),
+            [_mismatched(test) for test in report.mismatched[:_LISTED]],
+        )
+        console.print(_REMEDY, markup=False)
+    if (more := len(report.mismatched) - _LISTED) > 0:
+        console.print(f"{more:,} more are listed by --json and --docs")
+
+
+def _mismatched(test: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(test["ab_test"]),
+        ", ".join(map(str, test["arms"])),
+        ", ".join(f"{count:,.0f}" for count in test["impressions"]),
+        ", ".join(f"{share:.3g}" for share in test["shares"]),
+        f"{test['p']:.2g}",
+    )
