@@ -40,7 +40,8 @@ class Arms:
         control = np.zeros(len(rate), dtype=bool)
         if arm is not None:
             control = (arm.astype(str).str.lower() == "control").to_numpy() & (shown >= 0)
-            several = np.bincount(shown[control], minlength=test.max(initial=-1) + 1) > 1
+            # One more than there are tests: contents outside of all look up the last place.
+            several = np.bincount(shown[control], minlength=test.max(initial=-1) + 2) > 1
             control &= ~several[shown]
         batches = list(within_test_pairs(shown))
         first = np.concatenate([np.empty(0, np.int64), *(batch[0] for batch in batches)])

@@ -13,6 +13,7 @@ from ni_platform.attribution.config import AttributionConfig
 from ni_platform.data.dataset import Dataset
 from ni_platform.insights.config import InsightsConfig, SupportConfig
 from ni_platform.insights.insights import make_insights
+from ni_platform.insights.pairs import Arms
 from ni_platform.insights.record import (
     REPORT,
     StoredInsights,
@@ -131,6 +132,13 @@ def test_what_a_platform_delivered_lifts_no_trust(subject):
     assert "what was delivered together with success, not what works" in page
     assert "<td>platform delivery</td>" in page
     assert "randomised A/B tests</td>" not in page
+
+
+def test_controls_outside_of_all_tests_are_in_no_pair():
+    """A dataset may declare arms, and none of its A/B tests count."""
+    arm = pd.Series(["control", "treatment"])
+    arms = Arms.of(np.array([0.1, 0.2]), pd.Series([None, None]), arm)
+    assert (len(arms.first), arms.control.any()) == (0, False)
 
 
 def test_a_mismatched_test_is_no_evidence(subject):
