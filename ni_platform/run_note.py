@@ -9,6 +9,7 @@ import pandas as pd
 
 from ni_platform.data.assignment import EVIDENCE
 from ni_platform.metrics.catalogue import METRICS
+from ni_platform.metrics.skill import hardly_skilled
 from ni_platform.tracking.dataset_inputs import (
     EVIDENCE_TAG,
     SAMPLE_RATIO_TABLE,
@@ -41,6 +42,8 @@ def describe_run(record: RunRecord, *, explainable: bool) -> None:
     report = has_artifact(record.store, record.run_id, "insights/report.html")
     mismatch = has_artifact(record.store, record.run_id, SAMPLE_RATIO_TABLE)
     lines = [*_opening(run, parts, mismatch), "", *_figures(table), *_platform(table)]
+    if (hardly := hardly_skilled(table)) is not None:
+        lines.append(f"\nWithin A/B tests the model is **{hardly}**. Act on no advice from it.")
     lines += [*_trust(table), ""]
     lines += _next(run, report, explainable)
     record.describe("\n".join(lines))

@@ -37,6 +37,11 @@ class Insights:
     store: Store
 
     @property
+    def withheld(self) -> str | None:
+        """Why nothing is supported: a model that is hardly better than guessing; None if it is."""
+        return self.stored.withheld
+
+    @property
     def words(self) -> pd.DataFrame:
         """Words of the texts."""
         return self._of("word")
@@ -98,7 +103,8 @@ class Insights:
     def _of(self, kind: str) -> pd.DataFrame:
         scores = self.stored.scores
         own = scores[scores["kind"] == kind].drop(columns="kind")
-        enough = supported(own, self.stored.config.support).index if len(own) else own.index
+        shown = len(own) > 0 and self.withheld is None
+        enough = supported(own, self.stored.config.support).index if shown else own.index[:0]
         own = own.assign(supported=own.index.isin(enough))
         return own.sort_values(
             ["domain", "supported", "score"],
@@ -125,6 +131,8 @@ class Insights:
         ]
         heads = ("modality", "method", "trust (0 to 100)", "correlation", "95 %", "held-out tests")
         parts = [Part(table=Table.of(heads, rows))]
+        if self.withheld is not None:
+            parts.append(Part(note=f"No advice: within A/B tests the model is {self.withheld}."))
         for kind, table in (("Words", self.words), ("Phrases", self.phrases)):
             best = table[table["supported"] & table["domain"].isna()]
             if len(best):

@@ -96,6 +96,8 @@ def print_insights(insights: Insights | StoredInsights) -> None:
     ]
     heads = ("modality", "method", "correlation", "p", "higher arm won", "tests", "trust")
     table("Do attributions agree with held-out A/B tests?", heads, rows)
+    if insights.withheld is not None:
+        console.print(f"No advice: within A/B tests the model is {insights.withheld}.")
 
 
 def _estimate(estimate: Any) -> str:

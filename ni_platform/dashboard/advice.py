@@ -66,9 +66,13 @@ def advice(
 ) -> list[Advice]:
     """Features with enough support, by kind: of the domain where it has any, else of all.
 
+    None of a model that is hardly better than guessing (`StoredInsights.withheld`).
+
     Of those of all domains, none is advised against which most past pairs of this domain speak.
     """
     found, support = [], support or SupportConfig()
+    if insights.withheld is not None:
+        return []
     for kind, heading in _KINDS.items():
         scores = insights.scores[insights.scores["kind"] == kind]
         if scores.empty:

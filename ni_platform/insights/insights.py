@@ -63,6 +63,8 @@ class Insights:
     `with_past_agreement` and `with_evidence`."""
     patches: PatchInsights | None = None
     """What is recommended of pictures, if they are explained; `Patch.row` counts in `rows`."""
+    withheld: str | None = None
+    """Why nothing is recommended: what the model reaches, where a coin does as well."""
 
 
 def make_insights(

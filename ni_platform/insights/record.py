@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,11 @@ from ni_platform.insights.report import Subject, agreement_figure, insights_repo
 from ni_platform.insights.saliency_figure import saliency_figure
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
+from ni_platform.metrics.skill import hardly_skilled
 from ni_platform.models.ensemble import Explainable
 from ni_platform.narrowing import given
 from ni_platform.overrides import from_dict, to_dict
-from ni_platform.tracking.metric_table import COLUMNS, add_metrics
+from ni_platform.tracking.metric_table import COLUMNS, add_metrics, read_metrics
 from ni_platform.tracking.run_queries import has_artifact, read_json_artifact, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import Store
@@ -56,6 +57,8 @@ class StoredInsights:
     """Recommended patches of pictures: direction (positive, negative), content_id, box (left, top,
     right, bottom in pixels), contribution, cluster, and the cluster's score, low, high, contents,
     tests, agreed, of, agreed_tests, evidence; None where no pictures were explained."""
+    withheld: str | None = None
+    """See `Insights.withheld`."""
 
     @classmethod
     def load(cls, store: Store, run_id: str) -> StoredInsights | None:
@@ -74,6 +77,7 @@ class StoredInsights:
             patches=recorded_evidence(read_table_artifact(store, run_id, _PATCHES))
             if has_artifact(store, run_id, _PATCHES)
             else None,
+            withheld=hardly_skilled(read_metrics(store, run_id)),
         )
 
 
@@ -97,6 +101,9 @@ def explain_and_record(
 ) -> Insights:
     """Make insights (see `make_insights`) and record them."""
     insights = make_insights(scorer, dataset, parts, config, on_event)
+    # Advice follows the predictions, and those of a model without skill are noise.
+    hardly = hardly_skilled(read_metrics(record.store, record.run_id))
+    insights = replace(insights, withheld=hardly)
     on_event("writing the report of insights")
     record_insights(record, insights, dataset, config)
     return insights

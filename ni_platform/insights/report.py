@@ -56,8 +56,11 @@ def insights_report(subject: Subject, insights: Insights, config: InsightsConfig
             "against its best treatment.",
         ),
         agreements=[_agreements(*each, config) for each in insights.modalities.items()],
+        withheld=insights.withheld,
         recommendations=[
-            _recommendations(kind, insights, config) for kind in KINDS if kind in insights.scores
+            _recommendations(kind, insights, config)
+            for kind in KINDS
+            if kind in insights.scores and insights.withheld is None
         ],
         rule=_rule(config),
         patches=_patches(subject, insights, config),
@@ -218,7 +221,7 @@ def _score_table(scores: pd.DataFrame, in_points: bool) -> Table:
 
 def _patches(subject: Subject, insights: Insights, config: InsightsConfig) -> Picture | None:
     found = insights.patches
-    if found is None:
+    if found is None or insights.withheld is not None:
         return None
     judged = insights.modalities["image"]
     return Picture.of(
