@@ -34,7 +34,7 @@ def regression() -> ExperimentConfig:
 
 
 def distribution() -> ExperimentConfig:
-    """M2FN on distributions over ten buckets (AVA's ratings, or spread success rates), by KLD."""
+    """M2FN on distributions over levels of ratings, or ten buckets of success rates, by KLD."""
     base = regression()
     return replace(
         base,

@@ -45,7 +45,7 @@ class Buckets:
 
     @classmethod
     def fit(cls, dataset: Dataset, rows: Sequence[int] | np.ndarray) -> Buckets:
-        """Take the ratings' buckets, or ten between the rates of the rows that were shown.
+        """Take the levels of ratings, or ten buckets between the rates of the rows that were shown.
 
         Raises:
             DatasetError: no row was shown.

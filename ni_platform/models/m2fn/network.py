@@ -60,7 +60,7 @@ class M2FNConfig(ModelConfig):
     dropout: float = 0.5
     """After each of them, as in VGG; without any, before the output."""
     output: Literal["rate", "distribution"] = "rate"
-    """A success rate, or a distribution over ten buckets of it (or over those of ratings)."""
+    """A success rate, or a distribution over the levels of ratings or ten buckets of the rate."""
 
     def __post_init__(self) -> None:
         if self.image is None:
