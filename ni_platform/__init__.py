@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ni_platform.api.exports import export_profiles, import_export
     from ni_platform.api.insights import Insights
     from ni_platform.api.models import Model, open_model
+    from ni_platform.api.plans import TestPlan
     from ni_platform.api.runs import Run, compare, open_run, runs
     from ni_platform.api.sweeps import Sweep, open_sweep, resume_sweep, sweep
     from ni_platform.api.training import AutoTraining, resume, train, train_auto
@@ -42,6 +43,7 @@ __all__ = [
     "Run",
     "SuccessRateRegressor",
     "Sweep",
+    "TestPlan",
     "__version__",
     "compare",
     "experiments",
@@ -70,6 +72,7 @@ _HOMES = {
     "api.exports": ("export_profiles", "import_export"),
     "api.insights": ("Insights",),
     "api.models": ("Model", "open_model"),
+    "api.plans": ("TestPlan",),
     "api.runs": ("Run", "compare", "open_run", "runs"),
     "api.sweeps": ("Sweep", "open_sweep", "resume_sweep", "sweep"),
     "api.training": ("AutoTraining", "resume", "train", "train_auto"),

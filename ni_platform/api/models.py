@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ni_platform.api.data import Dataset, open_dataset
 from ni_platform.api.display import Part, cell
 from ni_platform.api.explanations import Explanations, explain_frame
 from ni_platform.api.frames import as_pandas
 from ni_platform.api.notebook import in_notebook, show
+from ni_platform.api.plans import TestPlan
 from ni_platform.api.progress import ScoringProgress, say
 from ni_platform.errors import DatasetError
 from ni_platform.models.regressor import Regressor, load_regressor
+from ni_platform.plans.drafts import read_drafts
+from ni_platform.plans.past import Past
+from ni_platform.plans.plan import PlanConfig, make_plan
 from ni_platform.registry.model_source import resolve_model, store_of_model
 from ni_platform.registry.promotion import PromotionReport, promote
 from ni_platform.reporting.page import Table
@@ -84,6 +91,38 @@ class Model:
                 say=say,
             )
         return table.set_index(contents.index)
+
+    def plan(
+        self,
+        drafts: Any,
+        data: str | Path | Dataset,
+        *,
+        control: str | None = None,
+        traffic: int | None = None,
+        arms: int = 4,
+    ) -> TestPlan:
+        """Return which of N drafts to test, with how much traffic, and what that brings.
+
+        Args:
+            drafts: A table of any library, or the path of one, with an id in the column `id`, else
+                the index, and the columns of `columns`; one that is not there counts as missing.
+            data: Dataset that the model learned from.
+            control: Draft that is shown today.
+            traffic: Impressions that the whole test may have.
+            arms: Of the test, the control included.
+
+        Raises:
+            ConfigError: The model is no ranker, or the control is no draft.
+            DatasetError: Too few drafts, or a cell cannot be read.
+        """
+        past = Past(dataset=open_dataset(data).stored)
+        if isinstance(drafts, str | os.PathLike):
+            table = read_drafts(os.fspath(drafts), self.regressor, say=say)
+        else:
+            table = as_pandas(drafts)
+            table = table.set_index("id") if "id" in table else table
+        config = PlanConfig(control=control, traffic=traffic, arms=arms)
+        return TestPlan(plan=make_plan(self.regressor, table, past, config))
 
     def explain(self, frame: Any, **settings: Any) -> Explanations:
         """Return what each word, picture region and attribute contributes to predictions.

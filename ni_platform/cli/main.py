@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": "Compare recorded runs side by side.",
     "evaluate": "Evaluate a trained model on a dataset that it did not train on.",
     "predict": "Write a predicted success rate for each content of a dataset.",
+    "plan": "Which drafts to test next, with how much traffic, and what that brings.",
     "explain": "Write what each word, region and attribute contributes to a model's predictions.",
     "insights": "What a model has learned, as advice, tested against what happened in A/B tests.",
     "dashboard": "Open a model as a marketer's page: predictions, why, what to change.",

@@ -52,10 +52,7 @@ def predict_with_uncertainty(
     sizes = np.bincount(codes[codes >= 0])
     rng = np.random.default_rng(0)
     for chunk in _chunks(codes):
-        with scorer.evaluating():
-            mean_B, covariance_BB = network.posterior(_encoded(scorer, frame.iloc[chunk], progress))
-        mean, covariance = mean_B.cpu().numpy(), covariance_BB.cpu().numpy()
-        covariance += float(network.residual) * np.eye(len(mean))
+        mean, covariance = joint_posterior(scorer, frame.iloc[chunk], progress)
         rate, level = float(network.intercept) + mean, float(network.level_mean) + mean
         reach = _Z * np.sqrt(covariance.diagonal() + float(network.level_variance))
         found[chunk, :3] = expit(np.stack([rate, level - reach, level + reach], axis=1))
@@ -65,6 +62,25 @@ def predict_with_uncertainty(
                 chance = _chance_best(mean[arms], covariance[np.ix_(arms, arms)], rng)
                 found[chunk[arms], 3] = chance
     return pd.DataFrame(found, columns=["prediction", "low", "high", "chance_best"])
+
+
+def joint_posterior(
+    scorer: Scorer, frame: pd.DataFrame, progress: Callable[[int], None] = lambda rows: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [N] and covariance [N, N] of N contents' logits, beside the level of their A/B test.
+
+    With what no input explains of an arm, so that differences are those of true rates.
+
+    Args:
+        scorer: of a Gaussian process.
+        frame: inputs of N contents, as `Scorer.predict` takes them; all are in memory together.
+        progress: called with the number of rows of each batch when it is done.
+    """
+    network = of_kind(scorer.model, GaussianProcess)
+    with scorer.evaluating():
+        mean_B, covariance_BB = network.posterior(_encoded(scorer, frame, progress))
+    mean, covariance = mean_B.cpu().numpy(), covariance_BB.cpu().numpy()
+    return mean, covariance + float(network.residual) * np.eye(len(mean))
 
 
 def _chance_best(

@@ -1,0 +1,65 @@
+"""Plans of the next A/B test, from Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ni_platform.api.display import Part, cell, figure, interval
+from ni_platform.plans.plan import Plan
+from ni_platform.reporting.page import Table
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TestPlan:
+    """Which drafts to test, with how much traffic, and what that is expected to bring."""
+
+    __test__ = False
+    """Nothing for pytest."""
+
+    plan: Plan
+
+    @property
+    def drafts(self) -> pd.DataFrame:
+        """A row per draft, indexed by id, the likely best first.
+
+        Columns: prediction, low and high (95 % interval of the rate), chance_best, tested, share
+        (of the traffic), nearest (past content), nearest_rate, similarity, caution (why the model
+        cannot judge it; null where it can).
+        """
+        return self.plan.drafts
+
+    @property
+    def impressions_needed(self) -> float:
+        """Impressions of the test that find the predicted difference of the leading two."""
+        return self.plan.needed
+
+    @property
+    def clicks_per_1000(self) -> pd.Series:
+        """Expected of what is shown afterwards: planned, without_model, without_test.
+
+        Nulls without `traffic`.
+        """
+        names = ("planned", "without_model", "without_test")
+        gain = self.plan.gain
+        return pd.Series({name: getattr(gain, name, None) for name in names}, dtype=float)
+
+    def __repr__(self) -> str:
+        return "\n".join(self.plan.sentences())
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                str(name),
+                figure(row["prediction"]),
+                interval(row["low"], row["high"]),
+                f"{row['chance_best']:.0%}",
+                f"{row['share']:.0%}" if row["tested"] else "",
+                row["nearest"] or "",
+            )
+            for name, row in self.drafts.to_dict("index").items()
+        ]
+        heads = ("draft", "rate", "95 %", "is the best", "share", "nearest past content")
+        notes = " ".join(self.plan.sentences())
+        return cell("Plan of a test", Part(table=Table.of(heads, rows), note=notes))

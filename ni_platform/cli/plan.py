@@ -1,0 +1,77 @@
+"""`ni plan`: which drafts to test next, with how much traffic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ni_platform.cli.data.options import text_table_options
+from ni_platform.cli.output import console, data_option, json_option, print_json, table
+
+
+@click.command("plan")
+@click.argument("model")
+@click.option("--drafts", required=True, metavar="FILE", help="CSV or Parquet, a row per draft.")
+@data_option()
+@click.option(
+    "--id", "id_column", default="id", show_default=True, help="Column that names drafts."
+)
+@click.option("--control", metavar="ID", help="Draft that is shown today.")
+@click.option("--traffic", type=int, help="Impressions that the whole test may have.")
+@click.option(
+    "--arms", default=4, show_default=True, help="Arms of the test, the control included."
+)
+@json_option
+@text_table_options
+def command(
+    model: str,
+    drafts: str,
+    data: str,
+    id_column: str,
+    as_json: bool,
+    form: Any,
+    say: Any,
+    **settings: Any,
+) -> None:
+    """Say which of --drafts to test, and what the test is expected to bring.
+
+    MODEL is a ranker: a run id, models:/NAME@champion or another model URI. --data is the dataset
+    that it learned from. Drafts have the columns that the model reads; those that are not there
+    count as missing.
+    """
+    from ni_platform.models.regressor import load_regressor
+    from ni_platform.plans.drafts import read_drafts
+    from ni_platform.plans.past import Past
+    from ni_platform.plans.plan import PlanConfig, make_plan
+    from ni_platform.registry.model_source import resolve_model, store_of_model
+
+    regressor = load_regressor(resolve_model(store_of_model(model), model))
+    table_of_drafts = read_drafts(drafts, regressor, id_column=id_column, form=form, say=say)
+    past = Past.open(data)
+    found = make_plan(regressor, table_of_drafts, past, PlanConfig(**settings))
+    rows = [
+        (
+            str(name),
+            f"{100 * row['prediction']:.2f} %",
+            f"{100 * row['low']:.2f} to {100 * row['high']:.2f} %",
+            f"{row['chance_best']:.0%}",
+            f"{row['share']:.0%}" if row["tested"] else "",
+            ""
+            if row["nearest"] is None
+            else f"{row['nearest']} ({100 * row['nearest_rate']:.2f} %)",
+        )
+        for name, row in found.drafts.to_dict("index").items()
+    ]
+    heads = ("draft", "rate", "95 % interval", "is the best", "share", "nearest past content")
+    table("Drafts, the likely best first", heads, rows)
+    for sentence in found.sentences():
+        console.print(sentence, highlight=False, markup=False)
+    if as_json:
+        print_json(found.to_json())
+
+
+def _nearest(row: dict[str, Any]) -> str:
+    if row["nearest"] is None:
+        return ""
+    return f"{row['nearest']} ({100 * row['nearest_rate']:.2f} %)"

@@ -1,0 +1,202 @@
+"""A plan of the next A/B test, from drafts and a model that says how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.models.gaussian_process.network import GaussianProcess
+from ni_platform.models.regressor import Regressor
+from ni_platform.models.scorer import Scorer
+from ni_platform.models.uncertainty import joint_posterior, predict_with_uncertainty
+from ni_platform.narrowing import of_kind
+from ni_platform.plans.arms import best_set
+from ni_platform.plans.past import Past
+from ni_platform.plans.traffic import (
+    POWER,
+    Gain,
+    chance_found,
+    expected_gain,
+    impressions_needed,
+    traffic_shares,
+)
+
+MOST_DRAFTS = 1_000
+_DRAWS = 4_000
+_ALIKE = 0.95
+"""Correlation of two drafts' predictions beyond which a test hardly tells them apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """What the test is to be."""
+
+    arms: int = 4
+    """Of the test, the control included; fewer where there are fewer drafts."""
+    control: str | None = None
+    """Id of the draft that is shown today."""
+    traffic: int | None = None
+    """Impressions of the whole test; None leaves out what depends on it."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.arms < 2:
+            raise ConfigError(f"A test has two arms or more, but arms is {self.arms}.")
+        if self.traffic is not None and self.traffic < self.arms:
+            raise ConfigError(
+                f"traffic is the impressions of the whole test, but is {self.traffic}: give more."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which drafts to test, with how much traffic, and what that is expected to bring."""
+
+    drafts: pd.DataFrame
+    """A row per draft, indexed by id, the likely best first: `prediction`, `low` and `high` (95 %
+    interval of the rate, the level of the test unknown), `chance_best`, `tested`, `share` of the
+    traffic (null where not tested), `nearest` past content, its `nearest_rate` and `similarity`,
+    and `caution`, why the model cannot judge it (null where it can)."""
+    alike: list[tuple[str, str]]
+    """Drafts of which the model expects the same."""
+    against: tuple[str, str]
+    """The likely winner among the tested, and what it is compared with: the control, else the next.
+    """
+    needed: float
+    """Impressions of the test that find the predicted difference of these two with 80 %."""
+    chance: float | None
+    """That the planned traffic finds it; over what the rates may be."""
+    gain: Gain | None
+    """In clicks per 1,000 impressions of what is shown afterwards."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON holds it."""
+        return {
+            "drafts": self.drafts.rename_axis("id").reset_index().to_dict("records"),
+            "alike": self.alike,
+            "against": self.against,
+            "impressions_needed": self.needed,
+            "chance_found": self.chance,
+            "clicks_per_1000": None if self.gain is None else asdict(self.gain),
+        }
+
+    def sentences(self) -> list[str]:
+        """Return what a marketer should know, a sentence each."""
+        first, second = self.against
+        tested = [str(name) for name in self.drafts.index[self.drafts["tested"]]]
+        said = [f"Test {', '.join(tested)}: the set whose best is expected to be best."]
+        size = f"{self.needed:,.0f}" if np.isfinite(self.needed) else "no finite number of"
+        said.append(
+            f"{size} impressions of the test tell {first} from {second} in {POWER:.0%} of cases, "
+            "if the difference is as predicted."
+        )
+        if self.chance is not None:
+            said.append(
+                f"The planned traffic shows {first} to be better, significantly, with a chance of "
+                f"{self.chance:.0%}; the difference may also be smaller than predicted, or none."
+            )
+        if self.gain is not None:
+            said.append(
+                f"Expected afterwards, per 1,000 impressions: {self.gain.planned:.2f} clicks; "
+                f"{self.gain.without_model:.2f} after a test of drafts that were drawn blindly, "
+                f"{self.gain.without_test:.2f} without a test."
+            )
+        said += [f"{one} and {other} are alike to the model." for one, other in self.alike[:5]]
+        cautions = self.drafts["caution"].dropna()
+        said += [f"{name} is not judged with confidence: {why}." for name, why in cautions.items()]
+        return said
+
+
+def make_plan(model: Regressor, drafts: pd.DataFrame, past: Past, config: PlanConfig) -> Plan:
+    """Plan a test of drafts.
+
+    Args:
+        model: A Gaussian process, which knows how its predictions depend on each other.
+        drafts: A row per draft with the columns that the model reads, indexed by id.
+        past: Contents that the model learned from.
+        config: What the test is to be.
+
+    Raises:
+        ConfigError: The model does not say how sure it is, or the control is no draft.
+        DatasetError: Fewer than two drafts or too many, an id that repeats, or a cell that cannot
+            be read.
+    """
+    scorer = _checked(model, drafts, config)
+    network = of_kind(scorer.model, GaussianProcess)
+    # A column that the drafts lack is a missing modality, of which each draft is told.
+    frame = drafts.reindex(columns=list(model.roles)).reset_index(drop=True)
+    mean, covariance = joint_posterior(scorer, frame)
+    rng = np.random.default_rng(config.seed)
+    drawn = rng.multivariate_normal(mean, covariance, size=_DRAWS, method="eigh")
+    rate_SN = expit(float(network.intercept) + drawn)
+    names = [str(name) for name in drafts.index]
+    control = None if config.control is None else names.index(config.control)
+    always = [] if control is None else [control]
+    chosen = best_set(rate_SN, min(config.arms, len(drafts)), always)
+    shares = traffic_shares(len(chosen), None if control is None else chosen.index(control))
+    table = predict_with_uncertainty(scorer, frame, pd.Series(["plan"] * len(frame)))
+    table["tested"] = [draft in chosen for draft in range(len(frame))]
+    table["share"] = pd.Series(shares, index=chosen)
+    table = table.join(past.compared(frame, model)).set_index(drafts.index)
+    pair = _compared(chosen, control)
+    first, second = (float(shares[chosen.index(draft)]) for draft in pair)
+    rates = table["prediction"].to_numpy()[list(pair)]
+    noise = float(network.overdispersion)
+    chance = gain = None
+    if config.traffic is not None:
+        both = rate_SN[:, pair[0]], rate_SN[:, pair[1]]
+        chance = chance_found(*both, (first, second), config.traffic, noise)
+        gain = expected_gain(
+            rate_SN, chosen, shares, config.traffic, control=control, overdispersion=noise,
+            seed=config.seed,
+        )  # fmt: skip
+    return Plan(
+        drafts=table.sort_values("prediction", ascending=False, kind="stable"),
+        alike=_alike(covariance - float(network.residual) * np.eye(len(names)), names),
+        against=(names[pair[0]], names[pair[1]]),
+        needed=impressions_needed((rates[0], rates[1]), (first, second), noise),
+        chance=chance,
+        gain=gain,
+    )
+
+
+def _compared(chosen: list[int], control: int | None) -> tuple[int, int]:
+    """The likely winner of a set, and the control, else the next."""
+    others = [draft for draft in chosen if draft != control]
+    return others[0], others[1] if control is None else control
+
+
+def _checked(model: Regressor, drafts: pd.DataFrame, config: PlanConfig) -> Scorer:
+    if not isinstance(model, Scorer) or not isinstance(model.model, GaussianProcess):
+        raise ConfigError(
+            "A plan needs a model that says how sure it is of differences: train one of "
+            "`ni experiments` that begins with ranker, and plan with it."
+        )
+    if not 2 <= len(drafts) <= MOST_DRAFTS:
+        raise DatasetError(f"A plan compares 2 to {MOST_DRAFTS:,} drafts, but got {len(drafts):,}.")
+    repeated = drafts.index[drafts.index.duplicated()]
+    if len(repeated):
+        raise DatasetError(f"Drafts have ids of their own, but {repeated[0]!r} comes twice.")
+    if config.control is not None and config.control not in drafts.index:
+        raise ConfigError(
+            f"The control is one of the drafts, but {config.control!r} is none of "
+            f"{list(drafts.index[:10])}: add it to them."
+        )
+    return model
+
+
+def _alike(covariance: np.ndarray, names: list[str]) -> list[tuple[str, str]]:
+    """Pairs of drafts whose predictions nearly move together, the most alike first.
+
+    `covariance` is that of what their inputs say, without what each arm has of its own.
+    """
+    spread = np.sqrt(covariance.diagonal())
+    correlation = np.triu(covariance / np.outer(spread, spread), 1)
+    first, second = np.nonzero(correlation > _ALIKE)
+    order = np.argsort(-correlation[first, second], kind="stable")
+    return [(names[first[i]], names[second[i]]) for i in order]
