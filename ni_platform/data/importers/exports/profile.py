@@ -79,6 +79,8 @@ class Profile:
     """What may count as a success: its name, and its field."""
     metric: str | None = None
     """Field that says what a row counts: rows of one value are taken, the others are not read."""
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Field, and what it may hold: rows that hold something else cannot be counted."""
     domain: str | None = None
     text: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
@@ -122,6 +124,7 @@ class Profile:
             "text": self.text,
             "categorical": self.categorical,
             "audience": self.audience,
+            "only": list(self.only),
         }
         single = ("impressions", "metric", "domain", "image", "creative", "since", "day", "share")
         used |= {name: [getattr(self, name)] for name in single if getattr(self, name)}

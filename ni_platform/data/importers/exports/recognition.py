@@ -89,7 +89,7 @@ def fit(file: ExportFile, profile: Profile) -> Match:
         if not sections.has_sections(file.text, profile.sections):
             return Match(profile=profile, columns={}, missing=("the sections of its arms",))
         return _fit_header(
-            sections.labels(sections.section_rows(file.text, profile.sections)), profile
+            sections.labels(sections.section_rows(file.text, profile.sections, file.name)), profile
         )
     tried = [_fit_header(header, profile) for header in file.headers]
     return min(tried, key=lambda match: (len(match.missing), -len(match.columns)))
