@@ -96,7 +96,8 @@ class Profile:
     day: str | None = None
     """Field with the (last) day of a row."""
     totals: tuple[str, ...] = ()
-    """Regular expressions: a row is no content where a field of `content` begins with one."""
+    """Regular expressions: a row is no content where a field of `content` begins with one. `$` ends
+    those that are whole words, for an ad may be called "Total Look"."""
     nothing: tuple[str, ...] = ()
     """Texts of cells that hold nothing, beyond the usual ones."""
     assignment: Assignment | None = None
