@@ -246,6 +246,13 @@ def test_only_visitors_are_successes_of_optimizely(tmp_path: Path) -> None:
         import_export([path], tmp_path / "revenue", wishes=Wishes(metric="Revenue"))
 
 
+def test_a_list_with_an_experiment_without_reach(tmp_path: Path) -> None:
+    """The message names the document that lacks it."""
+    text = json.dumps([{"experiment_id": 5, "reach": {}}, {"experiment_id": 6, "metrics": []}])
+    with pytest.raises(DatasetError, match="lacks one of reach at the top of its document 2"):
+        import_export([_file(tmp_path, text)], tmp_path / "out")
+
+
 def test_a_newer_export_without_a_column(tmp_path: Path) -> None:
     """What it has no column for is as it was, and no change; a lower count is told."""
     _import(tmp_path, _DAYS + "2026-05-01,T,A,x,100,5\n", assignment="randomised")
