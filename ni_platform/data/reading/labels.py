@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9]\d*)\.0+")
-_SCIENTIFIC = re.compile(r"[+-]?\d(?:\.(\d+))?[eE]\+(\d+)")
+_SCIENTIFIC = re.compile(r"[+-]?\d(?:[.,](\d+))?[eE]\+(\d+)")
 _OTHER_LABEL = r"^$|^[\x00-\x20]|[\x00-\x20]$|\.0$|[eE]\+\d+$|^(?i:true|false)$|[^\x00-\x7f]"
 """Texts whose label may be another text."""
 _EXACT_BITS = {2: 11, 4: 24, 8: 53}
@@ -188,7 +188,7 @@ def _label_of_text(cell: str) -> str | None:
         decimals, exponent = len(rounded[1] or ""), int(rounded[2])
         if decimals < exponent:
             raise CellError(_lost("digits that a spreadsheet or a float has rounded away"))
-        return _label_of_decimal(Decimal(name))
+        return _label_of_decimal(Decimal(name.replace(",", ".")))
     return name
 
 

@@ -17,8 +17,8 @@ from ni_platform.data.importers.exports.rows import (
     LINE,
     SINCE,
     SOURCE,
-    SetAside,
 )
+from ni_platform.data.importers.exports.set_aside import SetAside
 from ni_platform.errors import DatasetError
 
 _COUNTS = [IMPRESSIONS, CLICKS]

@@ -23,9 +23,9 @@ from ni_platform.data.importers.exports.rows import (
     DAY,
     IMPRESSIONS,
     SINCE,
-    SetAside,
     Wishes,
 )
+from ni_platform.data.importers.exports.set_aside import SetAside
 from ni_platform.data.manifest import FILE_NAME, Manifest
 from ni_platform.data.reading.csv_file import Say
 from ni_platform.data.reading.parquet_file import read_parquet
@@ -122,7 +122,11 @@ class History:
         return from_dict(CreativeColumns, given) if given else CreativeColumns()
 
     def new_files(self, files: Sequence[ExportFile], say: Say) -> list[ExportFile]:
-        """Return the files that were not imported before, known by their bytes; say of the rest."""
+        """Return the files that were not imported before, known by their bytes; say of the rest.
+
+        Raises:
+            DatasetError: Two files have one name, by which their rows are known.
+        """
         there = {
             item["sha256"]: entry["when"]
             for entry in self.record.get("imports", [])
@@ -131,7 +135,20 @@ class History:
         for file in files:
             if file.sha256 in there:
                 say(f"{file.name} was imported on {there[file.sha256]}, and adds nothing")
-        return [file for file in files if file.sha256 not in there]
+        new: dict[str, ExportFile] = {}
+        for file in files:
+            if file.sha256 in new:
+                say(f"{file.path} is the same as {new[file.sha256].path}, and adds nothing")
+            elif file.sha256 not in there:
+                new[file.sha256] = file
+        by_name: dict[str, str] = {}
+        for file in new.values():
+            if (other := by_name.setdefault(file.name, file.path)) != file.path:
+                raise DatasetError(
+                    f"Rows are known by their file's name, but {other} and {file.path} have the "
+                    "same: rename one of them."
+                )
+        return list(new.values())
 
     def with_wishes(self, wishes: Wishes | None) -> Wishes:
         """Return the wishes of the earlier imports, which another one must share."""
@@ -181,9 +198,21 @@ class History:
 
 
 def merged(before: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """Return the facts of both: new rows take the place of those of the same content and days."""
+    """Return the facts of both: new rows take the place of those of the same content and days.
+
+    What one of them has no column for, such as a text that was not exported again, is as the other
+    knows it.
+    """
+    before, facts = _filled(before, facts), _filled(facts, before)
     replaced = _keys(before).isin(_keys(facts))
     return pd.concat([before[~replaced], facts], ignore_index=True)
+
+
+def _filled(facts: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Facts with the columns that only others have, of the contents that those know."""
+    last = other.drop_duplicates(CONTENT_ID, keep="last").set_index(CONTENT_ID)
+    lacking = [str(name) for name in other if name not in facts]
+    return facts.assign(**{name: facts[CONTENT_ID].map(last[name]) for name in lacking})
 
 
 def differences(before: pd.DataFrame, facts: pd.DataFrame) -> dict[str, Any]:
@@ -204,6 +233,12 @@ def differences(before: pd.DataFrame, facts: pd.DataFrame) -> dict[str, Any]:
         )
         for key in moved[:_SHOWN]
     ]
+    fell = int((new.loc[moved] < old.loc[moved]).any(axis=1).sum())
+    if fell:
+        examples.append(
+            f"counts of {fell:,} rows fell: if this export is the older one, or of other days that "
+            "it does not name, delete the folder and import all files anew"
+        )
     added = {
         name: int((~facts[column].drop_duplicates().dropna().isin(before[column])).sum())
         for name, column in (("new_contents", CONTENT_ID), ("new_tests", AB_TEST))

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ni_platform.data import storage
-from ni_platform.data.assignment import Assignment
+from ni_platform.data.assignment import Assignment, Shares
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.importers.creatives import UNMATCHED_FILE
@@ -44,10 +44,10 @@ from ni_platform.data.importers.exports.rows import (
     CLICKS,
     CONTENT_ID,
     IMPRESSIONS,
-    SetAside,
     Wishes,
     read_rows,
 )
+from ni_platform.data.importers.exports.set_aside import SetAside
 from ni_platform.data.importers.pictures import OnPicture
 from ni_platform.data.importers.table import check_totals
 from ni_platform.data.manifest import Columns, Manifest, Target
@@ -278,6 +278,7 @@ def _manifest(
     said = reason or (before.assignment_reason if before and not assignment else None)
     share = profile.share if tested and profile.share in has else None
     unknown = profile.shares == "unknown" or split_by_audience
+    shares: Shares | None = "unknown" if unknown else (before.shares if before else None)
     categorical = (*profile.categorical, *profile.audience)
     return Manifest(
         name=before.name if before else name,
@@ -285,7 +286,7 @@ def _manifest(
         images=found.images,
         assignment=kind if tested else None,
         assignment_reason=said or (profile.reason if kind == profile.assignment else None),
-        shares="unknown" if tested and share is None and unknown else None,
+        shares=shares if tested and share is None else None,
         columns=Columns(
             content_id=CONTENT_ID,
             ab_test=AB_TEST if tested else None,

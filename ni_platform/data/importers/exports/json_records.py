@@ -74,6 +74,20 @@ def rows_of(
     return found
 
 
+def owners(documents: Sequence[Mapping[str, Any]], spec: JsonRecords) -> list[int]:
+    """Return which of the documents each row of `rows_of` stands in."""
+    path = steps(spec.records)
+    name = _name(path[0])
+    whole, holders = list[Any](), list[int]()
+    for number, document in enumerate(documents):
+        value = document if name == DOCUMENT else document.get(name, [])
+        items = value if isinstance(value, list) else [value]
+        whole += items
+        holders += [number] * len(items)
+    first = f".{path[0]}"
+    return [holders[place[first]] for place in _places({name: whole}, path, {}, "")]
+
+
 def _places(
     value: Any, path: Sequence[str], place: dict[str, Any], prefix: str
 ) -> Iterator[dict[str, Any]]:

@@ -79,6 +79,8 @@ class Profile:
     """What may count as a success: its name, and its field."""
     metric: str | None = None
     """Field that says what a row counts: rows of one value are taken, the others are not read."""
+    only: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Field, and what it may hold: rows that hold something else cannot be counted."""
     domain: str | None = None
     text: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
@@ -94,7 +96,8 @@ class Profile:
     day: str | None = None
     """Field with the (last) day of a row."""
     totals: tuple[str, ...] = ()
-    """Regular expressions: a row is no content where a field of `content` begins with one."""
+    """Regular expressions: a row is no content where a field of `content` begins with one. `$` ends
+    those that are whole words, for an ad may be called "Total Look"."""
     nothing: tuple[str, ...] = ()
     """Texts of cells that hold nothing, beyond the usual ones."""
     assignment: Assignment | None = None
@@ -122,6 +125,7 @@ class Profile:
             "text": self.text,
             "categorical": self.categorical,
             "audience": self.audience,
+            "only": list(self.only),
         }
         single = ("impressions", "metric", "domain", "image", "creative", "since", "day", "share")
         used |= {name: [getattr(self, name)] for name in single if getattr(self, name)}

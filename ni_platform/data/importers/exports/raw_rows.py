@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ni_platform.data.importers.exports.files import ExportFile
-from ni_platform.data.importers.exports.json_records import JsonRecords, rows_of
+from ni_platform.data.importers.exports.json_records import JsonRecords, owners, rows_of
 from ni_platform.data.importers.exports.profile import FILE, Profile
 from ni_platform.data.importers.exports.recognition import Match
 from ni_platform.data.importers.exports.sections import section_rows
@@ -20,6 +20,10 @@ from ni_platform.data.reading.table import Role, SourceTable, read_source, typed
 from ni_platform.errors import DatasetError
 
 SOURCE, LINE = "source_file", "source_line"
+CELLS, WORDS = "source_cells", "source_words"
+"""A hash of all cells of a row, and of those of columns that hold more than numbers: also of
+columns that no field reads, as of a breakdown that the profile does not know."""
+_NUMBER = r"\s*[-+]?[\d.,'’\s]*\d\s*%?\s*|\s*[-–—]*\s*"
 _ROLES: dict[str, Role] = {
     "label": "label", "text": "text", "count": "count", "people": "count", "number": "number",
     "day": "text",
@@ -57,16 +61,23 @@ def _table(
     profile = match.profile
     fields = {name: column for name, column in match.columns.items() if name not in unread}
     if profile.sections is not None:
-        rows = section_rows(file.text, profile.sections)
+        counted = {
+            column
+            for name, column in fields.items()
+            if _ROLES[profile.fields[name].holds] == "count"
+        }
+        rows = section_rows(file.text, profile.sections, file.name, counted)
         columns = {
             name: pa.array([row.get(column) for _, row in rows], pa.string())
             for name, column in fields.items()
         }
         lines = np.array([line for line, _ in rows], dtype=np.int64)
         source = SourceTable(name=file.name, columns=pa.table(columns), lines=lines)
+        every = source.columns
     else:
         whole = read_source(file.path, list(fields.values()), form=form, say=say)
-        columns = {name: whole.columns[column] for name, column in fields.items()}
+        every = whole.columns
+        columns = {name: every[column] for name, column in fields.items()}
         source = SourceTable(
             name=file.name,
             columns=pa.table(columns),
@@ -74,7 +85,17 @@ def _table(
             form=whole.form,
             comma_country=whole.comma_country,
         )
-    return _typed(source, profile).assign(**{FILE: file.stem})
+    return _typed(source, profile).assign(**{FILE: file.stem}, **_hashes(every))
+
+
+def _hashes(table: pa.Table) -> dict[str, np.ndarray]:
+    """What rows are compared by."""
+    cells = table.to_pandas().astype("str").fillna("")
+    words = [name for name in cells if not cells[name].str.fullmatch(_NUMBER).all()]
+    return {
+        CELLS: pd.util.hash_pandas_object(cells, index=False).to_numpy(),
+        WORDS: pd.util.hash_pandas_object(cells[words], index=False).to_numpy(),
+    }
 
 
 def _json_table(
@@ -88,9 +109,17 @@ def _json_table(
     if not found:
         raise DatasetError(f"{names} hold no rows at {spec.records}: export the results, too.")
     columns = {name: pa.array([_scalar(row[name]) for row in found], pa.string()) for name in paths}
-    raw = _typed(SourceTable(name=names, columns=pa.table(columns)), profile)
+    table = pa.table(columns)
+    raw = _typed(SourceTable(name=names, columns=table), profile)
     _check_columns(raw, profile)
-    return raw.assign(**{FILE: files[0][0].stem})
+    # Rows of two documents are two exports of perhaps the same, as rows of two files are.
+    places = [
+        file.name if len(file.documents) == 1 else f"{file.name} document {number}"
+        for file, _ in files
+        for number in range(1, len(file.documents) + 1)
+    ]
+    source = [places[number] for number in owners(documents, spec)]
+    return raw.assign(**{FILE: files[0][0].stem, SOURCE: source}, **_hashes(table))
 
 
 def _scalar(value: Any) -> str | None:

@@ -89,7 +89,7 @@ def fit(file: ExportFile, profile: Profile) -> Match:
         if not sections.has_sections(file.text, profile.sections):
             return Match(profile=profile, columns={}, missing=("the sections of its arms",))
         return _fit_header(
-            sections.labels(sections.section_rows(file.text, profile.sections)), profile
+            sections.labels(sections.section_rows(file.text, profile.sections, file.name)), profile
         )
     tried = [_fit_header(header, profile) for header in file.headers]
     return min(tried, key=lambda match: (len(match.missing), -len(match.columns)))
@@ -110,12 +110,18 @@ def _fit_header(header: Iterable[str], profile: Profile) -> Match:
 
 def _fit_json(file: ExportFile, profile: Profile, spec: JsonRecords) -> Match:
     tops = set(spec.documents)
-    if file.kind != "json" or not all(tops.intersection(document) for document in file.documents):
-        lacking = f"JSON with one of {', '.join(spec.documents)} at its top"
-        return Match(profile=profile, columns={}, missing=(lacking,))
+    lacking = [
+        number
+        for number, document in enumerate(file.documents, start=1)
+        if not tops.intersection(document)
+    ]
+    wanted = f"one of {', '.join(spec.documents)}"
+    if len(lacking) == len(file.documents):
+        return Match(profile=profile, columns={}, missing=(f"JSON with {wanted} at its top",))
     # What its rows hold is known when all files are put together.
-    columns = {name: wanted.names[0] for name, wanted in profile.fields.items() if wanted.names}
-    return Match(profile=profile, columns=columns)
+    columns = {name: item.names[0] for name, item in profile.fields.items() if item.names}
+    missing = [f"{wanted} at the top of its document {lacking[0]}"] if lacking else []
+    return Match(profile=profile, columns=columns, missing=missing)
 
 
 def _missing(profile: Profile, columns: Mapping[str, str]) -> list[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,15 +12,16 @@ import pandas as pd
 from ni_platform.data.importers.exports.dates import DayError, DayOrder, days_of
 from ni_platform.data.importers.exports.files import ExportFile
 from ni_platform.data.importers.exports.profile import FILE, Profile
-from ni_platform.data.importers.exports.raw_rows import LINE, SOURCE, read_raw
+from ni_platform.data.importers.exports.raw_rows import CELLS, LINE, SOURCE, WORDS, read_raw
 from ni_platform.data.importers.exports.recognition import Match
+from ni_platform.data.importers.exports.set_aside import TOTALS, SetAside
+from ni_platform.data.importers.exports.told_apart import counted_once
 from ni_platform.data.importers.ids import joined_ids
 from ni_platform.data.reading.csv_file import CsvFormat, Say
 from ni_platform.errors import ConfigError, DatasetError
 
 CONTENT_ID, AB_TEST, SINCE, DAY = "content_id", "ab_test", "since", "day"
 IMPRESSIONS, CLICKS = "impressions", "clicks"
-TOTALS = "a row of totals"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,32 +41,6 @@ class Wishes:
     creative_field: str | None = None
     """Field that names the creative in another file, in place of the profile's."""
     dates: DayOrder | None = None
-
-
-@dataclass
-class SetAside:
-    """Rows that are in no content, each with its reason."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, table: pd.DataFrame, reason: str) -> None:
-        """List rows of a table of facts."""
-        for row in table.to_dict("records"):
-            facts = {name: value for name, value in row.items() if name not in (SOURCE, LINE)}
-            self.rows.append(
-                {
-                    "file": row[SOURCE],
-                    "line": row[LINE],
-                    "reason": reason,
-                    "row": "; ".join(f"{k}={v}" for k, v in facts.items() if not _is_none(v)),
-                }
-            )
-
-    @property
-    def by_reason(self) -> dict[str, int]:
-        """How many rows each reason took."""
-        reasons = [row["reason"] for row in self.rows]
-        return {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
 
 
 def read_rows(
@@ -92,13 +66,32 @@ def read_rows(
     success = _success(profile, files, wishes)
     unread = {*profile.success.values()} - {success}
     metric = profile.metric or profile.fields[success].of
-    raw = _of_metric(read_raw(files, unread, form, say), metric, wishes, aside)
+    raw = _countable(read_raw(files, unread, form, say), profile, aside)
+    raw = _of_metric(raw, metric, wishes, aside)
     content = _choices(wishes.content_id, profile.content, files, raw)
     ab_test = _choices(wishes.ab_test, profile.ab_test, files, raw)
     raw = _without_totals(raw, profile, content, aside)
     facts = _facts(raw, profile, content, ab_test, success, wishes)
     counted = {IMPRESSIONS: profile.impressions, CLICKS: success}
-    return _complete(facts, profile, counted, bool(ab_test), aside), success
+    facts = _complete(facts, profile, counted, bool(ab_test), aside)
+    audience = [name for name in profile.audience if name in facts]
+    people = [name for name in counted.values() if profile.fields[name].holds == "people"]
+    facts = counted_once(
+        facts, [CONTENT_ID, SINCE, DAY], [IMPRESSIONS, CLICKS], audience,
+        people[0] if people and not wishes.content_id else None, aside, say,
+    )  # fmt: skip
+    unasked = [name for name in audience if name not in wishes.by]
+    return facts.drop(columns=[*unasked, CELLS, WORDS]), success
+
+
+def _countable(raw: pd.DataFrame, profile: Profile, aside: SetAside) -> pd.DataFrame:
+    """Rows whose counts are what the profile says they are."""
+    for name, values in profile.only.items():
+        if name in raw:
+            other = raw[name].notna() & ~raw[name].isin(values)
+            aside.add(raw[other], f"its {name} is not {values[0]}")
+            raw = raw[~other].reset_index(drop=True)
+    return raw
 
 
 def _of_metric(
@@ -196,7 +189,7 @@ def _facts(
         )
     given = (
         *profile.text, *profile.categorical, profile.domain, profile.image, profile.creative,
-        profile.share, *wishes.by, wishes.creative_field,
+        profile.share, *profile.audience, wishes.creative_field,
     )  # fmt: skip
     kept = list(dict.fromkeys(name for name in given if name is not None and name in raw))
     day = _days(raw, profile.day, wishes.dates)
@@ -211,7 +204,7 @@ def _facts(
             CLICKS: raw[success],
         }
     )
-    return pd.concat([facts, raw[[*kept, SOURCE, LINE]]], axis=1)
+    return pd.concat([facts, raw[[*kept, SOURCE, LINE, CELLS, WORDS]]], axis=1)
 
 
 def _ids(raw: pd.DataFrame, choices: Sequence[Sequence[str]]) -> pd.Series:
@@ -275,7 +268,3 @@ def _complete(
             )
     whole = {name: facts[name].astype(np.int64) for name in counted}
     return facts.assign(**whole).reset_index(drop=True)
-
-
-def _is_none(value: Any) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
