@@ -177,7 +177,8 @@ def _row_texts(dataset: Dataset) -> list[str]:
     if not columns:
         return [""] * len(dataset)
     cells = dataset.contents[columns].astype(object)
-    return cells.where(cells.notna(), "").astype(str).agg(" ".join, axis=1).tolist()
+    filled = cells.where(cells.notna(), "")
+    return [" ".join(map(str, row)) for row in zip(*(filled[name] for name in columns))]
 
 
 def _canonical(group: np.ndarray, content_id: pd.Series, seed: int) -> np.ndarray:
