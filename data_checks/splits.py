@@ -105,8 +105,9 @@ def _keys(dataset: Dataset, splits: Splits) -> dict[str, pd.Series]:
     given = list(dataset.manifest.given(columns.text))
     if given:
         texts = dataset.contents[given].astype(object)
-        joined = texts.where(texts.notna(), "").astype(str).agg(" ".join, axis=1)
-        keys["text"] = joined.map(lambda text: " ".join(sorted(words(text))) or None)
+        filled = texts.where(texts.notna(), "")
+        joined = (" ".join(map(str, row)) for row in zip(*(filled[name] for name in given)))
+        keys["text"] = pd.Series([" ".join(sorted(words(text))) or None for text in joined])
     return keys
 
 

@@ -80,11 +80,9 @@ def near_duplicate_groups(texts: Sequence[str], similarity: float) -> np.ndarray
     return np.array([labels[distinct[item]] if item else -1 for item in sets], dtype=np.int64)
 
 
-def components(pairs: Sequence[tuple[int, int]], count: int) -> np.ndarray:
-    """int64 [count]: the connected component of each node, given the edges."""
-    if not pairs:
-        return np.arange(count)
-    edges = np.asarray(pairs)
+def components(pairs: Sequence[tuple[int, int]] | np.ndarray, count: int) -> np.ndarray:
+    """int64 [count]: the connected component of each node, given the edges [E, 2]."""
+    edges = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     graph = csr_matrix((np.ones(len(edges), dtype=bool), edges.T), shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)
 

@@ -152,7 +152,7 @@ def used(dataset: Dataset, splits: Splits | None) -> tuple[Dataset, Splits | Non
 def row_groups(dataset: Dataset, similarity: float) -> np.ndarray:
     """int64 [N]: the number of each row's group of rows that must stay together."""
     count = len(dataset)
-    links: list[tuple[int, int]] = []
+    links: list[np.ndarray] = []
     nodes = count
     for labels in (
         _codes(dataset.ab_test),
@@ -161,9 +161,10 @@ def row_groups(dataset: Dataset, similarity: float) -> np.ndarray:
     ):
         if labels is not None:
             linked = np.flatnonzero(labels >= 0)
-            links += zip(linked.tolist(), (nodes + labels[linked]).tolist())
+            links.append(np.column_stack([linked, nodes + labels[linked]]))
             nodes += int(labels.max(initial=-1)) + 1
-    return np.unique(components(links, nodes)[:count], return_inverse=True)[1].astype(np.int64)
+    group = components(np.concatenate(links), nodes)[:count]
+    return np.unique(group, return_inverse=True)[1].astype(np.int64)
 
 
 def _codes(values: pd.Series | None) -> np.ndarray | None:
@@ -177,7 +178,8 @@ def _row_texts(dataset: Dataset) -> list[str]:
     if not columns:
         return [""] * len(dataset)
     cells = dataset.contents[columns].astype(object)
-    return cells.where(cells.notna(), "").astype(str).agg(" ".join, axis=1).tolist()
+    filled = cells.where(cells.notna(), "")
+    return [" ".join(map(str, row)) for row in zip(*(filled[name] for name in columns))]
 
 
 def _canonical(group: np.ndarray, content_id: pd.Series, seed: int) -> np.ndarray:

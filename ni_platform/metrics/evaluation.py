@@ -79,9 +79,10 @@ def evaluate_by_domain(
     predicted = np.asarray(prediction)
     domains = pd.Series(np.asarray(domain, dtype=object))
     known = domains.notna().to_numpy() & (np.asarray(observed.impressions) > 0)
+    named = domains.astype(str).to_numpy(dtype=object)
     rows: dict[str, dict[str, float]] = {}
-    for name in sorted(set(domains[known].astype(str))):
-        part = known & (domains.astype(str) == name).to_numpy(dtype=bool)
+    for name in sorted(set(named[known])):
+        part = known & (named == name)
         found = evaluate(predicted[part], observed.rows(part), replicates=replicates, seed=seed)
         rows[name] = _flat(found)
     table = pd.DataFrame.from_dict(rows, orient="index")

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import ndtr
+from threadpoolctl import threadpool_limits
 
 from ni_platform.metrics.intervals import Draws, Resampling, ratio
 from ni_platform.metrics.pairs import SIGNIFICANT_Z, two_proportion_z, within_test_pairs
@@ -67,7 +68,9 @@ class EffectPrior:
                 rows = rng.choice(rows, MAX_FITTED_PAIRS, replace=False)
             scale = _scale_grid(difference[rows], noise[rows])
             scales.append(scale)
-            weights.append(_mixture_weights(_densities(difference[rows], noise[rows], scale)))
+            density_PK = _densities(difference[rows], noise[rows], scale)
+            with threadpool_limits(1, user_api="blas"):  # its matrices are too small to share out
+                weights.append(_mixture_weights(density_PK))
         return cls(edges, tuple(scales), tuple(weights))
 
     def sign_probability(self, difference: Floats, noise: Floats) -> Floats:

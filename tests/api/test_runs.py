@@ -202,6 +202,17 @@ def test_a_refused_promotion_raises_with_the_reason(run, glm):
     assert worse.promote("refused", force="for this test").promotion.forced_reason
 
 
+def test_the_reference_reads_what_a_run_leaves_out(tmp_path):
+    """Beside a GLM that does not read the word that decides, the reference GLM does."""
+    words = HEADLINES["headline"].str.split(n=1)
+    table = HEADLINES.assign(site="a", word=words.str[0], headline=words.str[1])
+    # Every modality is there, so that the config is the reference's but for what it leaves out.
+    ads = import_headlines(table, tmp_path / "ads", categorical=["device", "word"], domain="site")
+    run = ni.train("baselines.glm", ads, leave_out=["word"], **QUICK)
+    figures = run.metrics.set_index(["slice", "metric"])["value"]
+    assert figures["test", "rmse_vs_glm"] > 5
+
+
 def test_data_that_fail_their_checks_are_not_trained_on(tmp_path):
     """The first line of the error says how many rules failed, and where."""
     broken = HEADLINES.astype({"clicked": float})

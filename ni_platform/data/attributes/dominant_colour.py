@@ -73,7 +73,7 @@ class DominantColour:
     def shares(self, picture: Image.Image) -> dict[str, float]:
         """Share of the picture that each colour covers, for those that it has; they sum to 1."""
         from sklearn.cluster import KMeans
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         lab_P3 = _pixels(picture)
         with threadpool_limits(1):  # pictures are read side by side

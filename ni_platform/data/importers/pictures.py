@@ -271,7 +271,7 @@ def _listed(cell: str, file_of: FileOf) -> list[str]:
 
 
 def _check_share(problems: Sequence[Problem], pictures: int, max_missing: float) -> None:
-    if not problems or len(problems) <= max_missing * pictures < pictures:
+    if not problems or (len(problems) <= max_missing * pictures and len(problems) < pictures):
         return
     sample = "; ".join(f"{of.content_id} ({of.place}): {of.reason}" for of in problems[:_SHOWN])
     raise DatasetError(

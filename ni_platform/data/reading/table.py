@@ -125,7 +125,7 @@ def _column(source: SourceTable, name: str, role: Role | None) -> pd.Series:
         return pd.Series(column.to_pandas())
     try:
         if role == "label":
-            return _strings(labels_of(column).to_pylist())
+            return _strings(labels_of(column))
         if role == "text":
             return _texts(column)
         return numbers_of(
@@ -144,12 +144,19 @@ def _column(source: SourceTable, name: str, role: Role | None) -> pd.Series:
 def _texts(column: pa.ChunkedArray) -> pd.Series:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    values = [value for chunk in column.chunks for value in scalars(chunk)]
-    return _strings([text(value) for value in values])
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return _strings(column)  # a text is itself
+    values = [text(value) for chunk in column.chunks for value in scalars(chunk)]
+    return _strings(pa.chunked_array([values], pa.string()))
 
 
-def _strings(values: list[str | None]) -> pd.Series:
-    return pd.Series(values, dtype="str")
+def _strings(column: pa.ChunkedArray) -> pd.Series:
+    whole = column.cast(pa.large_string()).combine_chunks()
+    try:
+        whole.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise CellError("bytes that are no UTF-8 text") from error
+    return pd.Series(pd.array(whole, dtype="str"))
 
 
 def _cell_error(place: str, column: str, value: Any, reason: str) -> DatasetError:

@@ -162,9 +162,13 @@ def _binomial(
             "but these are. Check the outcome columns."
         )
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     model = LogisticRegression(C=inverse_penalty, max_iter=1000)
-    return model.fit(sp.vstack([features_NF, features_NF]), success, sample_weight=share)
+    # The optimizer's matrices are tiny: threads would wait for one another, and beside other work
+    # take many times as long.
+    with threadpool_limits(1, user_api="blas"):
+        return model.fit(sp.vstack([features_NF, features_NF]), success, sample_weight=share)
 
 
 def _boosted_trees(table: TrainingTable, seed: int) -> Any:

@@ -143,7 +143,7 @@ def _text_measures(texts: list[str]) -> np.ndarray:
                 len(text),
                 len(words),
                 sum(map(len, words)) / max(1, len(words)),
-                sum(character.isdigit() for character in text),
+                sum(map(str.isdigit, text)),
                 sum(word.isupper() and len(word) > 1 for word in words),
                 sum(word.istitle() for word in words) / max(1, len(words)),
                 text.count("?"),

@@ -216,6 +216,7 @@ def test_urls_that_fail_are_listed_up_to_a_share(tmp_path):
         assert "answers 404" in problem.reason
         with pytest.raises(DatasetError, match=r"25.00% .* but 1 of 3 are, such as c1 \(.*/no\)"):
             joined(three, about, tmp_path, max_missing=0.25)
+        joined(three, about, tmp_path, max_missing=1)
         with pytest.raises(DatasetError, match="1 of 1"):
             joined(contents("8"), about, tmp_path, max_missing=1)
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ni_platform.data.reading.table import read_table
+from ni_platform.data.reading.table import SourceTable, read_table, typed
 from ni_platform.errors import DatasetError
 
 ROLES = {"id": "label", "title": "text", "shown": "count"}
@@ -137,3 +137,11 @@ def test_lists_of_a_fixed_size_with_null_rows_are_told(tmp_path):
     pq.write_table(pa.table({"id": ["a", "b", "c"], "vector": vectors}), path)
     with pytest.raises(DatasetError, match=r"null rows of lists of a fixed size.* in vector"):
         read_table(path, {"id": "label"})
+
+
+def test_texts_that_are_no_utf8_are_refused():
+    """Arrow does not look at the bytes that it is given as text."""
+    bytes_of_two = [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
+    table = pa.table({"title": pa.Array.from_buffers(pa.string(), 1, bytes_of_two)})
+    with pytest.raises(DatasetError, match="'title' holds bytes that are no UTF-8 text"):
+        typed(SourceTable(name="t", columns=table), ROLES)
