@@ -344,6 +344,27 @@ def meta(
     return [_csv(folder / name, [header, *rows])]
 
 
+def meta_insights(folder: Path, tests: int = 2, days: Sequence[int] = (1, 2, 3)) -> list[Path]:
+    """A connector's row per ad and day; the texts stand in another file."""
+    header = [
+        "ad_id", "adset_id", "date", "account_id", "impressions", "inline_link_clicks", "spend",
+        "reach",
+    ]  # fmt: skip
+    rows = [
+        [
+            f"1{arm['test'][1:]}{'AB'.index(arm['arm'])}", f"5{arm['test'][1:]}",
+            f"2026-05-{day:02}", "act_1", arm["shown"], arm["successes"], "3.10", 800,
+        ]
+        for day in days
+        for arm in planted(tests, seed=day)
+    ]  # fmt: skip
+    texts = [
+        [f"1{arm['test'][1:]}{'AB'.index(arm['arm'])}", arm["subject"]] for arm in planted(tests)
+    ]
+    _csv(folder / "ad_texts.csv", [["creative", "message"], *texts])
+    return [_csv(folder / "insights.csv", [header, *rows])]
+
+
 def linkedin(folder: Path, tests: int = 2, days: int = 3) -> list[Path]:
     """UTF-16 with a mark, tabs, a preamble, German names and numbers."""
     header = [
@@ -441,5 +462,5 @@ def _csv(path: Path, rows: Sequence[Sequence[Any]], quoting: Any = csv.QUOTE_MIN
 
 ALL = (
     klaviyo, mailchimp_campaigns, mailchimp_ab, growthbook_csv, growthbook_api, optimizely, meta,
-    linkedin, tiktok, google, variants, variant_days,
+    meta_insights, linkedin, tiktok, google, variants, variant_days,
 )  # fmt: skip

@@ -20,7 +20,7 @@ from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.tracking.store import open_store
-from tests.data.importers.exports.test_profiles import CASES
+from tests.data.importers.exports.test_profiles import CASES, creatives_of
 
 TESTS = 60
 _QUICK = ("klaviyo_campaigns", "meta_ads", "mailchimp_campaigns")
@@ -48,7 +48,10 @@ def test_an_export_is_imported_checked_learned_and_explained(name: str, tmp_path
     make, wishes, kind = CASES[name]
     files = make(tmp_path, tests=TESTS)
     asked: Any = None if profiles()[name].assignment else "randomised"
-    import_export(files, tmp_path / "data", wishes=Wishes(**wishes), assignment=asked)
+    import_export(
+        files, tmp_path / "data", wishes=Wishes(**wishes), assignment=asked,
+        creatives=creatives_of(name, tmp_path),
+    )  # fmt: skip
     dataset = ni.open_dataset(tmp_path / "data")
     dataset.check().require()
     run = ni.train(CONFIG, dataset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -90,12 +90,13 @@ def check_people(facts: pd.DataFrame, profile: Profile, counted: Sequence[str]) 
         )
 
 
-def contents_of(facts: pd.DataFrame, aside: SetAside) -> pd.DataFrame:
+def contents_of(facts: pd.DataFrame, aside: SetAside, names: Collection[str] = ()) -> pd.DataFrame:
     """Add up rows to contents.
 
     Args:
         facts: As `read_rows` returns them, each counted once.
         aside: Is told of contents that no model can learn from.
+        names: Fields that nobody saw, such as an ad's name: what they became last is taken.
 
     Returns:
         A row per content, in the order of the facts: its id, A/B test, counts and fields.
@@ -114,10 +115,9 @@ def contents_of(facts: pd.DataFrame, aside: SetAside) -> pd.DataFrame:
     inputs = [
         str(name) for name in facts if name not in (*_PERIOD, AB_TEST, *_COUNTS, SOURCE, LINE)
     ]
-    facts = _without_changed(facts, inputs, aside)
+    facts = _without_changed(facts, [name for name in inputs if name not in names], aside)
     groups = facts.groupby(CONTENT_ID, sort=False)
-    # `first` would take the first that is not null; a field is the same in all rows here.
-    contents = groups[[AB_TEST, *inputs]].first().join(groups[_COUNTS].sum()).reset_index()
+    contents = groups[[AB_TEST, *inputs]].last().join(groups[_COUNTS].sum()).reset_index()
     for broken, reason in (
         ((contents[_COUNTS] < 0).any(axis=1), "its corrections exceed its counts"),
         (contents[CLICKS] > contents[IMPRESSIONS], "it has more successes than impressions"),

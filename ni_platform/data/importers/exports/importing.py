@@ -148,7 +148,7 @@ def import_export(
     cache = Path(f"{str(out).rstrip('/')}.pictures") if not storage.is_remote(out) else None
     with _folder(cache) as fetched:
         found = with_creatives(
-            contents_of(facts, aside), chosen, creatives or CreativeSource(),
+            contents_of(facts, aside, _unseen_names(chosen)), chosen, creatives or CreativeSource(),
             wishes.creative_field or chosen.creative, history, out, fetched,
             on_picture=on_picture, say=say,
         )  # fmt: skip
@@ -213,6 +213,11 @@ def _shown(manifest: Manifest) -> list[str]:
     """Columns of what people saw."""
     image = manifest.columns.image
     return [*manifest.columns.text, *([image] if image else [])]
+
+
+def _unseen_names(profile: Profile) -> set[str]:
+    """Fields that name a creative, where people did not see them as its text."""
+    return {profile.creative or ""} - {*profile.text}
 
 
 def _nothing_new(out: str | Path, history: History, known: Mapping[str, Profile]) -> ExportImport:

@@ -70,7 +70,7 @@ def read_rows(
     raw = _of_metric(raw, metric, wishes, aside)
     content = _choices(wishes.content_id, profile.content, files, raw)
     ab_test = _choices(wishes.ab_test, profile.ab_test, files, raw)
-    raw = _without_totals(raw, profile, content, aside)
+    raw = _without_totals(raw, profile, content, aside, say)
     facts = _facts(raw, profile, content, ab_test, success, wishes)
     counted = {IMPRESSIONS: profile.impressions, CLICKS: success}
     facts = _complete(facts, profile, counted, bool(ab_test), aside)
@@ -156,7 +156,7 @@ def _choices(
 
 
 def _without_totals(
-    raw: pd.DataFrame, profile: Profile, content: Sequence[Sequence[str]], aside: SetAside
+    raw: pd.DataFrame, profile: Profile, content: Sequence[Sequence[str]], aside: SetAside, say: Say
 ) -> pd.DataFrame:
     """Rows that no field of a content calls a total."""
     named = raw[list({name for names in content for name in names} - {FILE})]
@@ -166,7 +166,20 @@ def _without_totals(
         cells = named[name].fillna("").astype(str)
         is_total |= cells.str.match(pattern).to_numpy(dtype=bool)
     aside.add(raw[is_total], TOTALS)
+    _compare_totals(raw, is_total, profile.impressions, say)
     return raw[~is_total].reset_index(drop=True)
+
+
+def _compare_totals(raw: pd.DataFrame, is_total: np.ndarray, name: str, say: Say) -> None:
+    """Say where a file's one row of totals is not the sum of its rows, as of a file cut short."""
+    for file, rows in raw[name].groupby(raw[SOURCE]):
+        own = is_total[rows.index]
+        total, whole = rows[own].sum(), rows[~own].sum()
+        if own.sum() == 1 and total not in (0, whole):
+            say(
+                f"{file}: the row of totals says {total:,.0f} {name}, but the rows add up to "
+                f"{whole:,.0f}: was the export cut short, or filtered?"
+            )
 
 
 def _facts(

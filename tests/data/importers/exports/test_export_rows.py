@@ -188,3 +188,24 @@ def test_two_files_count_the_same_once(tmp_path: Path) -> None:
     second.write_text(_DAYS + "2026-05-02,T1,A,x,91,4\n")
     with pytest.raises(DatasetError, match=r"'T1 \| A' on 2026-05-02 .* 90 and 4 in .* 91 and 4"):
         import_export([first, second], tmp_path / "again", assignment="randomised")
+
+
+def test_a_name_that_nobody_saw_may_change(tmp_path: Path) -> None:
+    """An ad that was renamed is the same ad, by its newest name."""
+    header = "Reporting starts,Reporting ends,Ad name,Ad set name,Ad ID,Impressions,Link clicks\n"
+    rows = "2026-05-01,2026-05-01,old,s,1,100,5\n2026-05-02,2026-05-02,new,s,1,50,2\n"
+    result = _import(tmp_path, header + rows)
+    assert result.dataset.contents[["ad", "impressions", "clicks"]].to_numpy().tolist() == [
+        ["new", 150, 7]
+    ]
+
+
+@pytest.mark.parametrize(("total", "told"), [(150, False), (900, True)])
+def test_a_total_that_is_not_the_sum_is_told(total: int, told: bool, tmp_path: Path) -> None:
+    """As of an export that was cut short; the rows count as they are."""
+    header = "Ad name,Ad group name,Text,Cost,Impressions,Clicks (destination)\n"
+    rows = f"a,g,x,1,100,5\nb,g,y,1,50,2\nTotal of 2 results,-,-,2,{total},7\n"
+    said = list[str]()
+    result = _import(tmp_path, header + rows, say=said.append)
+    assert _counts(result) == {"g | a": (100, 5), "g | b": (50, 2)}
+    assert any("says 900 impressions, but the rows add up to 150" in note for note in said) == told

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from ni_platform.data.importers.creatives import Creatives
+from ni_platform.data.importers.exports.creatives import CreativeSource
 from ni_platform.data.importers.exports.importing import import_export
 from ni_platform.data.importers.exports.profile import SHIPPED, load_profile, profiles
 from ni_platform.data.importers.exports.rows import Wishes
@@ -24,14 +26,23 @@ CASES: dict[str, tuple[Callable[..., list[Path]], dict[str, Any], str | None]] =
     "growthbook_api": (export_files.growthbook_api, {"metric": "met_signup"}, "randomised"),
     "optimizely_results": (export_files.optimizely, {}, "randomised"),
     "meta_ads": (export_files.meta, {"success": "link_clicks"}, "platform"),
+    "meta_insights": (export_files.meta_insights, {"success": "link_clicks"}, "platform"),
     "linkedin_ads": (export_files.linkedin, {"success": "clicks"}, "platform"),
     "tiktok_ads": (export_files.tiktok, {"success": "clicks"}, "platform"),
     "google_assets": (export_files.google, {}, "platform"),
     "variants": (export_files.variants, {}, "randomised"),
     "variant_days": (export_files.variant_days, {}, "randomised"),
 }
-DAILY = {"meta_ads": 1_500, "linkedin_ads": 2_000, "variant_days": 2_000}
+DAILY = {"meta_ads": 1_500, "meta_insights": 2_000, "linkedin_ads": 2_000, "variant_days": 2_000}
 """Exports with a row per day, of three days."""
+
+
+def creatives_of(name: str, folder: Path) -> CreativeSource | None:
+    """Where texts are that an export lacks."""
+    if name != "meta_insights":
+        return None
+    table = str(folder / "ad_texts.csv")
+    return CreativeSource(creatives=Creatives(table=table, key="creative", text=("message",)))
 
 
 def test_every_profile_has_a_case() -> None:
@@ -45,7 +56,10 @@ def test_an_export_becomes_the_dataset_that_was_planted(name: str, tmp_path: Pat
     make, wishes, kind = CASES[name]
     files = make(tmp_path, tests=3)
     asked: Any = "randomised" if profiles()[name].assignment is None else None
-    result = import_export(files, tmp_path / "out", wishes=Wishes(**wishes), assignment=asked)
+    result = import_export(
+        files, tmp_path / "out", wishes=Wishes(**wishes), assignment=asked,
+        creatives=creatives_of(name, tmp_path),
+    )  # fmt: skip
     assert result.profile.name == name
     dataset = result.dataset
     assert dataset.manifest.assignment == kind
