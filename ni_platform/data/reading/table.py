@@ -38,6 +38,8 @@ class SourceTable:
     form: CsvFormat = field(default_factory=CsvFormat)
     comma_country: bool = False
     """Whether decimal commas are usual where the file comes from."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """What columns are called in the file, where they are called otherwise here."""
 
     def place(self, row: int) -> str:
         """Where a row stands, in words."""
@@ -136,9 +138,11 @@ def _column(source: SourceTable, name: str, role: Role | None) -> pd.Series:
         )
     except NumberError as error:
         value = column[error.position].as_py() if len(column) else None
-        raise _cell_error(source.place(error.position), name, value, str(error)) from error
+        title = source.titles.get(name, name)
+        raise _cell_error(source.place(error.position), title, value, str(error)) from error
     except CellError as error:
-        raise DatasetError(f"{source.name}: column {name!r} holds {error}.") from error
+        title = source.titles.get(name, name)
+        raise DatasetError(f"{source.name}: column {title!r} holds {error}.") from error
 
 
 def _texts(column: pa.ChunkedArray) -> pd.Series:

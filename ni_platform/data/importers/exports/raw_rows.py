@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def _table(
             for name, column in fields.items()
         }
         lines = np.array([line for line, _ in rows], dtype=np.int64)
-        source = SourceTable(name=file.name, columns=pa.table(columns), lines=lines)
+        source = SourceTable(name=file.name, columns=pa.table(columns), lines=lines, titles=fields)
         every = source.columns
     else:
         whole = read_source(file.path, list(fields.values()), form=form, say=say)
@@ -84,6 +85,7 @@ def _table(
             lines=whole.lines,
             form=whole.form,
             comma_country=whole.comma_country,
+            titles=fields,
         )
     return _typed(source, profile).assign(**{FILE: file.stem}, **_hashes(every))
 
@@ -139,10 +141,7 @@ def _typed(source: SourceTable, profile: Profile) -> pd.DataFrame:
                 for cell in cells.to_pylist()
             ]
             columns = columns.set_column(place, name, pa.array(blank, pa.string()))
-    source = SourceTable(
-        name=source.name, columns=columns, lines=source.lines, form=source.form,
-        comma_country=source.comma_country,
-    )  # fmt: skip
+    source = replace(source, columns=columns)
     roles = {name: _ROLES[profile.fields[name].holds] for name in columns.column_names}
     table = typed(source, roles)
     for name in table:

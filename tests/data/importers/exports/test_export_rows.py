@@ -71,6 +71,7 @@ def test_a_correction_is_added_up(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (_DAYS + "2026-05-01,T1,A,x,€100,5\n", "line 2: column 'impressions' holds '€100'"),
+        (_ADS + "2026-05-01,2026-05-01,a,s,c,18,100,€5\n", "line 2: column 'Link clicks' holds"),
         (_DAYS + "2026-05-01,T1,A,x,100,4.5\n", "line 2: clicks must be a count"),
         (_DAYS + "2026-05-01,T1,A,x,100,5%\n", "line 2: column 'clicks' holds '5%'"),
         (_DAYS + "1/7/2026,T1,A,x,100,5\n", "line 2: day holds '1/7/2026', which may be"),
