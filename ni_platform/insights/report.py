@@ -49,12 +49,7 @@ def insights_report(subject: Subject, insights: Insights, config: InsightsConfig
         ranked_right=right / pairs if pairs else None,
         trust=[_trust(name, found) for name, found in insights.modalities.items()],
         trust_parts=_trust_parts(insights),
-        agreement=Picture.of(
-            agreement_figure(insights),
-            "Insight correlation of each method and modality with its 95 % interval.",
-            "Insight correlation: 0 is chance. Filled: every pair of arms; hollow: each control "
-            "against its best treatment.",
-        ),
+        agreement=_agreement_picture(insights),
         agreements=[_agreements(*each, config) for each in insights.modalities.items()],
         withheld=insights.withheld,
         recommendations=[
@@ -65,6 +60,19 @@ def insights_report(subject: Subject, insights: Insights, config: InsightsConfig
         rule=_rule(config),
         patches=_patches(subject, insights, config),
         examples=[_example(subject, insights, place) for place in examples(insights)],
+    )
+
+
+def _agreement_picture(insights: Insights) -> Picture | None:
+    """Insight correlations; None where no randomised test gives any."""
+    every = [each for found in insights.modalities.values() for each in found.all_pairs.values()]
+    if not any(math.isfinite(agreed.correlation.value) for agreed in every):
+        return None
+    return Picture.of(
+        agreement_figure(insights),
+        "Insight correlation of each method and modality with its 95 % interval.",
+        "Insight correlation: 0 is chance. Filled: every pair of arms; hollow: each control "
+        "against its best treatment.",
     )
 
 
