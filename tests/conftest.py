@@ -7,7 +7,9 @@ import shutil
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -174,3 +176,42 @@ def s3(s3_server: str, s3_environment: dict[str, str], monkeypatch: pytest.Monke
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+@pytest.fixture(scope="session")
+def ranker_project(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    """A folder with planted tests (`data`), the id of a ranker's run (`run`) and drafts.
+
+    The word "Free" doubles the rate. The run is in the state folder `.ni` below.
+    """
+    import ni_platform as ni
+    from ni_platform.data.importers.exports.importing import import_export
+    from ni_platform.data.importers.exports.rows import Wishes
+    from tests import export_files
+    from tests.test_exports_end_to_end import CONFIG
+
+    folder = tmp_path_factory.mktemp("ranker")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("NI_HOME", str(folder / ".ni"))
+        (folder / ".ni").mkdir()
+        shutil.copy(empty_database, folder / ".ni/mlflow.db")
+        files = export_files.klaviyo(folder, tests=60)
+        import_export(files, folder / "data", wishes=Wishes(success="clicks"))
+        (folder / "drafts.csv").write_text(
+            "id,subject\nold,Plain garden sale weekend shoes\n"
+            "free,Free garden sale weekend shoes\nalso,Free garden sale weekend shoes!\n"
+            "other,Plain letter lamp jacket river\nalien,Ωμέγα γράμμα\n"
+        )
+        run = ni.train(replace(CONFIG, insights=None), folder / "data")
+        (folder / "run").write_text(run.run_id)
+    return folder
+
+
+@pytest.fixture
+def ranker(ranker_project: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The ranker of `ranker_project`, whose store is the one in use."""
+    import ni_platform as ni
+
+    monkeypatch.setenv("NI_HOME", str(ranker_project / ".ni"))
+    return ni.open_run((ranker_project / "run").read_text()).model.regressor

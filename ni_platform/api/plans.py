@@ -25,8 +25,8 @@ class TestPlan:
         """A row per draft, indexed by id, the likely best first.
 
         Columns: prediction, low and high (95 % interval of the rate), chance_best, tested, share
-        (of the traffic), nearest (past content), nearest_rate, similarity, caution (why the model
-        cannot judge it; null where it can).
+        (of the traffic), nearest (past content), nearest_rate, similarity, judged, caution (why
+        not, or what is missing; null where nothing is).
         """
         return self.plan.drafts
 
@@ -52,9 +52,15 @@ class TestPlan:
         rows = [
             (
                 str(name),
-                figure(row["prediction"]),
-                interval(row["low"], row["high"]),
-                f"{row['chance_best']:.0%}",
+                *(
+                    (
+                        figure(row["prediction"]),
+                        interval(row["low"], row["high"]),
+                        f"{row['chance_best']:.0%}",
+                    )
+                    if row["prediction"] == row["prediction"]
+                    else ("–", "–", "–")
+                ),
                 f"{row['share']:.0%}" if row["tested"] else "",
                 row["nearest"] or "",
             )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ni_platform.cli.data.options import text_table_options
 from ni_platform.cli.output import console, data_option, json_option, print_json, table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command("plan")
@@ -52,16 +55,14 @@ def command(
     found = make_plan(regressor, table_of_drafts, past, PlanConfig(**settings))
     rows = [
         (
-            str(name),
-            f"{100 * row['prediction']:.2f} %",
-            f"{100 * row['low']:.2f} to {100 * row['high']:.2f} %",
-            f"{row['chance_best']:.0%}",
+            name,
+            *_figures(row),
             f"{row['share']:.0%}" if row["tested"] else "",
             ""
             if row["nearest"] is None
             else f"{row['nearest']} ({100 * row['nearest_rate']:.2f} %)",
         )
-        for name, row in found.drafts.to_dict("index").items()
+        for name, row in _rows(found.drafts)
     ]
     heads = ("draft", "rate", "95 % interval", "is the best", "share", "nearest past content")
     table("Drafts, the likely best first", heads, rows)
@@ -71,7 +72,19 @@ def command(
         print_json(found.to_json())
 
 
+def _rows(drafts: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
+    rows: dict[Any, Any] = drafts.to_dict("index")
+    return [(str(name), row) for name, row in rows.items()]
+
+
 def _nearest(row: dict[str, Any]) -> str:
     if row["nearest"] is None:
         return ""
     return f"{row['nearest']} ({100 * row['nearest_rate']:.2f} %)"
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
+    if not row["judged"] and row["prediction"] != row["prediction"]:
+        return "–", "–", "–"
+    interval = f"{100 * row['low']:.2f} to {100 * row['high']:.2f} %"
+    return f"{100 * row['prediction']:.2f} %", interval, f"{row['chance_best']:.0%}"

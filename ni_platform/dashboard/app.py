@@ -14,12 +14,22 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from ni_platform.dashboard import pictures, words
-from ni_platform.dashboard.forms import ExplainForm, ScoreForm, WhatIfForm, body, read_form
+from ni_platform.dashboard.forms import (
+    ExplainForm,
+    PlanForm,
+    ScoreForm,
+    WhatIfForm,
+    body,
+    read_fields,
+    read_form,
+)
+from ni_platform.dashboard.planning import can_plan, plan_of
 from ni_platform.dashboard.protection import Protection
 from ni_platform.dashboard.studio import Studio
 from ni_platform.dashboard.uploads import too_large
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.errors import ContentError, NiError, TooLargeError
+from ni_platform.plans.plan import Plan
 from ni_platform.reporting.page import templates_of
 
 _UPLOAD_SECONDS = 300
@@ -40,6 +50,8 @@ def dashboard_app(studio: Studio, protection: Protection) -> FastAPI:
     app.post("/explain")(routes.explain)
     app.post("/advice")(routes.advice)
     app.post("/what-if")(routes.what_if)
+    app.get("/plan")(routes.plan_form)
+    app.post("/plan")(routes.plan)
     return app
 
 
@@ -110,6 +122,19 @@ class _Routes:
 
         return await self._by(self._scoring, work)
 
+    async def plan_form(self) -> Response:
+        """The page on which a test is planned, still empty."""
+        return await self._by(self._scoring, self._plan, PlanForm(), None)
+
+    async def plan(self, request: Request) -> Response:
+        """The plan of a test, on the same page; works without script."""
+        form = await read_fields(PlanForm, request)
+
+        def work() -> str:
+            return self._plan(form, plan_of(self._studio, form))
+
+        return await self._by(self._scoring, work)
+
     async def upload(self, request: Request) -> Response:
         """Keep the picture that is the body; the file's name is a header, shown and forgotten."""
         async with self._uploads:
@@ -159,7 +184,11 @@ class _Routes:
             find=find,
             sought=domain,
             domain=draft.domain,
+            plans=can_plan(studio),
         )
+
+    def _plan(self, form: PlanForm, plan: Plan | None) -> str:
+        return self._draw("plan.html", studio=self._studio, form=form, plan=plan)
 
     async def _by(
         self, lane: ThreadPoolExecutor, work: Callable[..., str], *arguments: Any

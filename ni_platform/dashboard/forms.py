@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
@@ -47,6 +49,23 @@ class ScoreForm(_Strict):
     """A content to score."""
 
     draft: DraftForm
+
+
+class PlanForm(BaseModel):
+    """A test to plan, as a form without script sends it: all fields are texts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    drafts: Annotated[str, Field(max_length=MAX_REQUEST)] = ""
+    control: _Short = ""
+    traffic: Annotated[str, Field(pattern=r"^\s*[\d,. ]{0,15}\s*$")] = ""
+    arms: Annotated[int, Field(ge=2, le=50)] = 4
+
+    @property
+    def impressions(self) -> int | None:
+        """Of the whole test, None where nothing was said."""
+        digits = "".join(filter(str.isdigit, self.traffic))
+        return int(digits) if digits else None
 
 
 class ExplainForm(_Strict):
@@ -106,6 +125,13 @@ async def body(request: Request, limit: int, message: str) -> bytes:
     return b"".join(parts)
 
 
+async def read_fields(kind: type[Form], request: Request) -> Form:
+    """The fields of a form that a browser sends without script; raises as `read_form`."""
+    sent = await _sent(request)
+    fields = dict(parse_qsl(sent.decode("utf-8", "replace"), keep_blank_values=True))
+    return _checked(lambda: kind.model_validate(fields))
+
+
 async def read_form(kind: type[Form], request: Request) -> Form:
     """A request's JSON.
 
@@ -113,11 +139,18 @@ async def read_form(kind: type[Form], request: Request) -> Form:
         ContentError: it is not what the page sends.
         TooLargeError: it is too long.
     """
-    sent = await body(
-        request, MAX_REQUEST, f"A request has at most {MAX_REQUEST:,} bytes: shorten the texts."
-    )
+    sent = await _sent(request)
+    return _checked(lambda: kind.model_validate_json(sent))
+
+
+async def _sent(request: Request) -> bytes:
+    message = f"A request has at most {MAX_REQUEST:,} bytes: shorten the texts."
+    return await body(request, MAX_REQUEST, message)
+
+
+def _checked(read: Callable[[], Form]) -> Form:
     try:
-        return kind.model_validate_json(sent)
+        return read()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the request"

@@ -31,38 +31,43 @@ class Past:
         return cls(dataset=Dataset.open(data))
 
     def compared(self, frame: pd.DataFrame, model: Regressor) -> pd.DataFrame:
-        """Return `nearest`, `nearest_rate`, `similarity` and `caution` of each draft.
+        """Return `nearest`, `nearest_rate`, `similarity`, `caution` and `judged` of each draft.
 
         The nearest past content is that whose texts share most letters with the draft's (cosine of
-        TF-IDF of three to five letters); nulls where the model reads no text.
+        TF-IDF of three to five letters); nulls where the model reads no text. A draft is not judged
+        whose text is unlike all of the past, or that has a level which the past lacks; `caution`
+        says so, and which modalities are missing.
 
         Args:
             frame: N drafts with the columns that the model reads.
-            model: Says which columns are texts, and which levels it knows.
+            model: Says which columns are texts, and which are levels.
         """
-        found = pd.DataFrame(
-            {"nearest": None, "nearest_rate": np.nan, "similarity": np.nan, "caution": None},
-            index=range(len(frame)),
-        ).astype({"nearest": object, "caution": object})
+        rows = len(frame)
+        nearest: list[str | None] = [None] * rows
+        rate, likeness = np.full((2, rows), np.nan)
+        unknown: list[list[str]] = [[] for _ in range(rows)]
         texts = [name for name, role in model.roles.items() if role == "text"]
         texts = [name for name in texts if name in self.dataset.contents]
-        cautions: list[list[str]] = [[] for _ in range(len(frame))]
-        for name in model.roles:
-            for row in np.flatnonzero(frame[name].isna().to_numpy()):
-                cautions[row].append(f"it has no {name}")
         if texts:
             place, likeness, least = self._nearest(_joined(frame, texts), texts)
-            found["nearest"] = self.dataset.content_id.to_numpy()[place]
-            found["nearest_rate"] = self.dataset.success_rate[place]
-            found["similarity"] = likeness
+            nearest = self.dataset.content_id.iloc[place].tolist()
+            rate = self.dataset.success_rate[place]
             for row in np.flatnonzero(likeness < least):
-                cautions[row].append("its text is unlike all that the model learned from")
+                unknown[row].append("its text is unlike all that the model learned from")
         for name, levels in self._levels(model.roles).items():
             known = frame[name].isna() | frame[name].astype(str).isin(levels)
             for row in np.flatnonzero(~known.to_numpy()):
-                cautions[row].append(f"{name} {frame[name].iloc[row]!r} was never seen")
-        found["caution"] = [", ".join(dict.fromkeys(said)) or None for said in cautions]
-        return found
+                unknown[row].append(f"{name} {frame[name].iloc[row]!r} was never seen")
+        said = [list(dict.fromkeys(words)) for words in unknown]
+        for name in model.roles:
+            for row in np.flatnonzero(frame[name].isna().to_numpy()):
+                said[row].append(f"it has no {name}")
+        cautions = [", ".join(words) or None for words in said]
+        found = {"nearest_rate": rate, "similarity": likeness, "judged": [not w for w in unknown]}
+        table = pd.DataFrame(found, index=pd.RangeIndex(rows))
+        # As objects, so that nothing stays None.
+        table.insert(0, "nearest", pd.Series(nearest, dtype=object))
+        return table.assign(caution=pd.Series(cautions, dtype=object))
 
     def _nearest(self, drafts: pd.Series, texts: list[str]) -> tuple[np.ndarray, np.ndarray, float]:
         """Row of the nearest past content [N], the likeness [N], and what is unlike all."""

@@ -30,6 +30,9 @@ MOST_DRAFTS = 1_000
 _DRAWS = 4_000
 _ALIKE = 0.95
 """Correlation of two drafts' predictions beyond which a test hardly tells them apart."""
+_EVEN = 0.25
+"""Difference of two drafts in its standard deviations within which either may be the better one:
+by this much the chances are 60 and 40 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,8 @@ class Plan:
     """A row per draft, indexed by id, the likely best first: `prediction`, `low` and `high` (95 %
     interval of the rate, the level of the test unknown), `chance_best`, `tested`, `share` of the
     traffic (null where not tested), `nearest` past content, its `nearest_rate` and `similarity`,
-    and `caution`, why the model cannot judge it (null where it can)."""
+    `judged`, and `caution`, why not or what is missing (null where nothing is). Drafts that the
+    model cannot judge have no figures."""
     alike: list[tuple[str, str]]
     """Drafts of which the model expects the same."""
     against: tuple[str, str]
@@ -107,8 +111,9 @@ class Plan:
                 f"{self.gain.without_test:.2f} without a test."
             )
         said += [f"{one} and {other} are alike to the model." for one, other in self.alike[:5]]
-        cautions = self.drafts["caution"].dropna()
-        said += [f"{name} is not judged with confidence: {why}." for name, why in cautions.items()]
+        for name, row in self.drafts[self.drafts["caution"].notna()].iterrows():
+            verdict = "is judged without it" if row["judged"] else "is not judged"
+            said.append(f"{name} {verdict}: {row['caution']}.")
         return said
 
 
@@ -130,39 +135,80 @@ def make_plan(model: Regressor, drafts: pd.DataFrame, past: Past, config: PlanCo
     network = of_kind(scorer.model, GaussianProcess)
     # A column that the drafts lack is a missing modality, of which each draft is told.
     frame = drafts.reindex(columns=list(model.roles)).reset_index(drop=True)
-    mean, covariance = joint_posterior(scorer, frame)
-    rng = np.random.default_rng(config.seed)
-    drawn = rng.multivariate_normal(mean, covariance, size=_DRAWS, method="eigh")
-    rate_SN = expit(float(network.intercept) + drawn)
+    about = past.compared(frame, model)
     names = [str(name) for name in drafts.index]
     control = None if config.control is None else names.index(config.control)
-    always = [] if control is None else [control]
-    chosen = best_set(rate_SN, min(config.arms, len(drafts)), always)
+    judged = _judged(about, control)
+    mean, covariance = joint_posterior(scorer, frame.iloc[judged])
+    rng = np.random.default_rng(config.seed)
+    drawn = rng.multivariate_normal(mean, covariance, size=_DRAWS, method="eigh")
+    rate_SN = np.full((_DRAWS, len(names)), np.nan)
+    rate_SN[:, judged] = expit(float(network.intercept) + drawn)
+    sure = predict_with_uncertainty(scorer, frame.iloc[judged], pd.Series(["plan"] * len(judged)))
+    table = sure.set_index(pd.Index(judged)).reindex(range(len(names))).join(about)
+    first = None if control is None else judged.index(control)
+    some = best_set(
+        rate_SN[:, judged], min(config.arms, len(judged)), [] if first is None else [first]
+    )
+    chosen = [judged[draft] for draft in some]
     shares = traffic_shares(len(chosen), None if control is None else chosen.index(control))
-    table = predict_with_uncertainty(scorer, frame, pd.Series(["plan"] * len(frame)))
-    table["tested"] = [draft in chosen for draft in range(len(frame))]
+    table["tested"] = table.index.isin(chosen)
     table["share"] = pd.Series(shares, index=chosen)
-    table = table.join(past.compared(frame, model)).set_index(drafts.index)
+    noise, own = float(network.overdispersion), float(network.residual)
+    alike = _alike(mean, covariance, own, [names[draft] for draft in judged])
+    return _worth(
+        table.set_index(drafts.index), names, alike, rate_SN, chosen, shares, control, noise, config
+    )
+
+
+def _worth(
+    table: pd.DataFrame,
+    names: list[str],
+    alike: list[tuple[str, str]],
+    rate_SN: np.ndarray,
+    chosen: list[int],
+    shares: np.ndarray,
+    control: int | None,
+    noise: float,
+    config: PlanConfig,
+) -> Plan:
+    """The plan, with what its traffic finds and gains."""
     pair = _compared(chosen, control)
     first, second = (float(shares[chosen.index(draft)]) for draft in pair)
     rates = table["prediction"].to_numpy()[list(pair)]
-    noise = float(network.overdispersion)
     chance = gain = None
     if config.traffic is not None:
         both = rate_SN[:, pair[0]], rate_SN[:, pair[1]]
         chance = chance_found(*both, (first, second), config.traffic, noise)
+        judged = np.flatnonzero(~np.isnan(rate_SN[0])).tolist()
         gain = expected_gain(
-            rate_SN, chosen, shares, config.traffic, control=control, overdispersion=noise,
+            rate_SN[:, judged], [judged.index(draft) for draft in chosen], shares, config.traffic,
+            control=None if control is None else judged.index(control), overdispersion=noise,
             seed=config.seed,
         )  # fmt: skip
     return Plan(
         drafts=table.sort_values("prediction", ascending=False, kind="stable"),
-        alike=_alike(covariance - float(network.residual) * np.eye(len(names)), names),
+        alike=alike,
         against=(names[pair[0]], names[pair[1]]),
         needed=impressions_needed((rates[0], rates[1]), (first, second), noise),
         chance=chance,
         gain=gain,
     )
+
+
+def _judged(about: pd.DataFrame, control: int | None) -> list[int]:
+    """Drafts that take part: those that the model can judge, and the control."""
+    judged = [row for row in about.index[about["judged"]] if row != control]
+    if control is not None:
+        judged = sorted([*judged, control])
+    if len(judged) < 2:
+        caution = about.loc[~about["judged"], "caution"].iloc[0]
+        raise DatasetError(
+            "A plan compares two drafts or more that the model can judge, but there are "
+            f"{len(judged)}: of one {caution}. Use drafts like past contents, or train on contents "
+            "like these."
+        )
+    return judged
 
 
 def _compared(chosen: list[int], control: int | None) -> tuple[int, int]:
@@ -190,13 +236,24 @@ def _checked(model: Regressor, drafts: pd.DataFrame, config: PlanConfig) -> Scor
     return model
 
 
-def _alike(covariance: np.ndarray, names: list[str]) -> list[tuple[str, str]]:
-    """Pairs of drafts whose predictions nearly move together, the most alike first.
+def _alike(
+    mean: np.ndarray, covariance: np.ndarray, own: float, names: list[str]
+) -> list[tuple[str, str]]:
+    """Pairs of drafts of which the model expects the same, the most alike first.
 
-    `covariance` is that of what their inputs say, without what each arm has of its own.
+    Their predictions move together, and either may be the better one.
+
+    Args:
+        mean: of the drafts' logits [N].
+        covariance: theirs [N, N], with the variance `own` of what each arm has for itself.
+        own: that variance.
+        names: of the drafts [N].
     """
-    spread = np.sqrt(covariance.diagonal())
-    correlation = np.triu(covariance / np.outer(spread, spread), 1)
-    first, second = np.nonzero(correlation > _ALIKE)
+    spread = np.sqrt(covariance.diagonal() - own)
+    correlation = np.triu((covariance - own * np.eye(len(mean))) / np.outer(spread, spread), 1)
+    variance = covariance.diagonal()
+    apart = np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2 * covariance, 1e-12))
+    even = np.abs(mean[:, None] - mean[None, :]) < _EVEN * apart
+    first, second = np.nonzero((correlation > _ALIKE) & even)
     order = np.argsort(-correlation[first, second], kind="stable")
     return [(names[first[i]], names[second[i]]) for i in order]

@@ -1,0 +1,40 @@
+"""The page's plan of a test, from drafts that were pasted."""
+
+from __future__ import annotations
+
+from ni_platform.dashboard.forms import PlanForm
+from ni_platform.dashboard.studio import Studio
+from ni_platform.errors import ContentError
+from ni_platform.models.gaussian_process.network import GaussianProcess
+from ni_platform.models.scorer import Scorer
+from ni_platform.plans.drafts import pasted_drafts
+from ni_platform.plans.past import Past
+from ni_platform.plans.plan import Plan, PlanConfig, make_plan
+
+MOST_DRAFTS = 100
+"""Of one request, as one visitor must not keep the others waiting."""
+
+
+def can_plan(studio: Studio) -> bool:
+    """Whether the model knows how sure it is."""
+    scorer = studio.model.scorer
+    return isinstance(scorer, Scorer) and isinstance(scorer.model, GaussianProcess)
+
+
+def plan_of(studio: Studio, form: PlanForm) -> Plan:
+    """Plan a test; see `pasted_drafts` and `make_plan` for what they refuse.
+
+    Raises:
+        ContentError: More drafts than a page plans.
+    """
+    scorer = studio.model.scorer
+    drafts = pasted_drafts(form.drafts, scorer)
+    if len(drafts) > MOST_DRAFTS:
+        raise ContentError(
+            f"A page plans at most {MOST_DRAFTS} drafts, but got {len(drafts):,}: leave some out, "
+            "or use `ni plan`."
+        )
+    config = PlanConfig(
+        arms=form.arms, control=form.control.strip() or None, traffic=form.impressions
+    )
+    return make_plan(scorer, drafts, Past(dataset=studio.dataset), config)

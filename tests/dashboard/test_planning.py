@@ -1,0 +1,85 @@
+"""The page on which a test is planned: without script, and without reading a visitor's paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+import ni_platform as ni
+from ni_platform.dashboard.app import dashboard_app
+from ni_platform.dashboard.opening import open_studio
+from ni_platform.dashboard.protection import Protection
+from ni_platform.models.regressor import Regressor
+from ni_platform.plans.drafts import pasted_drafts
+from ni_platform.tracking.store import open_store
+
+_DRAFTS = "Plain garden sale weekend shoes\nFree garden sale weekend shoes\n<b>Plain</b> letter\n"
+
+
+@pytest.fixture(scope="module")
+def planner(ranker_project: Path) -> TestClient:
+    """The dashboard of a ranker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NI_HOME", str(ranker_project / ".ni"))
+        run = (ranker_project / "run").read_text()
+        studio = open_studio(open_store(), run, str(ranker_project / "data"))
+    return TestClient(dashboard_app(studio, Protection(None, True)), base_url="http://127.0.0.1")
+
+
+def test_drafts_that_are_pasted_become_a_plan(planner: TestClient) -> None:
+    """A row per draft with its share, sentences, and nothing of a visitor's as markup."""
+    assert 'href="/plan"' in planner.get("/").text
+    assert "Drafts, one per line" in planner.get("/plan").text
+    fields = {"drafts": _DRAFTS, "control": "1", "traffic": "4,000", "arms": "3"}
+    found = planner.post("/plan", data=fields)
+    assert found.status_code == 200
+    assert "the set whose best is expected to be best." in found.text
+    assert "from 1 in 80% of cases" in found.text
+    assert found.text.count('<th scope="row">') == 3
+    assert "<b>Plain</b> letter" not in found.text
+    assert "&lt;b&gt;Plain&lt;/b&gt; letter" in found.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"drafts": "only one"}, "2 to 1,000 drafts, but got 1"),
+        ({"drafts": "a b\n" * 200}, "at most 100 drafts"),
+        ({"drafts": _DRAFTS, "control": "9"}, "none of"),
+        ({"drafts": _DRAFTS, "traffic": "many"}, "traffic does not fit"),
+        ({"drafts": _DRAFTS, "arms": "1"}, "arms does not fit"),
+        ({"drafts": _DRAFTS, "more": "x"}, "more does not fit"),
+        ({"drafts": 'id,subject\n1,"open\n'}, "line 2"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_message(
+    planner: TestClient, fields: dict[str, str], said: str
+) -> None:
+    """And no traceback."""
+    found = planner.post("/plan", data=fields)
+    assert found.status_code == 400
+    assert said in found.text
+
+
+def test_other_sites_and_other_models_cannot_plan(client: TestClient, planner: TestClient) -> None:
+    """A foreign page is refused; a network does not say how sure it is."""
+    foreign = {"origin": "http://evil.example"}
+    assert planner.post("/plan", data={"drafts": _DRAFTS}, headers=foreign).status_code == 403
+    assert 'href="/plan"' not in client.get("/").text
+    found = client.post("/plan", data={"drafts": "id,title\n1,a\n2,b\n"})
+    assert found.status_code == 400
+    assert "says how sure it is" in found.text
+
+
+def test_a_table_that_is_pasted_names_no_pictures(
+    ranker: Regressor,
+    ranker_project: Path,
+) -> None:
+    """Columns are read by name; lines are texts where the model reads one text."""
+    table = pasted_drafts("id,subject\nx,Free tea\ny,Plain tea\n", ranker)
+    assert table.to_dict("index") == {"x": {"subject": "Free tea"}, "y": {"subject": "Plain tea"}}
+    lines = pasted_drafts("Free tea\n\n  Plain tea \n", ranker)
+    assert lines.to_dict("index") == {"1": {"subject": "Free tea"}, "2": {"subject": "Plain tea"}}
+    assert ni.open_run((ranker_project / "run").read_text()).model.columns == {"subject": "text"}
