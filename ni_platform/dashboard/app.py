@@ -124,14 +124,14 @@ class _Routes:
 
     async def plan_form(self) -> Response:
         """The page on which a test is planned, still empty."""
-        return await self._by(self._scoring, self._plan, PlanForm(), None)
+        return await self._by(self._scoring, self._plan, PlanForm(), None, {})
 
     async def plan(self, request: Request) -> Response:
         """The plan of a test, on the same page; works without script."""
         form = await read_fields(PlanForm, request)
 
         def work() -> str:
-            return self._plan(form, plan_of(self._studio, form))
+            return self._plan(form, *plan_of(self._studio, form))
 
         return await self._by(self._scoring, work)
 
@@ -187,8 +187,8 @@ class _Routes:
             plans=can_plan(studio),
         )
 
-    def _plan(self, form: PlanForm, plan: Plan | None) -> str:
-        return self._draw("plan.html", studio=self._studio, form=form, plan=plan)
+    def _plan(self, form: PlanForm, plan: Plan | None, texts: dict[str, str]) -> str:
+        return self._draw("plan.html", studio=self._studio, form=form, plan=plan, texts=texts)
 
     async def _by(
         self, lane: ThreadPoolExecutor, work: Callable[..., str], *arguments: Any

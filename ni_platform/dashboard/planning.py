@@ -21,8 +21,8 @@ def can_plan(studio: Studio) -> bool:
     return isinstance(scorer, Scorer) and isinstance(scorer.model, GaussianProcess)
 
 
-def plan_of(studio: Studio, form: PlanForm) -> Plan:
-    """Plan a test; see `pasted_drafts` and `make_plan` for what they refuse.
+def plan_of(studio: Studio, form: PlanForm) -> tuple[Plan, dict[str, str]]:
+    """Plan a test, and give the first text of each draft; see `pasted_drafts` and `make_plan` for what they refuse.
 
     Raises:
         ContentError: More drafts than a page plans.
@@ -37,4 +37,7 @@ def plan_of(studio: Studio, form: PlanForm) -> Plan:
     config = PlanConfig(
         arms=form.arms, control=form.control.strip() or None, traffic=form.impressions
     )
-    return make_plan(scorer, drafts, Past(dataset=studio.dataset), config)
+    plan = make_plan(scorer, drafts, Past(dataset=studio.dataset), config)
+    texts = [name for name in drafts if scorer.roles[str(name)] == "text"]
+    shown = {str(name): str(drafts[texts[0]][name]) for name in drafts.index} if texts else {}
+    return plan, shown
