@@ -22,7 +22,9 @@ def can_plan(studio: Studio) -> bool:
 
 
 def plan_of(studio: Studio, form: PlanForm) -> tuple[Plan, dict[str, str]]:
-    """Plan a test, and give the first text of each draft; see `pasted_drafts` and `make_plan` for what they refuse.
+    """Plan a test, and give the first text of each draft.
+
+    See `pasted_drafts` and `make_plan` for what they refuse.
 
     Raises:
         ContentError: More drafts than a page plans.
