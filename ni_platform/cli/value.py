@@ -99,7 +99,7 @@ def print_value(valued: Valued) -> None:
         )
         for row in found.top.to_dict("records")
     ]
-    heads = ("first k", "tests of more arms", "hold the winner", "by chance", "clicks given away")
-    table("To test the model's first k arms alone", heads, top)
+    columns = ("first k", "tests of more arms", "hold the winner", "by chance", "clicks given away")
+    table("To test the model's first k arms alone", columns, top)
     for sentence in valued.sentences():
         console.print(sentence, highlight=False)

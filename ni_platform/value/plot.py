@@ -45,8 +45,12 @@ def value_figure(by_traffic: pd.DataFrame) -> Figure | None:
     wide = {name: rows.set_index("traffic") for name, rows in table.groupby("policy")}
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    bounds = [wide[name]["value"].reindex(traffic) for name in ("best_at_least", "best_at_most")]
-    axes.fill_between(traffic, *bounds, color="#cccccc", alpha=0.6, label="best arm, bounds")
+    lowest, highest = (
+        wide[f"best_at_{end}"]["value"].reindex(traffic) for end in ("least", "most")
+    )
+    axes.fill_between(
+        traffic, lowest, highest, color="#cccccc", alpha=0.6, label="best arm, bounds"
+    )
     for name, (colour, style) in _DRAWN.items():
         rows = wide[name].reindex(traffic)
         if rows["value"].notna().any():

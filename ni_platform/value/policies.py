@@ -41,7 +41,7 @@ def uniform_test(plays: Plays, looks: int, prior: Prior | None) -> dict[str, Flo
     """
     pool, arms = plays.deciding.copy(), plays.tests.arms
     clicks_PA, impressions_PA = np.zeros_like(pool.clicks_PA), np.zeros_like(pool.clicks_PA)
-    found: dict[str, list[Floats]] = {"winner": []} | ({} if prior is None else {"combined": []})
+    found: dict[str, list[Floats]] = {"winner": [], "combined": []}
     believed = None if prior is None else prior.of(plays.tests)
     for traffic in LOOKS[:looks]:
         more_PA = traffic // arms - impressions_PA
@@ -66,7 +66,7 @@ def thompson(plays: Plays, looks: int, prior: Prior, name: str) -> dict[str, Flo
     """
     pool, shape = plays.deciding.copy(), plays.deciding.clicks_PA.shape
     mean_PA, covariance_PAA = prior.of(plays.tests)
-    root_PAA = np.linalg.cholesky(covariance_PAA)
+    root_PAA: Floats = np.linalg.cholesky(covariance_PAA).astype(np.float64)
     clicks_PA, impressions_PA = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     shown_PA = np.zeros(shape, np.int64)
     ran_out_P = np.zeros(len(shown_PA), dtype=bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class Valued:
         tests = table.groupby("traffic")["tests"].first()
         return max(one for one, count in tests.items() if 2 * count >= tests[0])  # type: ignore
 
-    def row(self, policy: str, traffic: int) -> dict[str, Any] | None:
+    def row(self, policy: str, traffic: int) -> dict[Any, Any] | None:
         """A figure: value, low, high, tests; None where it is not defined."""
         table = self.figures.by_traffic
         found = table[(table["policy"] == policy) & (table["traffic"] == traffic)]
@@ -154,14 +155,14 @@ def _notes(valued: Valued) -> list[str]:
     return []
 
 
-def clicks(row: dict[str, Any]) -> str:
+def clicks(row: Mapping[Any, Any]) -> str:
     """A figure with its interval as text: +1.20 (+0.80 to +1.60)."""
     if not np.isfinite(row["low"]):
         return f"{row['value']:+.2f}"
     return f"{row['value']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})"
 
 
-def impressions(row: dict[str, Any], name: str) -> str:
+def impressions(row: Mapping[Any, Any], name: str) -> str:
     """Impressions that are needed or saved, as text; "at least" where the curves end before."""
     end = row["most"] + (row["traffic"] if name == "needed" else 0)
     return f"{'at least ' if row[name] >= end else ''}{row[name]:,.0f}"

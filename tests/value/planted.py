@@ -1,0 +1,34 @@
+"""Planted A/B tests whose true rates are known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from ni_platform.value.arms import gathered
+
+
+@dataclass
+class World:
+    """Arms of A/B tests: counts, what a model predicts, and the truth."""
+
+    test: np.ndarray
+    clicks: np.ndarray
+    impressions: np.ndarray
+    logit: np.ndarray
+    rate: np.ndarray
+
+    def tests(self, covariance=None):
+        return gathered(self.test, self.clicks, self.impressions, self.logit, covariance or {})
+
+
+def world(seed, tests, *, slope=1.0, noise=0.15, spread=0.3, arms=(2, 6), impressions=(2000, 6000)):
+    """True logits scatter by `spread` about a test's level; a model sees `slope` times that."""
+    rng = np.random.default_rng(seed)
+    test = np.repeat(np.arange(tests), rng.integers(arms[0], arms[1] + 1, tests))
+    effect = rng.normal(0, spread, len(test))
+    rate = expit(rng.normal(-3.5, 0.4, tests)[test] + effect)
+    shown = rng.integers(*impressions, len(test))
+    clicks = rng.binomial(shown, rate).astype(float)
+    predicted = slope * effect + rng.normal(0, noise, len(test))
+    return World(test, clicks, shown.astype(float), predicted, rate)
