@@ -24,11 +24,10 @@ def without_test(plays: Plays, looks: int) -> dict[str, Floats]:
     `best_at_least`: the arm with the highest rate on all impressions that do not judge. No choice
     is better than the best arm, so its worth is a lower bound of that of knowing it.
     """
-    left = plays.deciding
     found = {
         "uniform": plays.even_P,
         "model": plays.worth(best(plays.tests.logit_TA)),
-        "best_at_least": plays.worth(best(left.clicks_PA / np.maximum(left.impressions_PA, 1))),
+        "best_at_least": plays.worth(best(plays.deciding.rate())),
     }
     return {name: np.repeat(values[:, None], looks, axis=1) for name, values in found.items()}
 
@@ -40,14 +39,15 @@ def uniform_test(plays: Plays, looks: int, prior: Prior | None) -> dict[str, Flo
     logit, by the prior; not there if it is None.
     """
     pool, arms = plays.deciding.copy(), plays.tests.arms
-    clicks_PA, impressions_PA = np.zeros_like(pool.clicks_PA), np.zeros_like(pool.clicks_PA)
+    shape = pool.impressions_PA.shape
+    clicks_PA, impressions_PA = np.zeros(shape), np.zeros(shape, np.int64)
     found: dict[str, list[Floats]] = {"winner": [], "combined": []}
     believed = None if prior is None else prior.of(plays.tests)
     for traffic in LOOKS[:looks]:
         more_PA = traffic // arms - impressions_PA
         clicks_PA = clicks_PA + pool.draw(more_PA)
         impressions_PA = impressions_PA + more_PA
-        found["winner"].append(plays.worth(best(clicks_PA.astype(np.float64))))
+        found["winner"].append(plays.worth(best(clicks_PA)))
         if prior is not None and believed is not None:
             seen = fisher_step(clicks_PA, impressions_PA, prior.overdispersion)
             mean_PA, _ = posterior(*believed, *seen)
@@ -64,12 +64,11 @@ def thompson(plays: Plays, looks: int, prior: Prior, name: str) -> dict[str, Flo
     left than its part of a batch (`NAME_ran_out` is 1 from then on), it is shown all the same, but
     the posterior learns from those that are left alone: it then knows less than it would have.
     """
-    pool, shape = plays.deciding.copy(), plays.deciding.clicks_PA.shape
+    pool, shape = plays.deciding.copy(), plays.deciding.impressions_PA.shape
     mean_PA, covariance_PAA = prior.of(plays.tests)
     root_PAA: Floats = np.linalg.cholesky(covariance_PAA).astype(np.float64)
-    clicks_PA, impressions_PA = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    shown_PA = np.zeros(shape, np.int64)
-    ran_out_P = np.zeros(len(shown_PA), dtype=bool)
+    clicks_PA, ran_out_P = np.zeros(shape), np.zeros(shape[0], dtype=bool)
+    impressions_PA, shown_PA = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     found: dict[str, list[Floats]] = {name: [], f"{name}_during": [], f"{name}_ran_out": []}
     for look in range(looks + 1):
         seen = fisher_step(clicks_PA, impressions_PA, prior.overdispersion)
@@ -100,14 +99,14 @@ def top_of_model(plays: Plays, most: int) -> tuple[Floats, Floats]:
     share, equal predictions are ordered at random. The second is the judged rate of the winner of
     all arms, on all impressions that do not judge, less that of the winner of these k.
     """
-    tests, left = plays.tests, plays.deciding
+    tests = plays.tests
     order_PA = np.lexsort((plays.rng.random(tests.logit_TA.shape), -tests.logit_TA))
 
     def ordered(values_PA: Floats) -> Floats:
         return np.take_along_axis(values_PA, order_PA, axis=1)
 
     winner_PA = ordered(best(tests.clicks_TA / tests.impressions_TA))
-    rate_PA = ordered(left.clicks_PA / np.maximum(left.impressions_PA, 1))
+    rate_PA = ordered(plays.deciding.rate())
     judged_PA = ordered(plays.judged_PA)
     among_all_P = (best(rate_PA) * judged_PA).sum(1)
     top = range(1, min(tests.arms - 1, most) + 1)

@@ -83,14 +83,15 @@ class Prior:
 
 
 def fisher_step(
-    clicks_PA: Codes, impressions_PA: Codes, overdispersion: float
+    clicks_PA: Codes | Floats, impressions_PA: Codes, overdispersion: float
 ) -> tuple[Floats, Floats]:
     """Observed logits beside that of the test's pooled rate, and 1 / their variances, two [P, A].
 
     An arm without impressions is observed at 0, with nothing behind it.
     """
     total_P1 = impressions_PA.sum(1, keepdims=True)
-    pooled_P1 = (clicks_PA.sum(1, keepdims=True) + 0.5) / (total_P1 + 1)
+    # Clicks of part of a test may be fractions, even below 0: see `thinning.py`.
+    pooled_P1 = (np.clip(clicks_PA.sum(1, keepdims=True), 0, total_P1) + 0.5) / (total_P1 + 1)
     variance_P1 = pooled_P1 * (1 - pooled_P1)
     rate_PA = clicks_PA / np.maximum(impressions_PA, 1)
     observed_PA = np.where(impressions_PA > 0, (rate_PA - pooled_P1) / variance_P1, 0.0)

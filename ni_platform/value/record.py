@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ni_platform.tracking.metric_table import COLUMNS, VALUE_TAG, add_metrics
-from ni_platform.value.figures import TRAFFIC, Figures
+from ni_platform.value.figures import Figures
 from ni_platform.value.plot import value_figure
 from ni_platform.value.prior import FEWEST_TESTS, Prior
 from ni_platform.value.replay import ReplayConfig
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SLICE = "value"
 """The slice of a run's figures that say what its model is worth."""
 FOLDER = "value"
+_TOLD = (1_000, 2_000)
+"""The larger of these that there are curves for is told in words."""
 PLOT = "plots/value.png"
 
 
@@ -105,7 +107,12 @@ def _alone(valued: Valued) -> list[str]:
         f"{clicks(row)} clicks per 1,000 impressions against all arms alike."
     )
     if not row["low"] > 0:
-        said += " That is not more than chance can give."
+        return [f"{said} That is not more than chance can give."]
+    same = valued.figures.saved
+    same = same[same["traffic"] == 0]
+    if len(same):
+        needed = impressions(same.iloc[0].to_dict(), "needed")
+        said += f" So much finds a uniform test of {needed} impressions."
     return [said]
 
 
@@ -123,12 +130,13 @@ def _combined(valued: Valued) -> list[str]:
         said += f", a difference of {clicks(less)}"
     said += f" ({both['tests']:,.0f} tests)."
     saved = valued.figures.saved
-    saved = saved[saved["traffic"].isin(TRAFFIC)]
+    saved = saved[saved["traffic"].isin(_TOLD)]
     if len(saved):
         row = saved.iloc[-1].to_dict()
+        low, high = row["traffic"] + row["low"], row["traffic"] + row["high"]
         said += (
             f" With the prior, a test of {row['traffic']:,.0f} impressions finds as good an arm as "
-            f"one of {impressions(row, 'needed')} without it."
+            f"one of {impressions(row, 'needed')} without it (95 %: {low:,.0f} to {high:,.0f})."
         )
     return [said]
 

@@ -86,7 +86,7 @@ def replay(
     Args:
         tests: what happened, and what the model predicted.
         prior: what the model believes; what needs it is nan if it is None.
-        without: what is believed without the model.
+        without: what is believed without the model, and how far clicks scatter.
         config: how.
     """
     count = sum(len(some.number_T) for some in tests)
@@ -102,7 +102,7 @@ def replay(
             at_once[name][rows] = values
         worth["best_at_most"][rows, :looks] = at_once["best_at_most"][rows, None] / 1000
         for play_P in _chunks(some, config.replicates):
-            plays = Plays(some.rows(play_P), config.judge, rng)
+            plays = Plays(some.rows(play_P), config.judge, rng, without.overdispersion)
             found = dict(zip(top, top_of_model(plays, MOST_TOP)))
             if looks:
                 found |= without_test(plays, looks) | uniform_test(plays, looks, prior)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from ni_platform.value.arms import gathered
 from ni_platform.value.prior import FEWEST_TESTS, LEVEL_VARIANCE, Prior, fisher_step, posterior
@@ -32,17 +33,25 @@ def test_a_model_that_knows_nothing_or_the_contrary_counts_for_nothing():
 
 
 def test_the_models_own_uncertainty_is_not_counted_twice():
-    """Where a covariance already says how predictions miss, no spread is left to find."""
-    planted = world(2, 1500, arms=(3, 3), noise=0.0)
+    """Where a covariance already says how predictions miss, no spread is left to find.
+
+    Without it the spread is that of the errors within a test: 0.3 √(1 - 1/6), as one of three
+    pairs of arms has a correlation of 1/2.
+    """
     rng = np.random.default_rng(3)
-    # The truth is the prediction plus errors that the covariance describes.
     root = 0.3 * np.linalg.cholesky(np.array([[1, 0.5, 0], [0.5, 1, 0], [0, 0, 1]]))
-    error = (rng.standard_normal((1500, 3)) @ root.T).ravel()
+    predicted = rng.normal(0, 0.3, (1500, 3))
+    truth = predicted + rng.standard_normal((1500, 3)) @ root.T
+    shown = np.full(4500, 4000.0)
+    clicks = rng.binomial(4000, expit(truth - 3.5)).ravel().astype(float)
+    columns = (np.repeat(np.arange(1500), 3), clicks, shown, predicted.ravel())
     own = dict.fromkeys(range(1500), root @ root.T)
-    args = (planted.test, planted.clicks, planted.impressions, planted.logit - error)
-    sure, unsure = gathered(*args, {}), gathered(*args, own)
-    assert Prior.fit(unsure, 1.0, with_model=True).deviation < 0.1
-    assert Prior.fit(sure, 1.0, with_model=True).deviation > 0.2
+    found = [
+        Prior.fit(gathered(*columns, covariance), 1.0, with_model=True) for covariance in (own, {})
+    ]
+    assert [one.slope for one in found] == pytest.approx([1, 1], abs=0.05)
+    assert found[0].deviation < 0.1
+    assert found[1].deviation == pytest.approx(0.274, abs=0.03)
 
 
 def test_too_few_past_tests_show_nothing():

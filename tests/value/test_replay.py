@@ -23,16 +23,17 @@ class Against(Plays):
     truth: np.ndarray
 
     def worth(self, shares_PA):
+        """Return the error of the judge."""
         true = (shares_PA * self.truth).sum(1) - self.truth.mean(1)
         return super().worth(shares_PA) - true
 
 
-def misjudged(planted, **knows):
+def misjudged(planted, overdispersion=1.0):
     """Mean and standard error, over tests, of estimated worth less true worth by policy."""
     rng = np.random.default_rng(9)
     found: dict[str, list[np.ndarray]] = {}
     for tests in planted.tests():
-        plays = Against(tests, 0.2, rng)
+        plays = Against(tests, 0.2, rng, overdispersion)
         rate = {number: planted.rate[planted.test == number] for number in tests.number_T.tolist()}
         plays.truth = np.stack([rate[number] for number in tests.number_T.tolist()])
         own = without_test(plays, LEVELS) | uniform_test(plays, LEVELS, TRUSTED)
@@ -55,6 +56,22 @@ def test_no_policys_worth_is_biased(slope):
         assert (np.abs(mean) < 4 * error).all(), name
         # What could hide in the error is small beside a test's worth of some 6 per 1,000.
         assert (error < 0.0002).all(), name
+
+
+def test_noise_that_both_parts_share_is_not_taken_for_worth():
+    """Rates of a test that scatter about those of its contents, by twice the binomial variance.
+
+    Taken for binomial, a test's winner would seem better than it is, by five standard errors.
+    """
+    planted = world(17, 6000, impressions=(7000, 9000), arms=(2, 5), overdispersion=2.0)
+    for name, (mean, error) in misjudged(planted, 2.0).items():
+        assert (np.abs(mean) < 4 * error).all(), name
+    taken = misjudged(planted, 1.0)
+    for name in ("winner", "thompson", "best_at_least"):
+        mean, error = taken[name]
+        assert (mean[-1] > 5 * error[-1]).all(), name
+    mean, error = taken["model"]
+    assert (np.abs(mean) < 4 * error).all()
 
 
 def replayed(slope, seed=11, tests=600, **settings):

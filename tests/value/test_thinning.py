@@ -55,6 +55,25 @@ def test_drawing_is_without_replacement_to_the_last_impression():
     assert not pool.impressions_PA.any()
 
 
+def test_surplus_noise_is_divided_as_impressions_are():
+    """Parts of an arm scatter by φ times the hypergeometric variance, and add up to its clicks.
+
+    Of 1,000 impressions with 100 clicks 300 are drawn, then 400, then the rest, at φ = 3:
+    3 · 0.1 · 0.9 · 300 · 700 / 1,000 = 56.7, and so on.
+    """
+    shape = (200_000, 1)
+    rng = np.random.default_rng(3)
+    pool = Pool(np.full(shape, 100), np.full(shape, 1000), rng, 3.0)
+    parts = [pool.draw(np.full(shape, size)) for size in (300, 400, 300)]
+    for part, size in zip(parts, (300, 400, 300)):
+        assert part.mean() == pytest.approx(size / 10, abs=0.1)
+        assert part.var() == pytest.approx(0.27 * size * (1000 - size) / 1000, rel=0.02)
+    assert sum(parts) == pytest.approx(np.full(shape, 100.0))
+    # Of a sum that is known, parts a and b have the covariance -φ p (1 - p) a b / n.
+    covariance = np.cov(parts[0].ravel(), parts[2].ravel())[0, 1]
+    assert covariance == pytest.approx(-0.27 * 300 * 300 / 1000, rel=0.03)
+
+
 def test_the_winner_is_worth_what_binomial_theory_says():
     """Over tests of rates 10 % and 16 %, a winner after 100 impressions each has a known worth."""
     count, rng = 40_000, np.random.default_rng(2)
