@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ni_platform.cli.output import console, data_option, interval, json_option, print_json, table
+from ni_platform.cli.output import console, data_option, json_option, print_json, table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ni_platform.value.record import Valued
 
 
@@ -55,51 +58,73 @@ def command(model: str, data: str, replicates: int, as_json: bool) -> None:
 
 def print_value(valued: Valued) -> None:
     """Print worth by traffic, saved impressions, the model's top k, and what follows in words."""
-    from ni_platform.metrics.intervals import Estimate
+    _print_traffic(valued)
+    _print_saved(valued.figures.saved)
+    _print_top(valued.figures.top)
+    for sentence in valued.sentences():
+        console.print(sentence, highlight=False)
+
+
+def _print_traffic(valued: Valued) -> None:
     from ni_platform.value.plot import LABELS
-    from ni_platform.value.record import impressions
 
-    found = valued.figures
-    levels = sorted(found.by_traffic["traffic"].unique())
+    levels = sorted(valued.figures.by_traffic["traffic"].unique())
 
-    def cells(policy: str) -> list[str]:
+    def cells(policy: str, cell: Callable[[Mapping[Any, Any]], str]) -> list[str]:
         rows = [valued.row(policy, level) for level in levels]
-        return [interval(row and Estimate(row["value"], row["low"], row["high"])) for row in rows]
+        return ["–" if row is None else cell(row) for row in rows]
 
-    tests = [f"{(valued.row('uniform', level) or {'tests': 0})['tests']:,.0f}" for level in levels]
-    rows = [(label, *cells(policy)) for policy, label in LABELS.items()]
-    out = [
-        (f"  an arm ran out of viewers, {label}", *cells(f"{policy}_ran_out"))
-        for policy, label in (("thompson", "of 1"), ("thompson_prior", "of 1, prior"))
+    rows = [("A/B tests", *cells("uniform", lambda row: f"{row['tests']:,.0f}"))]
+    rows += [(label, *cells(policy, _estimate)) for policy, label in LABELS.items()]
+    rows += [
+        (label, *cells(f"{policy}_ran_out", lambda row: f"{100 * row['value']:.1f} %"))
+        for policy, label in (
+            ("thompson", "  an arm ran out of viewers"),
+            ("thompson_prior", "  the same, with the prior"),
+        )
     ]
     table(
         "Clicks per 1,000 impressions against all arms alike, by impressions of the test",
         ("policy", *("no test" if not level else f"{level:,}" for level in levels)),
-        [("A/B tests", *tests), *rows, *out],
+        rows,
     )
-    if len(found.saved):
-        saved = [
-            (
-                f"{row['traffic']:,.0f}" if row["traffic"] else "no test",
-                impressions(row, "needed"),
-                impressions(row, "saved"),
-                f"{row['low']:,.0f} – {row['high']:,.0f}",
-            )
-            for row in found.saved.to_dict("records")
-        ]
-        heads = ("with the prior", "without it", "impressions saved", "95 %")
-        table(f"As good an arm ({found.saved['tests'].iloc[0]:,.0f} tests)", heads, saved)
-    top = [
+
+
+def _print_saved(saved: pd.DataFrame) -> None:
+    from ni_platform.value.record import impressions
+
+    if saved.empty:
+        return
+    rows = [
+        (
+            f"{row['traffic']:,.0f}" if row["traffic"] else "no test",
+            impressions(row, "needed"),
+            impressions(row, "saved"),
+            f"{row['low']:,.0f} – {row['high']:,.0f}",
+        )
+        for row in saved.to_dict("records")
+    ]
+    heads = ("impressions with the prior", "without it", "saved", "95 %")
+    table(f"As good an arm ({saved['tests'].iloc[0]:,.0f} A/B tests)", heads, rows)
+
+
+def _print_top(top: pd.DataFrame) -> None:
+    rows = [
         (
             f"{row['k']:.0f}",
             f"{row['tests']:,.0f}",
-            interval(Estimate(row["share"], row["share_low"], row["share_high"])),
-            f"{row['by_chance']:.3f}",
-            interval(Estimate(row["lost"], row["lost_low"], row["lost_high"])),
+            f"{100 * row['share']:.0f} %",
+            f"{100 * row['by_chance']:.0f} %",
+            _estimate({"value": row["lost"], "low": row["lost_low"], "high": row["lost_high"]}),
         )
-        for row in found.top.to_dict("records")
+        for row in top.to_dict("records")
     ]
-    columns = ("first k", "tests of more arms", "hold the winner", "by chance", "clicks given away")
-    table("To test the model's first k arms alone", columns, top)
-    for sentence in valued.sentences():
-        console.print(sentence, highlight=False)
+    heads = ("first k", "tests of more arms", "hold the winner", "by chance", "clicks given away")
+    table("To test the model's first k arms alone", heads, rows)
+
+
+def _estimate(row: Mapping[Any, Any]) -> str:
+    """Return a figure as a cell, its interval below."""
+    if row["low"] != row["low"]:
+        return f"{row['value']:+.2f}"
+    return f"{row['value']:+.2f}\n[dim]{row['low']:.2f} – {row['high']:.2f}[/dim]"

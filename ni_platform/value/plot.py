@@ -27,13 +27,15 @@ _DRAWN = {
     "combined": ("#005ab5", "-"),
     "thompson": ("#555555", ":"),
     "thompson_prior": ("#005ab5", ":"),
+    "best_at_least": ("#000000", "--"),
 }
+"""Colours and strokes. `best_at_most` is so far above the others that they would look alike."""
 
 
 def value_figure(by_traffic: pd.DataFrame) -> Figure | None:
-    """Draw a line per policy with its 95 % band; None where no test has any of the traffic.
+    """Draw a line per policy, most with 95 % bands; None where no test has the traffic.
 
-    `by_traffic` as `Figures.by_traffic`. The grey area is between the bounds of the best arm.
+    `by_traffic` as `Figures.by_traffic`.
     """
     from matplotlib.figure import Figure  # takes a second
 
@@ -45,18 +47,15 @@ def value_figure(by_traffic: pd.DataFrame) -> Figure | None:
     wide = {name: rows.set_index("traffic") for name, rows in table.groupby("policy")}
     figure = Figure(figsize=(8, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    lowest, highest = (
-        wide[f"best_at_{end}"]["value"].reindex(traffic) for end in ("least", "most")
-    )
-    axes.fill_between(
-        traffic, lowest, highest, color="#cccccc", alpha=0.6, label="best arm, bounds"
-    )
     for name, (colour, style) in _DRAWN.items():
         rows = wide[name].reindex(traffic)
         if rows["value"].notna().any():
-            axes.fill_between(traffic, rows["low"], rows["high"], color=colour, alpha=0.12, lw=0)
+            if style == "-":
+                axes.fill_between(
+                    traffic, rows["low"], rows["high"], color=colour, alpha=0.12, lw=0
+                )
             axes.plot(traffic, rows["value"], style, marker="o", color=colour, label=LABELS[name])
-    axes.axhline(0, color="grey", linestyle="--", linewidth=1)
+    axes.axhline(0, color="grey", linewidth=1)
     axes.set_xscale("log")
     axes.set_xticks(traffic, [f"{one:,}\n{tests[one]:,} tests" for one in traffic])
     axes.minorticks_off()

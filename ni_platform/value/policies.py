@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ni_platform.metrics.scored import Floats
-from ni_platform.value.prior import Prior, fisher_step, posterior
+from ni_platform.value.prior import Prior, fisher_step, posterior, root
 from ni_platform.value.thinning import Plays, best
 
 LOOKS = (200, 500, 1_000, 1_500, 2_000, 3_000, 5_000, 7_000, 10_000, 14_000, 20_000, 30_000, 50_000)
@@ -66,7 +66,7 @@ def thompson(plays: Plays, looks: int, prior: Prior, name: str) -> dict[str, Flo
     """
     pool, shape = plays.deciding.copy(), plays.deciding.impressions_PA.shape
     mean_PA, covariance_PAA = prior.of(plays.tests)
-    root_PAA: Floats = np.linalg.cholesky(covariance_PAA).astype(np.float64)
+    root_PAA = root(covariance_PAA)
     clicks_PA, ran_out_P = np.zeros(shape), np.zeros(shape[0], dtype=bool)
     impressions_PA, shown_PA = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     found: dict[str, list[Floats]] = {name: [], f"{name}_during": [], f"{name}_ran_out": []}

@@ -117,7 +117,7 @@ def posterior(
         covariance_PAA: of the prior.
         observed_PA: see `fisher_step`.
         weight_PA: see `fisher_step`.
-        root_PAA: Cholesky factor of the covariance, for draws.
+        root_PAA: see `root`, for draws.
         noise: standard normal numbers for draws, two [P, A, S]; no draws if None.
     """
     root_weight = np.sqrt(weight_PA)[..., None]
@@ -131,6 +131,12 @@ def posterior(
     solved_PAS = np.linalg.solve(b_PAA, root_weight * off_PAS - error_PAS)
     found_PAS = mean_PA[..., None] + start_PAS + covariance_PAA @ (root_weight * solved_PAS)
     return found_PAS[..., 0], found_PAS[..., 1:]
+
+
+def root(covariance_PAA: Floats) -> Floats:
+    """R [P, A, A] with R Rᵀ the covariance, which rounding may have left a little below 0."""
+    values_PA, vectors_PAA = np.linalg.eigh(covariance_PAA)
+    return np.asarray(vectors_PAA * np.sqrt(np.maximum(values_PA, 0))[:, None, :])
 
 
 def _with_spread(tests: SizedTests, deviation: float, with_model: bool) -> Floats:

@@ -111,8 +111,11 @@ def _alone(valued: Valued) -> list[str]:
     same = valued.figures.saved
     same = same[same["traffic"] == 0]
     if len(same):
-        needed = impressions(same.iloc[0].to_dict(), "needed")
-        said += f" So much finds a uniform test of {needed} impressions."
+        row = same.iloc[0].to_dict()
+        said += (
+            f" So much finds a uniform test of {impressions(row, 'needed')} impressions"
+            f" (95 %: {row['low']:,.0f} to {row['high']:,.0f})."
+        )
     return [said]
 
 

@@ -5,7 +5,14 @@ import pytest
 from scipy.special import expit
 
 from ni_platform.value.arms import gathered
-from ni_platform.value.prior import FEWEST_TESTS, LEVEL_VARIANCE, Prior, fisher_step, posterior
+from ni_platform.value.prior import (
+    FEWEST_TESTS,
+    LEVEL_VARIANCE,
+    Prior,
+    fisher_step,
+    posterior,
+    root,
+)
 from tests.value.planted import world
 
 
@@ -88,10 +95,17 @@ def test_the_posterior_is_that_of_precisions_added_up():
         covariance[None],
         observed[None],
         weight[None],
-        np.linalg.cholesky(covariance)[None],
+        root(covariance[None]),
         (rng.standard_normal((1, 4, draws)), rng.standard_normal((1, 4, draws))),
     )
     assert found[0] == pytest.approx(expected)
     assert drawn[0].mean(axis=1) == pytest.approx(expected, abs=0.03)
     assert np.cov(drawn[0]) == pytest.approx(after, abs=0.05)
     assert posterior(mean[None], covariance[None], observed[None], weight[None])[1].size == 0
+
+
+def test_a_covariance_without_full_rank_has_a_root():
+    """Two arms that a model cannot tell apart, and what rounding does to them."""
+    covariance = np.array([[[1.0, 1.0], [1.0, 1.0 - 1e-12]]])
+    found = root(covariance)
+    assert found @ found.swapaxes(1, 2) == pytest.approx(covariance)

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 
+from ni_platform.cli.value import print_value
 from ni_platform.errors import ConfigError
+from ni_platform.value.arms import gathered
 from ni_platform.value.figures import figures, impressions_needed
+from ni_platform.value.plot import value_figure
 from ni_platform.value.policies import LOOKS, thompson, uniform_test, without_test
 from ni_platform.value.prior import Prior
+from ni_platform.value.record import Valued, impressions, metric_rows
 from ni_platform.value.replay import ReplayConfig, replay
 from ni_platform.value.thinning import Plays
 from tests.value.planted import world
@@ -220,3 +224,41 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
     """With rule, value and remedy."""
     with pytest.raises(ConfigError, match=message):
         ReplayConfig(**settings)
+
+
+def test_small_tests_have_no_traffic_but_a_first_choice(capsys):
+    """What needs no test is told, and why there is no prior; nothing is drawn."""
+    planted = world(18, 50, arms=(2, 2), impressions=(100, 101))
+    found = figures(replay(planted.tests(), None, FLAT, ReplayConfig(replicates=2)))
+    valued = Valued(figures=found, prior=None, without=FLAT, config=ReplayConfig())
+    assert valued.traffic == 0
+    assert found.by_traffic["policy"].tolist() == ["uniform", "model", "best_at_most"]
+    assert value_figure(found.by_traffic) is None
+    print_value(valued)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "On 50 held-out A/B tests the model's first choice" in said
+    assert "fewer than 5 validation A/B tests" in said
+    assert metric_rows(found)["metric"].tolist()[:3] == ["uniform", "model", "best_at_most"]
+
+
+def test_what_is_told_is_the_traffic_of_half_of_the_tests():
+    """Ten tests with 2,000 impressions, of which four have 10,000: 5,000 is not reached by half."""
+    short = world(19, 6, arms=(2, 2), impressions=(1300, 1301))
+    long = world(20, 4, arms=(2, 2), impressions=(6400, 6401))
+    columns = ("clicks", "impressions", "logit")
+    joined = [np.concatenate([getattr(short, name), getattr(long, name)]) for name in columns]
+    tests = gathered(np.concatenate([short.test, long.test + 6]), *joined, {})
+    found = figures(replay(tests, TRUSTED, FLAT, ReplayConfig(replicates=2)))
+    valued = Valued(figures=found, prior=TRUSTED, without=FLAT, config=ReplayConfig())
+    assert valued.traffic == 2000
+    assert value(found, "winner", 10_000)["tests"] == 4
+    assert found.saved["traffic"].tolist() == [0, 1000]
+    assert found.saved["most"].tolist() == [2000, 1000]
+
+
+def test_more_than_can_be_told_is_said_to_be_at_least():
+    """Where the curve without the prior ends below, the last traffic is a bound."""
+    row = {"traffic": 1000, "needed": 5000.0, "saved": 4000.0, "most": 4000}
+    assert impressions(row, "needed") == "at least 5,000"
+    assert impressions(row, "saved") == "at least 4,000"
+    assert impressions(row | {"needed": 2000.0, "saved": 1000.0}, "saved") == "1,000"

@@ -6,7 +6,7 @@ import pytest
 
 import ni_platform as ni_python
 from ni_platform.data.importers.table import import_table
-from ni_platform.tracking.run_queries import read_run, read_table_artifact
+from ni_platform.tracking.run_queries import has_artifact, read_run, read_table_artifact
 from ni_platform.tracking.store import open_store
 from tests.command import in_project, ni
 from tests.value.planted import world
@@ -79,6 +79,7 @@ def test_held_out_tests_are_replayed_and_recorded_in_the_models_run(project, val
     by_hand = rate[first].mean() - rate.groupby(test["ab_test"]).mean().mean()
     assert model["value"] == pytest.approx(1000 * by_hand)
     run = read_run(open_store(), project[1])
+    assert has_artifact(open_store(), project[1], "plots/value.png")
     assert run.metrics["value/model"] == pytest.approx(1000 * by_hand)
     table = read_table_artifact(open_store(), project[1], "value/by_traffic.parquet")
     assert len(table) == len(found["by_traffic"])
