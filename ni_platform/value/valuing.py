@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +16,7 @@ from ni_platform.data.splits import TEST_PARTS
 from ni_platform.errors import DatasetError
 from ni_platform.held_out import own_run, unseen_contents
 from ni_platform.metrics.scored import judged
+from ni_platform.models.ensemble import Ensemble
 from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.models.scorer import Scorer
 from ni_platform.models.uncertainty import joint_logits
@@ -46,6 +47,12 @@ class _Judge:
     model: Regressor
     dataset: Dataset
     on_scored: OnScored | None
+
+    @property
+    def explainable(self) -> bool:
+        """Whether the model can be asked for insights."""
+        ensemble = isinstance(self.model, Ensemble) and bool(self.model.networks)
+        return ensemble or isinstance(self.model, Scorer)
 
     def tests(self, rows: np.ndarray) -> list[SizedTests]:
         """A/B tests of some rows, with what the model predicts of their arms.
@@ -114,20 +121,15 @@ def value_model(
             f"impressions that it did not learn from, but {dataset.root} has none with two arms "
             "that were shown: use a dataset that has some (`ni data check` says which do not count)"
         )
-    if same:
-        past = judge.tests(rows[~of_test])
-        noise = dataset_overdispersion(
-            dataset, np.setdiff1d(np.arange(len(dataset)), rows[of_test])
-        )
-    else:
-        past, noise = _recorded_past(store, run_id)
-    valued = _valued(tests, past, noise, config)
+    every = np.arange(len(dataset))
+    noise = dataset_overdispersion(dataset, np.setdiff1d(every, rows[of_test]) if same else every)
+    past = (judge.tests(rows[~of_test]), noise) if same else _recorded_past(store, run_id)
+    valued = _valued(tests, *past, noise, config)
     if same and run_id is not None:
         record = RunRecord.existing(store, run_id)
         with record.alone():
             record_value(record, valued)
-            explainable = isinstance(model, Scorer) or bool(getattr(model, "networks", ()))
-            describe_run(record, explainable=explainable)
+            describe_run(record, explainable=judge.explainable)
         return record.run_id, valued
     with own_run(store, "value", uri, dataset, {VALUED_RUN: run_id}) as record:
         record_value(record, valued)
@@ -136,13 +138,22 @@ def value_model(
 
 
 def _valued(
-    tests: list[SizedTests], past: list[SizedTests], noise: float, config: ReplayConfig
+    tests: list[SizedTests],
+    past: list[SizedTests],
+    past_noise: float,
+    noise: float,
+    config: ReplayConfig,
 ) -> Valued:
-    """Replay tests with what past ones teach."""
-    prior = Prior.fit(past, noise, with_model=True)
-    without = Prior.fit(past, noise, with_model=False) or Prior(
-        slope=0.0, deviation=_ANY_DEVIATION, overdispersion=noise, with_model=False
+    """Replay tests with what past ones teach; each have their overdispersion."""
+    prior, without = (
+        fitted and replace(fitted, overdispersion=noise)
+        for fitted in (
+            Prior.fit(past, past_noise, with_model=True),
+            Prior.fit(past, past_noise, with_model=False),
+        )
     )
+    if without is None:
+        without = Prior(slope=0.0, deviation=_ANY_DEVIATION, overdispersion=noise, with_model=False)
     found = figures(replay(tests, prior, without, config))
     return Valued(figures=found, prior=prior, without=without, config=config)
 

@@ -135,3 +135,15 @@ def test_tests_that_prove_nothing_are_refused(project):
     assert ended.code == 1
     assert "judged by randomised A/B tests" in ended.stderr
     assert "ni data check" in ended.stderr
+
+
+def test_a_model_that_learned_from_validation_has_no_prior(project):
+    """Nothing shows how far to trust it; what needs no prior is told all the same."""
+    words = ("--data=ads", "--json", "--set=evaluation.replicates=20")
+    run_id = ni("train", "baselines.glm", *words, "--set=train_on_validation=true").json["run_id"]
+    found = ni("value", run_id, "--data=ads", "--replicates=2", "--json").json
+    assert row(found, "model", 0)["low"] > 0
+    assert row(found, "winner", 1000)["low"] > 0
+    assert row(found, "combined", 1000)["value"] is None
+    assert found["saved"] == []
+    assert "fewer than 5 validation A/B tests" in found["sentences"][-1]
