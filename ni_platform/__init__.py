@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ni_platform.api.runs import Run, compare, open_run, runs
     from ni_platform.api.sweeps import Sweep, open_sweep, resume_sweep, sweep
     from ni_platform.api.training import AutoTraining, resume, train, train_auto
+    from ni_platform.api.value import Value
     from ni_platform.errors import NiError
     from ni_platform.experiment_config import ExperimentConfig
 
@@ -44,6 +45,7 @@ __all__ = [
     "SuccessRateRegressor",
     "Sweep",
     "TestPlan",
+    "Value",
     "__version__",
     "compare",
     "experiments",
@@ -76,6 +78,7 @@ _HOMES = {
     "api.runs": ("Run", "compare", "open_run", "runs"),
     "api.sweeps": ("Sweep", "open_sweep", "resume_sweep", "sweep"),
     "api.training": ("AutoTraining", "resume", "train", "train_auto"),
+    "api.value": ("Value",),
     "errors": ("NiError",),
     "experiment_config": ("ExperimentConfig",),
 }

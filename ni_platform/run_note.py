@@ -16,7 +16,7 @@ from ni_platform.tracking.dataset_inputs import (
     SAMPLE_RATIO_TAG,
     recorded_parts,
 )
-from ni_platform.tracking.metric_table import read_metrics
+from ni_platform.tracking.metric_table import VALUE_TAG, read_metrics
 from ni_platform.tracking.run_queries import RunSummary, has_artifact, read_run
 from ni_platform.tracking.run_record import RunRecord
 
@@ -44,6 +44,8 @@ def describe_run(record: RunRecord, *, explainable: bool) -> None:
     lines = [*_opening(run, parts, mismatch), "", *_figures(table), *_platform(table)]
     if (hardly := hardly_skilled(table)) is not None:
         lines.append(f"\nWithin A/B tests the model is **{hardly}**. Act on no advice from it.")
+    if VALUE_TAG in run.tags:
+        lines.append(f"\nWorth: {run.tags[VALUE_TAG]} (`plots/value.png`, `value/`)")
     lines += [*_trust(table), ""]
     lines += _next(run, report, explainable)
     record.describe("\n".join(lines))

@@ -14,12 +14,11 @@ import pandas as pd
 from ni_platform.attribution.config import AttributionConfig
 from ni_platform.attribution.explain import explain as explain_rows
 from ni_platform.data import storage
-from ni_platform.data.content_keys import content_keys
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.splits import TEST_PARTS, SplitConfig, row_groups
-from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig, FinishedRun, add_predictions, outcome_table
 from ni_platform.evaluation_record import record_evaluation, record_metrics
+from ni_platform.held_out import own_run, unseen_contents
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.insights import Insights
 from ni_platform.insights.record import attribution_table, explain_and_record
@@ -29,7 +28,7 @@ from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.models.scorer import Scorer
 from ni_platform.models.uncertainty import predict_with_uncertainty
 from ni_platform.registry.model_source import logged_uri, resolve_model, run_of_model
-from ni_platform.registry.run_evaluation import LEARNED, RunEvaluation
+from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.run_note import describe_run
 from ni_platform.run_start import dataset_part
 from ni_platform.tracking.dataset_inputs import LONGEST_DIGEST, log_dataset
@@ -65,9 +64,11 @@ def evaluate_model(
     scorer = load_regressor(resolve_model(store, uri))
     dataset = Dataset.open(data)
     trained = run_of_model(store, uri)
-    membership = _unseen(dataset, None if trained is None else RunEvaluation.load(store, trained))
+    membership = unseen_contents(
+        dataset, None if trained is None else RunEvaluation.load(store, trained)
+    )
     config = EvaluationConfig()
-    with _own_run(store, "evaluations", uri, dataset, {"ni.evaluated_run": trained}) as record:
+    with own_run(store, "evaluations", uri, dataset, {"ni.evaluated_run": trained}) as record:
         rows = membership["row"].to_numpy()
         table = outcome_table(dataset, membership.drop(columns="row"), rows)
         predictions, deviations = _score(scorer, dataset, rows, on_scored)
@@ -239,30 +240,13 @@ def explain_model(
             insights = explain_and_record(record, scorer, dataset, parts, config, on_event)
             describe_run(record, explainable=True)
             return trained_id, insights
-    unseen = _unseen(dataset, trained)
+    unseen = unseen_contents(dataset, trained)
     parts = pd.DataFrame({"row": np.arange(len(dataset)), "part": "train"})
     parts.loc[unseen["row"], "part"] = "in_domain"
-    with _own_run(store, "insights", uri, dataset, {EXPLAINED_RUN: trained_id}) as record:
+    with own_run(store, "insights", uri, dataset, {EXPLAINED_RUN: trained_id}) as record:
         insights = explain_and_record(record, scorer, dataset, parts, config, on_event)
         describe_run(record, explainable=True)
         return record.run_id, insights
-
-
-def _own_run(
-    store: Store, experiment: str, uri: str, dataset: Dataset, model_run: dict[str, str | None]
-) -> RunRecord:
-    """Start a run of what is done with a model on a dataset."""
-    return RunRecord.start(
-        store,
-        experiment,
-        run_name=f"{experiment} {dataset.manifest.name}",
-        parameters={"model": uri},
-        tags={
-            "ni.dataset": dataset.root,
-            "ni.dataset_fingerprint": dataset.fingerprint(),
-            **model_run,
-        },
-    )
 
 
 def network_of(store: Store | None, uri: str) -> Explainable:
@@ -289,36 +273,3 @@ def _score(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     progress = None if on_scored is None else partial(on_scored, total=len(rows))
     return scorer.predict_with_deviation(dataset.inputs(rows), progress=progress)
-
-
-def _unseen(dataset: Dataset, trained: RunEvaluation | None) -> pd.DataFrame:
-    """Rows that the model did not learn from: row, content_key, content_id, part, group.
-
-    On the dataset of the model's own training the run's split says so; on another one, contents
-    with the same inputs are recognised by their key, and their whole group is left out.
-    """
-    rows = pd.DataFrame(
-        {
-            "row": np.arange(len(dataset)),
-            "content_key": content_keys(dataset),
-            "content_id": dataset.content_id.astype(str).to_numpy(),
-            "part": "in_domain",
-            "group": row_groups(dataset, SplitConfig().near_duplicate_similarity),
-        }
-    )
-    if trained is None:
-        return rows
-    if trained.run.tags.get("ni.dataset_fingerprint") == dataset.fingerprint():
-        parts = trained.splits.set_index("content_id")["part"]
-        rows["part"] = rows["content_id"].map(parts)
-        unseen = rows[rows["part"].isin(("validation", *TEST_PARTS))]
-    else:
-        learned = trained.splits[trained.splits["part"].isin(LEARNED)]
-        known = rows["content_key"].isin(learned["content_key"])
-        unseen = rows[~rows["group"].isin(rows.loc[known, "group"])]
-    if unseen.empty:
-        raise DatasetError(
-            f"the model learned from every content of {dataset.root}; evaluate it on contents "
-            "that it has not seen"
-        )
-    return unseen.reset_index(drop=True)

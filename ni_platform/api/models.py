@@ -17,6 +17,7 @@ from ni_platform.api.frames import as_pandas
 from ni_platform.api.notebook import in_notebook, show
 from ni_platform.api.plans import TestPlan
 from ni_platform.api.progress import ScoringProgress, say
+from ni_platform.api.value import Value, make_value
 from ni_platform.errors import DatasetError
 from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.plans.drafts import read_drafts
@@ -139,6 +140,23 @@ class Model:
         """
         network: Explainable = network_of(self.store, self.uri)
         return explain_frame(network, frame, settings)
+
+    def value(self, data: Dataset | str | Path, *, replicates: int = 200) -> Value:
+        """Return what the model is worth in clicks, by replaying A/B tests that happened.
+
+        Those of `data` that it did not learn from. It is recorded: in the run that made the model,
+        or for another dataset in one of its own.
+
+        Args:
+            data: A dataset, or its folder.
+            replicates: Replays of each test.
+
+        Raises:
+            DatasetError: There is no randomised A/B test to replay, or its target is not clicks.
+            ConfigError: `replicates` is below 1.
+            BusyError: Another process works on the run.
+        """
+        return make_value(self.store, self.uri, open_dataset(data).folder, replicates)
 
     def __repr__(self) -> str:
         return f"Model {self.uri}"

@@ -18,6 +18,7 @@ from ni_platform.api.explanations import Explanations
 from ni_platform.api.insights import Insights, make_insights, recorded_insights
 from ni_platform.api.models import Model, promoted_model
 from ni_platform.api.progress import ScoringProgress
+from ni_platform.api.value import Value
 from ni_platform.comparison import compare_runs
 from ni_platform.errors import TrackingError
 from ni_platform.experiment_config import ExperimentConfig, list_experiments, of_run
@@ -168,6 +169,10 @@ class Run:
             folder = open_dataset(data).folder
             found = evaluate_model(self.store, self.run_id, folder, on_scored=progress)
         return finished(self.store, found)
+
+    def value(self, data: Dataset | str | Path | None = None, *, replicates: int = 200) -> Value:
+        """As `Model.value`; on the run's own dataset if none is given."""
+        return self.model.value(self.dataset if data is None else data, replicates=replicates)
 
     def promote(self, model: str, *, force: str | None = None) -> Model:
         """Register the run's model under a name and make it champion if every gate passes.

@@ -23,6 +23,7 @@ COMMANDS = {
     "table": "A paper's table, measured on your data.",
     "compare": "Compare recorded runs side by side.",
     "evaluate": "Evaluate a trained model on a dataset that it did not train on.",
+    "value": "What a model is worth in clicks, by replaying A/B tests that happened.",
     "predict": "Write a predicted success rate for each content of a dataset.",
     "plan": "Which drafts to test next, with how much traffic, and what that brings.",
     "explain": "Write what each word, region and attribute contributes to a model's predictions.",

@@ -1,4 +1,4 @@
-"""How sure a Gaussian process is: intervals of rates, and the chance to be the best of a test."""
+"""How sure a model is: intervals of rates, joint uncertainty, the chance to be the best."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import expit, ndtri
+from scipy.special import expit, logit, ndtri
 
 from ni_platform.data.batch import Inputs
 from ni_platform.data.loading import ab_test_codes
 from ni_platform.models.gaussian_process.arms import chunks_of_tests
 from ni_platform.models.gaussian_process.network import GaussianProcess
+from ni_platform.models.regressor import Regressor
 from ni_platform.models.scorer import Scorer
 from ni_platform.narrowing import of_kind
 
@@ -51,8 +52,8 @@ def predict_with_uncertainty(
     found = np.full((len(frame), 4), np.nan)
     sizes = np.bincount(codes[codes >= 0])
     rng = np.random.default_rng(0)
-    for chunk in _chunks(codes):
-        mean, covariance = joint_posterior(scorer, frame.iloc[chunk], progress)
+    for chunk, mean, covariance in _posteriors(scorer, network, frame, codes, progress):
+        covariance += float(network.residual) * np.eye(len(mean))
         rate, level = float(network.intercept) + mean, float(network.level_mean) + mean
         reach = _Z * np.sqrt(covariance.diagonal() + float(network.level_variance))
         found[chunk, :3] = expit(np.stack([rate, level - reach, level + reach], axis=1))
@@ -64,23 +65,53 @@ def predict_with_uncertainty(
     return pd.DataFrame(found, columns=["prediction", "low", "high", "chance_best"])
 
 
-def joint_posterior(
-    scorer: Scorer, frame: pd.DataFrame, progress: Callable[[int], None] = lambda rows: None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [N] and covariance [N, N] of N contents' logits, beside the level of their A/B test.
+def joint_logits(
+    model: Regressor,
+    frame: pd.DataFrame,
+    test: np.ndarray,
+    *,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Predicted logits [N] of success rates, and what the model does not know of a test's arms.
 
-    With what no input explains of an arm, so that differences are those of true rates.
+    Of a Gaussian process the second is the covariance [A, A] of each A/B test's logits, without the
+    residual, for tests of at most `MOST_ARMS` arms; other models do not say it: then it is empty.
 
     Args:
-        scorer: of a Gaussian process.
-        frame: inputs of N contents, as `Scorer.predict` takes them; all are in memory together.
+        model: of any kind.
+        frame: inputs of N contents, as `Scorer.predict` takes them.
+        test: numbers of their A/B tests [N] from 0, negative for none.
         progress: called with the number of rows of each batch when it is done.
+
+    Raises:
+        DatasetError: a column is missing, or a cell cannot be read.
     """
-    network = of_kind(scorer.model, GaussianProcess)
-    with scorer.evaluating():
-        mean_B, covariance_BB = network.posterior(_encoded(scorer, frame, progress))
-    mean, covariance = mean_B.cpu().numpy(), covariance_BB.cpu().numpy()
-    return mean, covariance + float(network.residual) * np.eye(len(mean))
+    if not (isinstance(model, Scorer) and isinstance(model.model, GaussianProcess)):
+        return logit(model.predict(frame, progress=progress)), {}
+    mean_N, covariances = np.empty(len(frame)), {}
+    sizes = np.bincount(test[test >= 0])
+    for chunk, mean, covariance in _posteriors(model, model.model, frame, test, progress):
+        mean_N[chunk] = float(model.model.intercept) + mean
+        for own in np.unique(test[chunk][test[chunk] >= 0]).tolist():
+            if sizes[own] <= MOST_ARMS:
+                # In the order of the rows, as chunks of tests are.
+                arms = np.flatnonzero(test[chunk] == own)
+                covariances[own] = covariance[np.ix_(arms, arms)]
+    return mean_N, covariances
+
+
+def _posteriors(
+    scorer: Scorer,
+    network: GaussianProcess,
+    frame: pd.DataFrame,
+    codes: np.ndarray,
+    progress: Callable[[int], None],
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Positions of some rows, and mean [B] and covariance [B, B] of the function's values there."""
+    for chunk in _chunks(codes):
+        with scorer.evaluating():
+            mean_B, covariance_BB = network.posterior(_encoded(scorer, frame.iloc[chunk], progress))
+        yield chunk, mean_B.cpu().numpy(), covariance_BB.cpu().numpy()
 
 
 def _chance_best(

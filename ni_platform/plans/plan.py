@@ -13,7 +13,7 @@ from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.regressor import Regressor
 from ni_platform.models.scorer import Scorer
-from ni_platform.models.uncertainty import joint_posterior, predict_with_uncertainty
+from ni_platform.models.uncertainty import joint_logits, predict_with_uncertainty
 from ni_platform.narrowing import of_kind
 from ni_platform.plans.arms import best_set
 from ni_platform.plans.past import Past
@@ -139,11 +139,13 @@ def make_plan(model: Regressor, drafts: pd.DataFrame, past: Past, config: PlanCo
     names = [str(name) for name in drafts.index]
     control = None if config.control is None else names.index(config.control)
     judged = _judged(about, control)
-    mean, covariance = joint_posterior(scorer, frame.iloc[judged])
+    noise, own = float(network.overdispersion), float(network.residual)
+    mean, of_test = joint_logits(scorer, frame.iloc[judged], np.zeros(len(judged), dtype=np.int64))
+    covariance = of_test[0] + own * np.eye(len(judged))
     rng = np.random.default_rng(config.seed)
     drawn = rng.multivariate_normal(mean, covariance, size=_DRAWS, method="eigh")
     rate_SN = np.full((_DRAWS, len(names)), np.nan)
-    rate_SN[:, judged] = expit(float(network.intercept) + drawn)
+    rate_SN[:, judged] = expit(drawn)
     sure = predict_with_uncertainty(scorer, frame.iloc[judged], pd.Series(["plan"] * len(judged)))
     table = sure.set_index(pd.Index(judged)).reindex(range(len(names))).join(about)
     first = None if control is None else judged.index(control)
@@ -154,7 +156,6 @@ def make_plan(model: Regressor, drafts: pd.DataFrame, past: Past, config: PlanCo
     shares = traffic_shares(len(chosen), None if control is None else chosen.index(control))
     table["tested"] = table.index.isin(chosen)
     table["share"] = pd.Series(shares, index=chosen)
-    noise, own = float(network.overdispersion), float(network.residual)
     alike = _alike(mean, covariance, own, [names[draft] for draft in judged])
     return _worth(
         table.set_index(drafts.index), names, alike, rate_SN, chosen, shares, control, noise, config

@@ -16,6 +16,7 @@ from ni_platform.registry.card_facts import CardFacts, figure
 from ni_platform.registry.descriptions import beside, table
 from ni_platform.registry.versions import tag_version
 from ni_platform.tracking.dataset_inputs import SAMPLE_RATIO_TAG
+from ni_platform.tracking.metric_table import VALUE_TAG
 from ni_platform.tracking.store import Store
 
 HEADING = "## Model card"
@@ -78,6 +79,9 @@ def card(facts: CardFacts, tags: Mapping[str, str], uri: str, brevity: int = 0) 
         "Data": _data(facts),
         "Metrics": _metrics(facts, _SLICES if not brevity else ("test",)),
         "Calibration": _calibration(facts),
+        "Worth on tests that happened": facts.run.tags.get(
+            VALUE_TAG, "Not measured: `ni value` does."
+        ),
         "Trust in its explanations": _insights(facts),
         "Limits": _limits(facts, tags),
         "Gates": _gates(tags, 1000 if brevity < 2 else 120),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FILE_NAME = "metrics.parquet"
 _PAGE = "metrics.json"
 """The same for MLflow's page, which shows no Parquet; nothing reads it back."""
+VALUE_TAG = "ni.value"
+"""Tag of a run: what its model is worth on held-out A/B tests, in words (`ni value`)."""
 COLUMNS = ("slice", "metric", "value", "low", "high", "n")
 
 _RENAMED = {

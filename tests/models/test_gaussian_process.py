@@ -14,6 +14,7 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.dataset_writer import write_dataset
 from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.gaussian_process.arms import LEVEL_VARIANCE, Arms
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.gaussian_process.fitting import fit, solve
@@ -22,7 +23,7 @@ from ni_platform.models.modalities.attributes import OneHotAttributes
 from ni_platform.models.modalities.embedding import Vectors
 from ni_platform.models.modalities.modality import InputSize
 from ni_platform.models.scorer import Scorer, build_scorer
-from ni_platform.models.uncertainty import predict_with_uncertainty
+from ni_platform.models.uncertainty import joint_logits, predict_with_uncertainty
 from ni_platform.training.at_once import fit_at_once
 
 CONFIG = GaussianProcessConfig(embedding=Vectors(), attributes=OneHotAttributes())
@@ -191,6 +192,24 @@ def test_it_says_how_sure_it_is(dataset, tmp_path):
     deviation = torch.sqrt(step @ covariance @ step + 2 * scorer.model.residual)
     by_hand = float(torch.special.ndtr((step @ mean) / deviation))
     assert two["chance_best"][0] == pytest.approx(by_hand, abs=0.02)
+
+
+def test_arms_of_a_test_are_uncertain_together(dataset, tmp_path):
+    """Each test's covariance is the posterior's of its arms, in their order; others say nothing."""
+    train, rest = np.arange(450), np.random.default_rng(1).permutation(np.arange(450, 600))
+    scorer = build_scorer(CONFIG, dataset, train, seed=0)
+    fit_at_once(scorer, dataset, np.arange(600).astype(str), train, tmp_path / "encoded")
+    frame, test = dataset.inputs(rest), rest // 3 - 150
+    mean, covariances = joint_logits(scorer, frame, test)
+    assert mean == pytest.approx(logit(scorer.predict(frame)), rel=1e-5)
+    assert sorted(covariances) == list(range(50))
+    own = np.flatnonzero(test == 7)
+    _, expected = scorer.model.posterior(scorer.inputs.encode(frame.iloc[own]))
+    np.testing.assert_allclose(covariances[7], expected.detach(), rtol=1e-5, atol=1e-9)
+    glm = TabularRegressor.fit(TabularConfig(estimator="glm"), dataset, train)
+    mean, covariances = joint_logits(glm, frame, test)
+    assert mean == pytest.approx(logit(glm.predict(frame)))
+    assert covariances == {}
 
 
 def test_levels_are_those_of_tests():

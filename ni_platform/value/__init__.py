@@ -1,0 +1,1 @@
+"""What a model is worth on A/B tests that really happened, in clicks."""
