@@ -187,12 +187,14 @@ class History:
         }
         number = len(self.record.get("imports", [])) + 1
         rows = [*self.set_aside, *({"import": number, **row} for row in aside.rows)]
-        columns = ["import", "file", "line", "reason", "row"]
+        listed = pd.DataFrame(rows, columns=["import", "file", "line", "reason", "row"])
+        # What is wrong with a content is found again by each import.
+        listed = listed.drop_duplicates(["file", "line", "reason"])
         counts = io.BytesIO()
         facts.to_parquet(counts, index=False)
         return {
             RECORD_FILE: json.dumps(record, indent=2, ensure_ascii=False).encode(),
-            SET_ASIDE_FILE: pd.DataFrame(rows, columns=columns).to_csv(index=False).encode(),
+            SET_ASIDE_FILE: listed.to_csv(index=False).encode(),
             COUNTS_FILE: counts.getvalue(),
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ni_platform.data.dataset import Dataset
@@ -100,3 +101,16 @@ def test_a_folder_that_was_being_replaced_is_put_back(first: ExportImport, tmp_p
     (tmp_path / "out").rename(tmp_path / ".out.replaced")
     second = _add(tmp_path, "june.csv", "2026-05-03,T1,B,y,10,1\n")
     assert _counts(second.dataset)["T1 | A"] == _counts(first.dataset)["T1 | A"]
+
+
+def test_what_is_set_aside_is_listed_once(tmp_path: Path) -> None:
+    """A content that changed is found again by each import, and listed by the first."""
+    rows = "2026-05-01,T1,A,x,9,1\n2026-05-02,T1,A,other,9,1\n2026-05-01,T1,B,y,9,1\n"
+    _add(tmp_path, "may.csv", rows, assignment="randomised")
+    _add(tmp_path, "june.csv", "2026-05-03,T1,B,y,10,1\n,T1,B,y,5,1\n")
+    listed = pd.read_csv(tmp_path / "out" / "set_aside.csv")
+    assert listed[["import", "file", "line", "reason"]].to_numpy().tolist() == [
+        [1, "may.csv", 2, "its headline changed while it was shown"],
+        [1, "may.csv", 3, "its headline changed while it was shown"],
+        [2, "june.csv", 3, "it has no day"],
+    ]
