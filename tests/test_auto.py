@@ -166,6 +166,7 @@ def test_no_candidate_meets_the_test_part(ni_home, data, tmp_path):
             assert stored <= {"metrics.parquet", "metrics.json"}
 
 
+@pytest.mark.slow
 def test_a_network_meets_the_test_part_by_its_saved_model(ni_home, data, two_cpus):
     """Its predictions are those that training gives, though no worker was told of these rows."""
     store = open_store()

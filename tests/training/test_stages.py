@@ -142,6 +142,7 @@ def test_killed_worker_resumes_with_identical_weights(two_cpus, task, tmp_path):
     assert not list((tmp_path / "ray").glob("checkpoints-*"))
 
 
+@pytest.mark.slow
 def test_workers_that_were_killed_and_stopped_end_with_identical_weights(
     trained_here, two_cpus, task, tmp_path
 ):
