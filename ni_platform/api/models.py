@@ -19,8 +19,9 @@ from ni_platform.api.plans import TestPlan
 from ni_platform.api.progress import ScoringProgress, say
 from ni_platform.api.value import Value, make_value
 from ni_platform.errors import DatasetError
+from ni_platform.insights.opportunities import recorded_opportunities
 from ni_platform.models.regressor import Regressor, load_regressor
-from ni_platform.plans.drafts import read_drafts
+from ni_platform.plans.drafts import read_drafts, texts_of
 from ni_platform.plans.past import Past
 from ni_platform.plans.plan import PlanConfig, make_plan
 from ni_platform.registry.model_source import resolve_model, store_of_model
@@ -123,7 +124,9 @@ class Model:
             table = as_pandas(drafts)
             table = table.set_index("id") if "id" in table else table
         config = PlanConfig(control=control, traffic=traffic, arms=arms)
-        return TestPlan(plan=make_plan(self.regressor, table, past, config))
+        plan = make_plan(self.regressor, table, past, config)
+        found = recorded_opportunities(self.store, self.uri, texts_of(table, self.regressor))
+        return TestPlan(plan=plan, opportunities=found)
 
     def explain(self, frame: Any, **settings: Any) -> Explanations:
         """Return what each word, picture region and attribute contributes to predictions.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ni_platform.api.display import Part, cell, figure, interval
+from ni_platform.insights.opportunities import Opportunity, sentence_of
 from ni_platform.plans.plan import Plan
 from ni_platform.reporting.page import Table
 
@@ -19,6 +20,9 @@ class TestPlan:
     """Nothing for pytest."""
 
     plan: Plan
+    opportunities: list[Opportunity]
+    """Words and phrases that raised predictions in the past and are in none of the drafts; none
+    where the model's run has no insights."""
 
     @property
     def drafts(self) -> pd.DataFrame:
@@ -46,7 +50,11 @@ class TestPlan:
         return pd.Series({name: getattr(gain, name, None) for name in names}, dtype=float)
 
     def __repr__(self) -> str:
-        return "\n".join(self.plan.sentences())
+        return "\n".join(self.sentences())
+
+    def sentences(self) -> list[str]:
+        """Return what a marketer should know, a sentence each."""
+        return [*self.plan.sentences(), *filter(None, [sentence_of(self.opportunities)])]
 
     def _repr_html_(self) -> str:
         rows = [
@@ -67,5 +75,5 @@ class TestPlan:
             for name, row in self.drafts.to_dict("index").items()
         ]
         heads = ("draft", "rate", "95 %", "is the best", "share", "nearest past content")
-        notes = " ".join(self.plan.sentences())
+        notes = " ".join(self.sentences())
         return cell("Plan of a test", Part(table=Table.of(heads, rows), note=notes))

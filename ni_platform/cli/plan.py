@@ -43,13 +43,15 @@ def command(
     that it learned from. Drafts have the columns that the model reads; those that are not there
     count as missing.
     """
+    from ni_platform.insights.opportunities import recorded_opportunities, sentence_of
     from ni_platform.models.regressor import load_regressor
-    from ni_platform.plans.drafts import read_drafts
+    from ni_platform.plans.drafts import read_drafts, texts_of
     from ni_platform.plans.past import Past
     from ni_platform.plans.plan import PlanConfig, make_plan
     from ni_platform.registry.model_source import resolve_model, store_of_model
 
-    regressor = load_regressor(resolve_model(store_of_model(model), model))
+    store = store_of_model(model)
+    regressor = load_regressor(resolve_model(store, model))
     table_of_drafts = read_drafts(drafts, regressor, id_column=id_column, form=form, say=say)
     past = Past.open(data)
     found = make_plan(regressor, table_of_drafts, past, PlanConfig(**settings))
@@ -66,7 +68,9 @@ def command(
     ]
     heads = ("draft", "rate", "95 % interval", "is the best", "share", "nearest past content")
     table("Drafts, the likely best first", heads, rows)
-    for sentence in found.sentences():
+    texts = texts_of(table_of_drafts, regressor)
+    more = sentence_of(recorded_opportunities(store, model, texts))
+    for sentence in [*found.sentences(), *filter(None, [more])]:
         console.print(sentence, highlight=False, markup=False)
     if as_json:
         print_json(found.to_json())

@@ -124,7 +124,7 @@ class _Routes:
 
     async def plan_form(self) -> Response:
         """The page on which a test is planned, still empty."""
-        return await self._by(self._scoring, self._plan, PlanForm(), None, {})
+        return await self._by(self._scoring, self._plan, PlanForm())
 
     async def plan(self, request: Request) -> Response:
         """The plan of a test, on the same page; works without script."""
@@ -187,8 +187,21 @@ class _Routes:
             plans=can_plan(studio),
         )
 
-    def _plan(self, form: PlanForm, plan: Plan | None, texts: dict[str, str]) -> str:
-        return self._draw("plan.html", studio=self._studio, form=form, plan=plan, texts=texts)
+    def _plan(
+        self,
+        form: PlanForm,
+        plan: Plan | None = None,
+        texts: dict[str, str] | None = None,
+        opportunity: str | None = None,
+    ) -> str:
+        return self._draw(
+            "plan.html",
+            studio=self._studio,
+            form=form,
+            plan=plan,
+            texts=texts or {},
+            opportunity=opportunity,
+        )
 
     async def _by(
         self, lane: ThreadPoolExecutor, work: Callable[..., str], *arguments: Any

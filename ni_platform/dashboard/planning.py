@@ -5,9 +5,10 @@ from __future__ import annotations
 from ni_platform.dashboard.forms import PlanForm
 from ni_platform.dashboard.studio import Studio
 from ni_platform.errors import ContentError
+from ni_platform.insights.opportunities import opportunities, sentence_of
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.scorer import Scorer
-from ni_platform.plans.drafts import pasted_drafts
+from ni_platform.plans.drafts import pasted_drafts, texts_of
 from ni_platform.plans.past import Past
 from ni_platform.plans.plan import Plan, PlanConfig, make_plan
 
@@ -21,8 +22,8 @@ def can_plan(studio: Studio) -> bool:
     return isinstance(scorer, Scorer) and isinstance(scorer.model, GaussianProcess)
 
 
-def plan_of(studio: Studio, form: PlanForm) -> tuple[Plan, dict[str, str]]:
-    """Plan a test, and give the first text of each draft.
+def plan_of(studio: Studio, form: PlanForm) -> tuple[Plan, dict[str, str], str | None]:
+    """Plan a test; give the first text of each draft, and what none of them says.
 
     See `pasted_drafts` and `make_plan` for what they refuse.
 
@@ -42,4 +43,7 @@ def plan_of(studio: Studio, form: PlanForm) -> tuple[Plan, dict[str, str]]:
     plan = make_plan(scorer, drafts, Past(dataset=studio.dataset), config)
     texts = [name for name in drafts if scorer.roles[str(name)] == "text"]
     shown = {str(name): str(drafts[texts[0]][name]) for name in drafts.index} if texts else {}
-    return plan, shown
+    found = []
+    if studio.insights is not None:
+        found = opportunities(studio.insights, texts_of(drafts, scorer))
+    return plan, shown, sentence_of(found)

@@ -59,6 +59,12 @@ def pasted_drafts(text: str, model: Regressor, *, say: Say = lambda note: None) 
     return found[[name for name in found if model.roles[str(name)] != "image"]]
 
 
+def texts_of(drafts: pd.DataFrame, model: Regressor) -> list[str]:
+    """All texts of drafts, those of a draft together."""
+    names = [name for name in drafts if model.roles[str(name)] == "text"]
+    return [" \n ".join(map(str, row[row.notna()])) for _, row in drafts[names].iterrows()]
+
+
 def _drafts(source: SourceTable, model: Regressor, id_column: str, say: Say) -> pd.DataFrame:
     """The columns that the model reads, indexed by id."""
     wanted: dict[str, Role] = {name: _READ.get(role, "label") for name, role in model.roles.items()}
