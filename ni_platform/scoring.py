@@ -23,10 +23,9 @@ from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.insights import Insights
 from ni_platform.insights.record import attribution_table, explain_and_record
 from ni_platform.models.ensemble import Ensemble, Explainable
-from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.models.scorer import Scorer
-from ni_platform.models.uncertainty import predict_with_uncertainty
+from ni_platform.models.uncertainty import is_gaussian_process, predict_with_uncertainty
 from ni_platform.registry.model_source import logged_uri, resolve_model, run_of_model
 from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.run_note import describe_run
@@ -139,7 +138,7 @@ def predicted(
     for note in model.unknown_levels(frame):
         say(note)
     progress = None if on_scored is None else partial(on_scored, total=len(frame))
-    if isinstance(model, Scorer) and isinstance(model.model, GaussianProcess):
+    if is_gaussian_process(model):
         follow = progress or (lambda done: None)
         return predict_with_uncertainty(model, frame, ab_test, progress=follow)
     return pd.DataFrame({"prediction": model.predict(frame, progress=progress)})

@@ -60,9 +60,7 @@ def command(
             name,
             *_figures(row),
             f"{row['share']:.0%}" if row["tested"] else "",
-            ""
-            if row["nearest"] is None
-            else f"{row['nearest']} ({100 * row['nearest_rate']:.2f} %)",
+            _nearest(row),
         )
         for name, row in _rows(found.drafts)
     ]

@@ -6,20 +6,12 @@ from ni_platform.dashboard.forms import PlanForm
 from ni_platform.dashboard.studio import Studio
 from ni_platform.errors import ContentError
 from ni_platform.insights.opportunities import opportunities, sentence_of
-from ni_platform.models.gaussian_process.network import GaussianProcess
-from ni_platform.models.scorer import Scorer
 from ni_platform.plans.drafts import pasted_drafts, texts_of
 from ni_platform.plans.past import Past
 from ni_platform.plans.plan import Plan, PlanConfig, make_plan
 
 MOST_DRAFTS = 100
 """Of one request, as one visitor must not keep the others waiting."""
-
-
-def can_plan(studio: Studio) -> bool:
-    """Whether the model knows how sure it is."""
-    scorer = studio.model.scorer
-    return isinstance(scorer, Scorer) and isinstance(scorer.model, GaussianProcess)
 
 
 def plan_of(studio: Studio, form: PlanForm) -> tuple[Plan, dict[str, str], str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,11 @@ MOST_ARMS = 1024
 """Of a test with more arms no chance to be the best is given."""
 _DRAWS = 10_000
 _Z = float(ndtri(0.975))
+
+
+def is_gaussian_process(model: object) -> TypeGuard[Scorer]:
+    """Whether a model knows how sure it is of rates and of their differences."""
+    return isinstance(model, Scorer) and isinstance(model.model, GaussianProcess)
 
 
 def predict_with_uncertainty(
@@ -86,12 +92,13 @@ def joint_logits(
     Raises:
         DatasetError: a column is missing, or a cell cannot be read.
     """
-    if not (isinstance(model, Scorer) and isinstance(model.model, GaussianProcess)):
+    if not is_gaussian_process(model):
         return logit(model.predict(frame, progress=progress)), {}
+    network = of_kind(model.model, GaussianProcess)
     mean_N, covariances = np.empty(len(frame)), {}
     sizes = np.bincount(test[test >= 0])
-    for chunk, mean, covariance in _posteriors(model, model.model, frame, test, progress):
-        mean_N[chunk] = float(model.model.intercept) + mean
+    for chunk, mean, covariance in _posteriors(model, network, frame, test, progress):
+        mean_N[chunk] = float(network.intercept) + mean
         for own in np.unique(test[chunk][test[chunk] >= 0]).tolist():
             if sizes[own] <= MOST_ARMS:
                 # In the order of the rows, as chunks of tests are.

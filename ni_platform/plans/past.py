@@ -65,7 +65,7 @@ class Past:
         cautions = [", ".join(words) or None for words in said]
         found = {"nearest_rate": rate, "similarity": likeness, "judged": [not w for w in unknown]}
         table = pd.DataFrame(found, index=pd.RangeIndex(rows))
-        # As objects, so that nothing stays None.
+        # As objects: a column of texts would turn None into NaN.
         table.insert(0, "nearest", pd.Series(nearest, dtype=object))
         return table.assign(caution=pd.Series(cautions, dtype=object))
 

@@ -13,7 +13,11 @@ from ni_platform.errors import ConfigError, DatasetError
 from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.regressor import Regressor
 from ni_platform.models.scorer import Scorer
-from ni_platform.models.uncertainty import joint_logits, predict_with_uncertainty
+from ni_platform.models.uncertainty import (
+    is_gaussian_process,
+    joint_logits,
+    predict_with_uncertainty,
+)
 from ni_platform.narrowing import of_kind
 from ni_platform.plans.arms import best_set
 from ni_platform.plans.past import Past
@@ -219,7 +223,7 @@ def _compared(chosen: list[int], control: int | None) -> tuple[int, int]:
 
 
 def _checked(model: Regressor, drafts: pd.DataFrame, config: PlanConfig) -> Scorer:
-    if not isinstance(model, Scorer) or not isinstance(model.model, GaussianProcess):
+    if not is_gaussian_process(model):
         raise ConfigError(
             "A plan needs a model that says how sure it is of differences: train one of "
             "`ni experiments` that begins with ranker, and plan with it."

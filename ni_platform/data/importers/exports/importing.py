@@ -176,9 +176,7 @@ def import_export(
         why=matched[0][1].why,
         success=success,
         entry=entry,
-        notes=notes_on_tests(
-            contents, [*manifest.columns.text, *filter(None, [manifest.columns.image])]
-        ),
+        notes=notes_on_tests(contents, _shown(manifest)),
     )
 
 
@@ -197,13 +195,12 @@ def _with_inputs(
     contents: pd.DataFrame, manifest: Manifest, facts: pd.DataFrame, aside: SetAside
 ) -> pd.DataFrame:
     """Contents that have a text or a picture, where others do."""
-    names = [*manifest.columns.text, *filter(None, [manifest.columns.image])]
+    names = _shown(manifest)
     if not names:
         return contents
     bare = contents[names].isna().all(axis=1)
-    aside.add(
-        facts[facts[CONTENT_ID].isin(contents.loc[bare, CONTENT_ID])], "it has no text or picture"
-    )
+    ids = contents.loc[bare, CONTENT_ID]
+    aside.add(facts[facts[CONTENT_ID].isin(ids)], "it has no text or picture")
     if bare.all():
         raise DatasetError("No content has a text or a picture: check the file of creatives.")
     return contents[~bare].reset_index(drop=True)
