@@ -21,6 +21,7 @@ from ni_platform.api.value import Value, make_value
 from ni_platform.errors import DatasetError
 from ni_platform.insights.opportunities import recorded_opportunities
 from ni_platform.models.regressor import Regressor, load_regressor
+from ni_platform.plans.believed import past_errors_of
 from ni_platform.plans.drafts import read_drafts, texts_of
 from ni_platform.plans.past import Past
 from ni_platform.plans.plan import PlanConfig, make_plan
@@ -114,7 +115,8 @@ class Model:
             arms: Of the test, the control included.
 
         Raises:
-            ConfigError: The model is no ranker, or the control is no draft.
+            ConfigError: The model is no ranker and its run has too few validation A/B tests to say
+                how sure it is, or the control is no draft.
             DatasetError: Too few drafts, or a cell cannot be read.
         """
         past = Past(dataset=open_dataset(data).stored)
@@ -124,7 +126,8 @@ class Model:
             table = as_pandas(drafts)
             table = table.set_index("id") if "id" in table else table
         config = PlanConfig(control=control, traffic=traffic, arms=arms)
-        plan = make_plan(self.regressor, table, past, config)
+        errors = past_errors_of(self.store, self.uri)
+        plan = make_plan(self.regressor, table, past, config, errors)
         found = recorded_opportunities(self.store, self.uri, texts_of(table, self.regressor))
         return TestPlan(plan=plan, opportunities=found)
 

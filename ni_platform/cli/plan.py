@@ -39,12 +39,13 @@ def command(
 ) -> None:
     """Say which of --drafts to test, and what the test is expected to bring.
 
-    MODEL is a ranker: a run id, models:/NAME@champion or another model URI. --data is the dataset
+    MODEL is a run id, models:/NAME@champion or another model URI. --data is the dataset
     that it learned from. Drafts have the columns that the model reads; those that are not there
     count as missing.
     """
     from ni_platform.insights.opportunities import recorded_opportunities, sentence_of
     from ni_platform.models.regressor import load_regressor
+    from ni_platform.plans.believed import past_errors_of
     from ni_platform.plans.drafts import read_drafts, texts_of
     from ni_platform.plans.past import Past
     from ni_platform.plans.plan import PlanConfig, make_plan
@@ -54,7 +55,8 @@ def command(
     regressor = load_regressor(resolve_model(store, model))
     table_of_drafts = read_drafts(drafts, regressor, id_column=id_column, form=form, say=say)
     past = Past.open(data)
-    found = make_plan(regressor, table_of_drafts, past, PlanConfig(**settings))
+    errors = past_errors_of(store, model)
+    found = make_plan(regressor, table_of_drafts, past, PlanConfig(**settings), errors)
     rows = [
         (
             name,

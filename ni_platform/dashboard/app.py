@@ -23,13 +23,12 @@ from ni_platform.dashboard.forms import (
     read_fields,
     read_form,
 )
-from ni_platform.dashboard.planning import plan_of
+from ni_platform.dashboard.planning import plan_of, plans_tests
 from ni_platform.dashboard.protection import Protection
 from ni_platform.dashboard.studio import Studio
 from ni_platform.dashboard.uploads import too_large
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.errors import ContentError, NiError, TooLargeError
-from ni_platform.models.uncertainty import is_gaussian_process
 from ni_platform.plans.plan import Plan
 from ni_platform.reporting.page import templates_of
 
@@ -185,7 +184,7 @@ class _Routes:
             find=find,
             sought=domain,
             domain=draft.domain,
-            plans=is_gaussian_process(studio.model.scorer),
+            plans=plans_tests(studio),
         )
 
     def _plan(

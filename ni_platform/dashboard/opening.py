@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ni_platform.beliefs.past_errors import recorded_past_errors
 from ni_platform.dashboard.advice import in_points
 from ni_platform.dashboard.loaded_model import LoadedModel
 from ni_platform.dashboard.past import PastContents
@@ -66,7 +67,10 @@ def open_studio(
     patches = None
     if insights is not None and insights.patches is not None:
         patches = Patches(insights.patches, dataset, in_points=in_points(insights, "image"))
-    return Studio(model, dataset, past, insights=insights, patches=patches, ensemble=others)
+    return Studio(
+        model, dataset, past, insights=insights, patches=patches, ensemble=others,
+        errors=recorded_past_errors(store, run),
+    )  # fmt: skip
 
 
 def _insights(store: Store, run: str, dataset: Dataset) -> StoredInsights | None:

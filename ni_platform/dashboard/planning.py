@@ -6,12 +6,18 @@ from ni_platform.dashboard.forms import PlanForm
 from ni_platform.dashboard.studio import Studio
 from ni_platform.errors import ContentError
 from ni_platform.insights.opportunities import opportunities, sentence_of
+from ni_platform.models.uncertainty import is_gaussian_process
 from ni_platform.plans.drafts import pasted_drafts, texts_of
 from ni_platform.plans.past import Past
 from ni_platform.plans.plan import Plan, PlanConfig, make_plan
 
 MOST_DRAFTS = 100
 """Of one request, as one visitor must not keep the others waiting."""
+
+
+def plans_tests(studio: Studio) -> bool:
+    """Whether it is known how sure the model is of differences between drafts."""
+    return studio.errors is not None or is_gaussian_process(studio.model.scorer)
 
 
 def plan_of(studio: Studio, form: PlanForm) -> tuple[Plan, dict[str, str], str | None]:
@@ -32,7 +38,7 @@ def plan_of(studio: Studio, form: PlanForm) -> tuple[Plan, dict[str, str], str |
     config = PlanConfig(
         arms=form.arms, control=form.control.strip() or None, traffic=form.impressions
     )
-    plan = make_plan(scorer, drafts, Past(dataset=studio.dataset), config)
+    plan = make_plan(scorer, drafts, Past(dataset=studio.dataset), config, studio.errors)
     texts = [name for name in drafts if scorer.roles[str(name)] == "text"]
     shown = {str(name): str(drafts[texts[0]][name]) for name in drafts.index} if texts else {}
     found = []

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ni_platform.beliefs.past_errors import PastErrors
 from ni_platform.dashboard import pictures
 from ni_platform.dashboard.advice import Advice, advice, past_of
 from ni_platform.dashboard.draft import Draft
@@ -71,6 +72,7 @@ class Studio:
         insights: StoredInsights | None = None,
         patches: Patches | None = None,
         ensemble: Sequence[LoadedModel] = (),
+        errors: PastErrors | None = None,
     ) -> None:
         """Take what `open_studio` loads."""
         self.model = model
@@ -78,6 +80,7 @@ class Studio:
         self.past = past
         self.insights = insights
         self.patches = patches
+        self.errors = errors
         self.ensemble = (model, *ensemble)
         self.uploads = Uploads()
         self.inputs = model.scorer.inputs
