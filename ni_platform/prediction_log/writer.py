@@ -176,7 +176,8 @@ class PredictionWriter:
             dropped = self._dropped
         part = pa.concat_tables([SCHEMA.empty_table(), *self._gathered])
         try:
-            write_part(self._place, part.replace_schema_metadata({DROPPED: str(dropped)}))
+            if len(part) or dropped:
+                write_part(self._place, part.replace_schema_metadata({DROPPED: str(dropped)}))
         except Exception as error:  # noqa: BLE001  # whatever is wrong with the place may be mended
             self._failing = True
             self._due = time.monotonic() + self._seconds

@@ -10,10 +10,12 @@ import logging
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pandas as pd
@@ -22,7 +24,7 @@ import pyarrow as pa
 from ni_platform.errors import ConfigError
 from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.prediction_log.asked import asked
-from ni_platform.prediction_log.table import log_table
+from ni_platform.prediction_log.table import SCHEMA, log_table
 from ni_platform.prediction_log.writer import PredictionWriter, Request
 from ni_platform.registry.model_source import (
     pinned_uri,
@@ -31,7 +33,6 @@ from ni_platform.registry.model_source import (
     run_of_model,
     store_of_model,
 )
-from ni_platform.termination import unwind_on_sigterm
 
 VARIABLE = "NI_LOG_PREDICTIONS"
 SHADOW = "NI_SHADOW_MODEL"
@@ -55,13 +56,17 @@ class ServedLog:
             shadow: URI of a model that scores the same inputs.
         """
         known = read_model(folder)
-        self._of_model = _Logged(
+        served = _Logged(
             regressor=regressor,
             run=known.run_id,
             uri=None if known.model_id is None else f"models:/{known.model_id}",
         )
-        self._shadow = None if shadow is None else _Shadow(shadow)
-        self._writer = PredictionWriter(place, self._rows_of)
+        self._writers = [
+            PredictionWriter(place, lambda asked: served.rows(asked, asked.predictions))
+        ]
+        if shadow is not None:
+            # A queue and a thread of its own: what takes it long delays no row of the model in use.
+            self._writers.append(PredictionWriter(place, _Shadow(shadow).rows))
 
     @classmethod
     def of_environment(
@@ -69,7 +74,7 @@ class ServedLog:
     ) -> ServedLog | None:
         """Open the log that the environment names; None where it names none.
 
-        SIGTERM lets this process write what has gathered from then on.
+        From then on SIGTERM lets this process write what has gathered before it ends.
 
         Raises:
             ConfigError: A variable holds what it cannot.
@@ -83,24 +88,30 @@ class ServedLog:
         if not place:
             return None
         _check(place)
-        # Elsewhere a server has its own way to stop, which must stay.
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            unwind_on_sigterm()
-        return cls(place, regressor, folder, shadow or None)
+        log = cls(place, regressor, folder, shadow or None)
+        main = threading.current_thread() is threading.main_thread()
+        # Where MLflow starts several workers, they have their own way to stop, which must stay.
+        if main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, log._end)
+        return log
 
     def add(self, frame: pd.DataFrame, predictions: np.ndarray) -> None:
         """Log N inputs and their rates [N], later; drops and counts them where it cannot."""
-        self._writer.put(Request(frame=frame, predictions=predictions))
+        request = Request(frame=frame, predictions=predictions)
+        for writer in self._writers:
+            writer.put(request)
 
     def close(self) -> None:
-        """Write what is left."""
-        self._writer.close()
+        """Write what is left, within ten seconds for each model."""
+        for writer in self._writers:
+            writer.close()
 
-    def _rows_of(self, request: Request) -> pa.Table:
-        rows = [self._of_model.rows(request, request.predictions, shadow=False)]
-        if self._shadow is not None:
-            rows += self._shadow.rows(request)
-        return pa.concat_tables(map(log_table, rows))
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        """Write what is left, and end as from SIGTERM."""
+        # MLflow's command ends by the same signal, whereupon the system sends its child another.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.close()
+        raise SystemExit(128 + number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +122,10 @@ class _Logged:
     run: str | None
     uri: str | None
 
-    def rows(self, request: Request, predictions: np.ndarray, *, shadow: bool) -> pd.DataFrame:
+    def rows(self, request: Request, predictions: np.ndarray, *, shadow: bool = False) -> pa.Table:
         """Rows of what it predicted for a request."""
         frame = request.frame.reset_index(drop=True)
-        return asked(frame, self.regressor.roles, self.regressor.levels).assign(
+        rows = asked(frame, self.regressor.roles, self.regressor.levels).assign(
             time=request.time,
             source="served",
             request=request.identity,
@@ -123,6 +134,7 @@ class _Logged:
             shadow=shadow,
             prediction=predictions,
         )
+        return log_table(rows)
 
 
 class _Shadow:
@@ -133,16 +145,16 @@ class _Shadow:
         self._model: _Logged | None = None
         self._load_after = self._warn_after = 0.0
 
-    def rows(self, request: Request) -> list[pd.DataFrame]:
+    def rows(self, request: Request) -> pa.Table:
         """Rows of what it would have answered; none, and a warning, where it cannot."""
         try:
             if self._model is None:
                 if time.monotonic() < self._load_after:
-                    return []
+                    return SCHEMA.empty_table()
                 self._load_after = time.monotonic() + _AGAIN_SECONDS
                 self._model = _loaded(self._uri)
             predictions = self._model.regressor.predict(request.frame)
-            return [self._model.rows(request, predictions, shadow=True)]
+            return self._model.rows(request, predictions, shadow=True)
         except Exception as error:  # noqa: BLE001  # the rows of the model in use must not suffer
             if time.monotonic() >= self._warn_after:
                 self._warn_after = time.monotonic() + _AGAIN_SECONDS
@@ -150,7 +162,7 @@ class _Shadow:
                     "The model %s of %s predicts nothing (%s: %s), so its rows are missing in the "
                     "log.", self._uri, SHADOW, type(error).__name__, error,
                 )  # fmt: skip
-            return []
+            return SCHEMA.empty_table()
 
 
 def _loaded(uri: str) -> _Logged:
