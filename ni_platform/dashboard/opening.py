@@ -17,7 +17,6 @@ from ni_platform.data.splits import LEFT_OUT
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.insights.insights import domain_labels
 from ni_platform.insights.record import StoredInsights
-from ni_platform.registry.model_source import run_of_model
 from ni_platform.registry.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.scoring import EXPLAINED_RUN
 from ni_platform.tracking.run_queries import find_runs
@@ -33,6 +32,7 @@ def open_studio(
     data: str,
     *,
     ensemble: Sequence[str] = (),
+    record: bool = True,
     on_scored: Callable[[int, int], None] = lambda scored, total: None,
 ) -> Studio:
     """Load a model and its insights, and score past contents.
@@ -42,6 +42,7 @@ def open_studio(
         uri: model, as `resolve_model` takes it.
         data: dataset folder.
         ensemble: further models of the same kind, for intervals of predicted changes.
+        record: whether visitors may record plans as runs.
         on_scored: told how many past contents were scored just now, and how many there are.
 
     Raises:
@@ -51,7 +52,7 @@ def open_studio(
     """
     model = LoadedModel.load(store, uri)
     dataset = Dataset.open(data)
-    run = run_of_model(store, uri)
+    run = model.run
     insights = None if run is None else _insights(store, run, dataset)
     parts = None if run is None else _parts(store, run, dataset)
     rows = _sample(np.arange(len(dataset)) if parts is None else np.flatnonzero(parts != LEFT_OUT))
@@ -69,7 +70,7 @@ def open_studio(
         patches = Patches(insights.patches, dataset, in_points=in_points(insights, "image"))
     return Studio(
         model, dataset, past, insights=insights, patches=patches, ensemble=others,
-        errors=recorded_past_errors(store, run),
+        errors=recorded_past_errors(store, run), plans=store if record else None,
     )  # fmt: skip
 
 

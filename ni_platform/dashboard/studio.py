@@ -32,6 +32,7 @@ from ni_platform.models.ensemble import network_with
 from ni_platform.models.modalities.attributes import AttributesReader
 from ni_platform.models.modalities.image import ImageReader
 from ni_platform.narrowing import given
+from ni_platform.tracking.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +74,10 @@ class Studio:
         patches: Patches | None = None,
         ensemble: Sequence[LoadedModel] = (),
         errors: PastErrors | None = None,
+        plans: Store | None = None,
     ) -> None:
-        """Take what `open_studio` loads."""
+        """Take what `open_studio` loads; `plans` is where plans are recorded."""
+        self.plans = plans
         self.model = model
         self.dataset = dataset
         self.past = past

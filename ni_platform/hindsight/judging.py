@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ni_platform.data.appending import Appended, append_results
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.importers.appending import Appended, append_results
 from ni_platform.data.reading.csv_file import CsvFormat, Say
 from ni_platform.data.reading.days import DayOrder
 from ni_platform.errors import TrackingError

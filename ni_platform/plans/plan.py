@@ -75,6 +75,9 @@ class Plan:
     """That the planned traffic finds it; over what the rates may be."""
     gain: Gain | None
     """In clicks per 1,000 impressions of what is shown afterwards."""
+    covariance: pd.DataFrame
+    """Of the logits of the judged drafts, by id in rows and columns, in the order of `drafts`; with
+    what each arm has for itself (the model's residual)."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON holds it."""
@@ -160,14 +163,17 @@ def make_plan(
     table["tested"] = table.index.isin(chosen)
     table["share"] = pd.Series(shares, index=chosen)
     alike = _alike(found, [names[draft] for draft in judged])
+    ids = drafts.index[judged]
+    known = pd.DataFrame(found.covariance_NN, index=ids, columns=ids)
     return _worth(
-        table.set_index(drafts.index), names, alike, rate_SN, chosen, shares, control,
+        table.set_index(drafts.index), known, names, alike, rate_SN, chosen, shares, control,
         found.overdispersion, config,
     )  # fmt: skip
 
 
 def _worth(
     table: pd.DataFrame,
+    covariance: pd.DataFrame,
     names: list[str],
     alike: list[tuple[str, str]],
     rate_SN: np.ndarray,
@@ -191,13 +197,16 @@ def _worth(
             control=None if control is None else judged.index(control), overdispersion=noise,
             seed=config.seed,
         )  # fmt: skip
+    ordered = table.sort_values("prediction", ascending=False, kind="stable")
+    judged_ids = ordered.index[ordered.index.isin(covariance.index)]
     return Plan(
-        drafts=table.sort_values("prediction", ascending=False, kind="stable"),
+        drafts=ordered,
         alike=alike,
         against=(names[pair[0]], names[pair[1]]),
         needed=impressions_needed((rates[0], rates[1]), (first, second), noise),
         chance=chance,
         gain=gain,
+        covariance=covariance.loc[judged_ids, judged_ids],
     )
 
 

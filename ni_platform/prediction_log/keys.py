@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from ni_platform.data import storage, vectors
 from ni_platform.data.reading.labels import is_null, label, text
 
+Cells = dict[str, list[str | float | None]]
+"""Cells by column as they count, such as a picture's digest; None is an empty one."""
+
 
 def prediction_keys(frame: pd.DataFrame, roles: Mapping[str, str]) -> NDArray[np.object_]:
     """A SHA-256 per row over the columns that a model reads, object [N].
@@ -26,10 +29,19 @@ def prediction_keys(frame: pd.DataFrame, roles: Mapping[str, str]) -> NDArray[np
         frame: N inputs as `Regressor.predict` takes them.
         roles: Columns that the model reads, and what they are (`Regressor.roles`).
     """
-    cells = {
+    return keys_of_cells(cells_of(frame, roles))
+
+
+def cells_of(frame: pd.DataFrame, roles: Mapping[str, str]) -> Cells:
+    """Read what counts of N rows, by column; arguments as those of `prediction_keys`."""
+    return {
         name: _cells(frame[name], roles[name]) if name in frame else [None] * len(frame)
         for name in sorted(roles)
     }
+
+
+def keys_of_cells(cells: Cells) -> NDArray[np.object_]:
+    """Hash what counts: object [N]."""
     names = tuple(cells)
     return np.array(
         [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from uuid import uuid4
 
 import pandas as pd
@@ -37,7 +39,11 @@ SCHEMA = pa.schema(
     ]
 )
 """No row holds what was asked, nor by whom: only a key of it."""
+DROPPED = b"ni.dropped"
+"""Key of a part's Parquet metadata: predictions that its writer could not log since the part
+before."""
 _THREADS = 16
+_Read = TypeVar("_Read")
 
 
 def log_table(rows: pd.DataFrame) -> pa.Table:
@@ -74,10 +80,18 @@ def read_log(place: str | Path) -> pd.DataFrame:
     Raises:
         DatasetError: The folder is not there, or a file of it is none of this log.
     """
-    names = [name for name in storage.list_files(place) if name.endswith(".parquet")]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        parts = list(pool.map(_read_part, [storage.join(place, name) for name in names]))
-    return joined(parts)
+    return joined(_of_parts(place, _rows))
+
+
+def dropped(place: str | Path) -> int:
+    """Count the predictions that were made and could not be logged, by the parts' own word.
+
+    What a writer drops after its last part is told in its process' log only.
+
+    Raises:
+        DatasetError: As `read_log`.
+    """
+    return sum(_of_parts(place, _dropped))
 
 
 def joined(parts: list[pa.Table]) -> pd.DataFrame:
@@ -106,6 +120,18 @@ def checked(table: pa.Table, place: str) -> pa.Table:
         ) from error
 
 
-def _read_part(place: str) -> pa.Table:
-    table: Any = read_parquet(storage.read_bytes(place), place)
-    return checked(table, place)
+def _of_parts(place: str | Path, read: Callable[[bytes, str], _Read]) -> list[_Read]:
+    """What `read` makes of the bytes and name of each file of a log."""
+    found = [name for name in storage.list_files(place) if name.endswith(".parquet")]
+    names = [storage.join(place, name) for name in found]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda name: read(storage.read_bytes(name), name), names))
+
+
+def _rows(data: bytes, name: str) -> pa.Table:
+    return checked(read_parquet(data, name), name)
+
+
+def _dropped(data: bytes, name: str) -> int:
+    _rows(data, name)  # a file that is none of the log says nothing of it
+    return int((pq.read_schema(BytesIO(data)).metadata or {}).get(DROPPED, 0))

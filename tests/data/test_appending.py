@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from ni_platform.data.appending import append_results
 from ni_platform.data.dataset import Dataset
-from ni_platform.data.importers.appending import append_results
 from ni_platform.data.importers.exports.importing import import_export
 from ni_platform.data.importers.exports.rows import Wishes
 from ni_platform.data.importers.table import import_table
