@@ -27,7 +27,7 @@ class Joined:
     undated: int
     """Contents of which it is not known since when they were shown; not in the table."""
     unknown: tuple[str, ...]
-    """Why predictions of some models could not be joined, in sentences."""
+    """Why predictions of some models could not be joined, or not all, in sentences."""
 
 
 def shown_since(dataset: Dataset, new: np.ndarray, now: pd.Timestamp) -> pd.Series:
@@ -74,10 +74,9 @@ def join(
             continue
         if missing := sorted(set(roles) - set(dataset.manifest.columns.inputs)):
             unknown.append(
-                f"{len(rows):,} predictions of run {run} cannot be joined, as the dataset has no "
-                f"column {missing[0]!r}, which the model reads."
+                f"The dataset has no column {missing[0]!r}, which the model of run {run} reads: "
+                "its predictions are found where that was empty."
             )
-            continue
         keys = prediction_keys(dataset.inputs(dated), roles)
         contents = {"input_key": keys, "row": dated, "since": since.iloc[dated]}
         parts.append(rows.merge(pd.DataFrame(contents), on="input_key"))
