@@ -60,7 +60,7 @@ def run_of_model(store: Store, uri: str) -> str | None:
     """
     local = Path(uri)
     if local.is_dir():
-        return _read_model(local).run_id if (local / "MLmodel").is_file() else None
+        return read_model(local).run_id if (local / "MLmodel").is_file() else None
     model_id = _model_id(store, uri)
     with store.errors(f"find the run of {uri}"):
         return store.client.get_logged_model(model_id).source_run_id
@@ -93,7 +93,7 @@ def resolve_model(store: Store | None, uri: str) -> Path:
         if store is not None and store.is_server and not Path(uri).is_dir():
             _fetch_signature(store, _model_id(store, uri), folder)
         signature.verify(folder, uri)
-    return _scorer_folder(folder, uri)
+    return scorer_folder(folder, uri)
 
 
 def model_folder(store: Store | None, uri: str) -> Path:
@@ -138,7 +138,7 @@ def read_model_file(store: Store, uri: str, name: str) -> bytes:
     with store.errors(f"read {name} of the model {uri}"):
         location = store.client.get_logged_model(model_id).artifact_location
         if location.startswith(("file://", "/")):
-            return (_scorer_folder(_present(_path_of(location), uri), uri) / name).read_bytes()
+            return (scorer_folder(_present(_path_of(location), uri), uri) / name).read_bytes()
         model = Model.from_dict(yaml.safe_load(fetched(store, f"{location}/MLmodel")))
         return fetched(store, f"{location}/{_scorer_path(model, uri)}/{name}")
 
@@ -214,15 +214,21 @@ def _model_id(store: Store, uri: str) -> str:
     return source.removeprefix("models:/")
 
 
-def _read_model(folder: Path) -> Model:
+def read_model(folder: Path) -> Model:
+    """Return what MLflow knows of the model in a local folder."""
     # Model.load would take the path for an URI, and a `%20` in it for a blank.
     return Model.from_dict(yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")))
 
 
-def _scorer_folder(model_folder: Path, uri: str) -> Path:
+def scorer_folder(model_folder: Path, uri: str) -> Path:
+    """Return the folder of the Scorer inside of a model's local folder.
+
+    Raises:
+        TrackingError: The model was not logged by this package.
+    """
     if not (model_folder / "MLmodel").is_file():
         return model_folder
-    return model_folder / _scorer_path(_read_model(model_folder), uri)
+    return model_folder / _scorer_path(read_model(model_folder), uri)
 
 
 def _scorer_path(model: Model, uri: str) -> str:
