@@ -126,7 +126,11 @@ def _switched(value: Any) -> Any:
         return {} if value else None
     if not isinstance(value, Mapping):
         raise PydanticCustomError("switch", "must be true, false or a mapping of thresholds")
-    return value
+    return _with_text_keys(value)
+
+
+def _with_text_keys(values: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(key): value for key, value in values.items()}
 
 
 _Switch = BeforeValidator(_switched)
@@ -155,7 +159,7 @@ class GatesConfig:
             ConfigError: It is no file of gates; names the file, each key, its value and the remedy.
         """
         try:
-            values = yaml.safe_load(Path(path).read_bytes())
+            values = _EachKeyOnce(Path(path).read_bytes()).get_single_data()
         except OSError as error:
             raise ConfigError(
                 f"The gates of {path} cannot be read: {error.strerror}. Name a file that is there."
@@ -164,12 +168,13 @@ class GatesConfig:
             reason = " ".join(str(error).split())
             raise ConfigError(f"{path} is not valid YAML: {reason}. Correct it.") from error
         if not isinstance(values, Mapping):
+            held = "nothing" if values is None else f"{values!r:.80}"
             raise ConfigError(
-                f"{path} must be a mapping of gates, but it holds {values!r:.80}: write a line"
-                f" such as `size: true`. Known gates are {', '.join(_names(cls))}."
+                f"{path} must be a mapping of gates, but it holds {held}: write a line such as"
+                f" `size: true`. Known gates are {', '.join(_names(cls))}."
             )
         try:
-            return TypeAdapter(cls).validate_python(dict(values))
+            return TypeAdapter(cls).validate_python(_with_text_keys(values))
         except ValidationError as error:
             problems = " ".join(_problem(item) for item in error.errors())
             raise ConfigError(f"{path}: {problems}") from error
@@ -200,6 +205,20 @@ def gates_in_use(named: str | Path | None = None) -> tuple[GatesConfig, Path | N
     if named is None and not file.exists():
         return GatesConfig(), None
     return GatesConfig.load(file), file
+
+
+class _EachKeyOnce(yaml.SafeLoader):
+    """YAML that gives no key twice: of two, the last would count without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node."""
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key!r} is given twice", problem_mark=node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def _require_order(gate: str, low: float, high: float) -> None:
