@@ -27,7 +27,7 @@ from ni_platform.registry.model_card import write_card
 from ni_platform.registry.model_history import write_history
 from ni_platform.registry.model_source import model_uri_of
 from ni_platform.registry.signing import signed
-from ni_platform.tracking.run_queries import read_run
+from ni_platform.tracking.run_queries import RunSummary, read_run
 from ni_platform.tracking.store import Store, utc_now
 
 _RACES = 5
@@ -128,12 +128,7 @@ def promote(
     config, file = gates_in_use(gates)
     if file is not None:
         on_event(f"the gates are those of {file}")
-    run = read_run(store, run_id)
-    if run.status != "FINISHED":
-        raise TrackingError(
-            f"Run {run_id} ({run.run_name}) is {run.status}; only a FINISHED run can be promoted."
-            " Resume it or train again."
-        )
+    run = _finished(store, run_id)
     model_uri = model_uri_of(store, run_id)
     facts = CardFacts.read(store, run_id, model_uri)
     with (
@@ -215,6 +210,16 @@ def rollback(
         )
         write_history(store, model_name)
     return RollbackReport(model_name=model_name, version=target, replaced=present.version)
+
+
+def _finished(store: Store, run_id: str) -> RunSummary:
+    run = read_run(store, run_id)
+    if run.status != "FINISHED":
+        raise TrackingError(
+            f"Run {run_id} ({run.run_name}) is {run.status}; only a FINISHED run can be promoted."
+            " Resume it or train again."
+        )
+    return run
 
 
 def _report(

@@ -83,15 +83,15 @@ def latency(challenger: Challenger, thresholds: Latency) -> Gate:
         took = {rows: _milliseconds(model, _repeated(example, rows)) for rows in _TIMES}
     except NiError as error:
         return Gate(name=name, passed=False, explanation=f"it cannot be measured: {error}")
-    device = "GPU" if torch.cuda.is_available() else "CPU"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     figures: dict[str, Figure] = {
         "one_ms": took[1],
         "one_budget_ms": thresholds.one_ms,
         "hundred_ms": took[_BATCH],
         "hundred_budget_ms": thresholds.hundred_ms,
-        "device": device,
         "threads": torch.get_num_threads(),
         "cores": available_workers(),
+        "gpu": gpu,
     }
     slow = [
         text
@@ -103,8 +103,8 @@ def latency(challenger: Challenger, thresholds: Latency) -> Gate:
     ]
     why = (
         f"1 content in {took[1]:.3g} ms of {thresholds.one_ms:g}, 100 in {took[_BATCH]:.3g} ms of"
-        f" {thresholds.hundred_ms:g}; {device}, {figures['threads']} threads,"
-        f" {figures['cores']} cores"
+        f" {thresholds.hundred_ms:g}; {figures['threads']} threads, {figures['cores']} cores,"
+        f" {gpu or 'no GPU'}"
     )
     empty = [column for column, role in model.roles.items() if example[column].isna().all()]
     if empty:
@@ -142,7 +142,8 @@ def _read(challenger: Challenger) -> tuple[Regressor, pd.DataFrame]:
     uri = challenger.model_uri
     folder = model_folder(challenger.store, uri)
     model = load_regressor(scorer_folder(folder, uri))
-    example = read_model(folder).load_input_example(str(folder))
+    with challenger.store.errors(f"read the input example of {uri}"):
+        example = read_model(folder).load_input_example(str(folder))
     if not isinstance(example, pd.DataFrame) or example.empty:
         raise TrackingError("the model was logged without an input example. Train it again.")
     pictures = ServedPictures()

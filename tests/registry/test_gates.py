@@ -24,6 +24,9 @@ from ni_platform.tracking.metric_table import add_metrics
 from ni_platform.tracking.run_queries import read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import open_store
+from ni_platform.value.arms import gathered
+from ni_platform.value.prior import Prior
+from ni_platform.value.replay import ReplayConfig, replay
 from tests.command import ni
 from tests.registry.test_signature import make_key
 
@@ -115,6 +118,25 @@ def test_worth_of_a_choice() -> None:
         }
     )
     assert worth(tests, "prediction").to_dict() == pytest.approx({"a": 30 - 15, "b": 15 - 30})
+
+
+def test_worth_is_that_of_a_replay() -> None:
+    """A gate and `ni value` mean the same by the worth of a model."""
+    rng = np.random.default_rng(0)
+    test = np.repeat(np.arange(20), rng.integers(2, 5, 20))
+    impressions = rng.integers(500, 2000, len(test)).astype(float)
+    clicks = rng.binomial(impressions.astype(int), 0.1).astype(float)
+    logits = rng.integers(0, 3, len(test)).astype(float)  # some are tied
+    columns = {"ab_test": test, "clicks": clicks, "impressions": impressions, "prediction": logits}
+    replayed = replay(
+        gathered(test, clicks, impressions, logits, {}),
+        None,
+        Prior(slope=0, deviation=0.3, overdispersion=1),
+        ReplayConfig(replicates=1),
+    )
+    assert worth(pd.DataFrame(columns), "prediction").to_numpy() == pytest.approx(
+        replayed.at_once["model"]
+    )
 
 
 def test_value_against_the_champion(finished_run: Record, tmp_path: Path) -> None:
@@ -245,6 +267,7 @@ def test_latency(
     report = promote(open_store(), finished_run(RIGHT), MODEL, gates=file)
     gate = only(report)
     assert (gate.passed, report.promoted) == (passes, passes)
+    assert "the example has no" not in gate.explanation
     assert gate.figures["one_ms"] > 0
     assert gate.figures["hundred_ms"] > 0
     assert (gate.figures["one_budget_ms"], gate.figures["hundred_budget_ms"]) == budget
