@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from ni_platform.errors import ConfigError
+from ni_platform.api.runs import open_run
+from ni_platform.errors import ConfigError, PromotionRefusedError
 from ni_platform.registry.comparison_gates import worth
 from ni_platform.registry.descriptions import LONGEST
 from ni_platform.registry.gate import Gate
@@ -373,6 +374,16 @@ def test_the_file_of_the_current_folder(
     named = ni("promote", run_id, f"--model={MODEL}", "--gates=other.yaml", "--json")
     assert "the gates are those of other.yaml" in named.stderr
     assert [gate["name"] for gate in named.json["gates"]][3:] == ["size"]
+
+
+def test_a_file_in_python(finished_run: Record, tmp_path: Path) -> None:
+    """`run.promote` takes it as the command does."""
+    file = file_of(tmp_path, size={"megabytes": 1e-6})
+    run = open_run(finished_run(RIGHT))
+    with pytest.raises(PromotionRefusedError, match=r"size: .*raise the threshold"):
+        run.promote(MODEL, gates=file)
+    model = run.promote(MODEL, gates=file_of(tmp_path, size=True))
+    assert model.gates["gate"].tolist() == ["size"]
 
 
 def test_a_file_that_cannot_be_used_changes_nothing(
