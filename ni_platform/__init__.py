@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ni_platform.api.exports import export_profiles, import_export
     from ni_platform.api.insights import Insights
     from ni_platform.api.models import Model, open_model
+    from ni_platform.api.outcomes import Outcomes, outcomes
     from ni_platform.api.plans import TestPlan
+    from ni_platform.api.retraining import retrain
     from ni_platform.api.runs import Run, compare, open_run, runs
     from ni_platform.api.sweeps import Sweep, open_sweep, resume_sweep, sweep
     from ni_platform.api.training import AutoTraining, resume, train, train_auto
@@ -41,6 +43,7 @@ __all__ = [
     "Insights",
     "Model",
     "NiError",
+    "Outcomes",
     "Run",
     "SuccessRateRegressor",
     "Sweep",
@@ -56,8 +59,10 @@ __all__ = [
     "open_model",
     "open_run",
     "open_sweep",
+    "outcomes",
     "resume",
     "resume_sweep",
+    "retrain",
     "runs",
     "spaces",
     "sweep",
@@ -74,7 +79,9 @@ _HOMES = {
     "api.exports": ("export_profiles", "import_export"),
     "api.insights": ("Insights",),
     "api.models": ("Model", "open_model"),
+    "api.outcomes": ("Outcomes", "outcomes"),
     "api.plans": ("TestPlan",),
+    "api.retraining": ("retrain",),
     "api.runs": ("Run", "compare", "open_run", "runs"),
     "api.sweeps": ("Sweep", "open_sweep", "resume_sweep", "sweep"),
     "api.training": ("AutoTraining", "resume", "train", "train_auto"),

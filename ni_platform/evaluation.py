@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ni_platform.beliefs.past_errors import PastErrors
 from ni_platform.data.content_keys import content_keys
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import ab_test_codes
@@ -158,13 +159,23 @@ def _slices(table: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
             yield name, inside
 
 
-def evaluate_pairs(table: pd.DataFrame, pairs: PredictedPairs, config: EvaluationConfig) -> Metrics:
+def evaluate_pairs(
+    table: pd.DataFrame, pairs: PredictedPairs | None, config: EvaluationConfig
+) -> Metrics:
     """Return per slice whether the probabilities that one arm beats another are right.
 
-    `pairs` are counted among the rows of `table`, which is one that `add_predictions` gave.
+    `pairs` are counted among the rows of `table`, which is one that `add_predictions` gave. None is
+    of a model that does not say how sure it is: validation tests say it then, and are not judged.
     """
     metrics: Metrics = {}
-    for name, inside in _slices(table):
+    judged_slices = dict(_slices(table))
+    if pairs is None:
+        known = judged_slices.pop("validation", np.zeros(len(table), dtype=bool))
+        errors = PastErrors.of(table[known])
+        if errors is None:
+            return metrics
+        pairs = errors.pairs(table)
+    for name, inside in judged_slices.items():
         inside = inside & table["ab_test"].notna().to_numpy()
         own, rows = pairs.of(inside), table[inside]
         if len(own.first):

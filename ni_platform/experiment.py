@@ -136,9 +136,8 @@ def _evaluate(
     glm = _glm(record, experiment, table) if evaluation.glm else None
     metrics = record_evaluation(record, experiment.dataset, table, evaluation, glm)
     more = evaluate_gains(table, fitted.without(rows), evaluation)
-    if predicted.pairs is not None:
-        pairs = evaluate_pairs(table, predicted.pairs, evaluation)
-        more = {name: more.get(name, {}) | pairs.get(name, {}) for name in {**more, **pairs}}
+    pairs = evaluate_pairs(table, predicted.pairs, evaluation)
+    more = {name: more.get(name, {}) | pairs.get(name, {}) for name in {**more, **pairs}}
     return {name: found | more.get(name, {}) for name, found in metrics.items()}, glm
 
 

@@ -21,6 +21,7 @@ from ni_platform.data.dataset import Dataset as StoredDataset
 from ni_platform.data.importers.table import import_table as write_table
 from ni_platform.data.manifest import FILE_NAME
 from ni_platform.data.reading.csv_file import CsvFormat
+from ni_platform.data.reading.days import DayOrder
 from ni_platform.data.splits import SplitConfig, split_dataset
 from ni_platform.errors import ChecksFailedError, DatasetError
 from ni_platform.reporting.page import Table
@@ -185,6 +186,8 @@ def import_table(
     assignment_column: str | None = None,
     share: str | None = None,
     shares: Shares | None = None,
+    day: str | None = None,
+    dates: DayOrder | None = None,
     arm: str | None = None,
     domain: str | None = None,
     image: str | None = None,
@@ -218,6 +221,8 @@ def import_table(
         assignment_column: Such a word per A/B test, where they differ; in place of `assignment`.
         share: Planned share of each arm within its A/B test, in any unit; equal if None.
         shares: "unknown" where shares were not planned or changed, so that nobody can check them.
+        day: First day of each content.
+        dates: What 3/4/2026 means, "day-first" or "month-first".
         arm: control or treatment.
         domain: Where the content is shown.
         image: Path of each picture, relative to `images`.
@@ -252,9 +257,9 @@ def import_table(
     columns |= {
         "content_id": content_id, "ab_test": ab_test, "assignment": assignment,
         "assignment_reason": assignment_reason, "assignment_column": assignment_column,
-        "share": share, "shares": shares, "arm": arm, "domain": domain, "image": image,
-        "images": images, "impressions": impressions, "clicks": clicks, "ratings": ratings,
-        "split": split, "say": say,
+        "share": share, "shares": shares, "day": day, "dates": dates, "arm": arm,
+        "domain": domain, "image": image, "images": images, "impressions": impressions,
+        "clicks": clicks, "ratings": ratings, "split": split, "say": say,
         "form": CsvFormat(delimiter=delimiter, encoding=encoding, decimal=decimal),
     }  # fmt: skip
     source = table if isinstance(table, str | os.PathLike) else as_arrow(table)

@@ -20,10 +20,12 @@ from ni_platform.api.progress import ScoringProgress, say
 from ni_platform.api.value import Value, make_value
 from ni_platform.errors import DatasetError
 from ni_platform.insights.opportunities import recorded_opportunities
-from ni_platform.models.regressor import Regressor, load_regressor
+from ni_platform.models.regressor import Regressor
+from ni_platform.plans.believed import past_errors_of
 from ni_platform.plans.drafts import read_drafts, texts_of
 from ni_platform.plans.past import Past
 from ni_platform.plans.plan import PlanConfig, make_plan
+from ni_platform.plans.record import Planner, record_plan
 from ni_platform.registry.model_source import resolve_model, store_of_model
 from ni_platform.registry.promotion import PromotionReport, promote
 from ni_platform.reporting.page import Table
@@ -46,9 +48,14 @@ class Model:
     """What the gates said, if it was promoted just now."""
 
     @cached_property
+    def _planner(self) -> Planner:
+        # Both at once: the alias may move before a plan is made.
+        return Planner.load(self.store, self.uri)
+
+    @property
     def regressor(self) -> Regressor:
         """What predicts, in memory."""
-        return load_regressor(resolve_model(self.store, self.uri))
+        return self._planner.regressor
 
     @property
     def columns(self) -> dict[str, str]:
@@ -102,8 +109,12 @@ class Model:
         control: str | None = None,
         traffic: int | None = None,
         arms: int = 4,
+        record: bool = True,
     ) -> TestPlan:
         """Return which of N drafts to test, with how much traffic, and what that brings.
+
+        The plan is recorded as a run of the experiment `plans`, to be compared with the test's
+        outcome: ids, keys and predictions of the drafts, nothing of what they say.
 
         Args:
             drafts: A table of any library, or the path of one, with an id in the column `id`, else
@@ -112,9 +123,11 @@ class Model:
             control: Draft that is shown today.
             traffic: Impressions that the whole test may have.
             arms: Of the test, the control included.
+            record: Whether the plan is recorded.
 
         Raises:
-            ConfigError: The model is no ranker, or the control is no draft.
+            ConfigError: The model is no ranker and its run has too few validation A/B tests to say
+                how sure it is, or the control is no draft.
             DatasetError: Too few drafts, or a cell cannot be read.
         """
         past = Past(dataset=open_dataset(data).stored)
@@ -124,9 +137,14 @@ class Model:
             table = as_pandas(drafts)
             table = table.set_index("id") if "id" in table else table
         config = PlanConfig(control=control, traffic=traffic, arms=arms)
-        plan = make_plan(self.regressor, table, past, config)
+        errors = past_errors_of(self.store, self.uri)
+        plan = make_plan(self.regressor, table, past, config, errors)
         found = recorded_opportunities(self.store, self.uri, texts_of(table, self.regressor))
-        return TestPlan(plan=plan, opportunities=found)
+        run_id = None
+        if record:
+            place = open_store() if self.store is None else self.store
+            run_id = record_plan(place, plan, table, self._planner, past.dataset)
+        return TestPlan(plan=plan, opportunities=found, run_id=run_id)
 
     def explain(self, frame: Any, **settings: Any) -> Explanations:
         """Return what each word, picture region and attribute contributes to predictions.

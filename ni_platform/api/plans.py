@@ -23,6 +23,8 @@ class TestPlan:
     opportunities: list[Opportunity]
     """Words and phrases that raised predictions in the past and are in none of the drafts; none
     where the model's run has no insights."""
+    run_id: str | None
+    """The run that it is recorded in; None if it is not."""
 
     @property
     def drafts(self) -> pd.DataFrame:

@@ -36,7 +36,8 @@ class PrincipalComponent:
         x = np.concatenate(
             [_columns(found)[0] for found in zip(*by_method.values(), strict=True)], axis=0
         )
-        mean, deviation = x.mean(0), x.std(0)
+        # By the range, as rounding leaves a deviation of equal numbers.
+        mean, deviation = x.mean(0), np.where(np.ptp(x, axis=0) > 0, x.std(0), 0.0)
         z = (x - mean) / np.where(deviation > 0, deviation, 1)
         variances, vectors = np.linalg.eigh(z.T @ z / max(1, len(z)))
         first = vectors[:, -1]

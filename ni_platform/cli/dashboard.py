@@ -19,8 +19,20 @@ from ni_platform.cli.output import console, data_option
     metavar="URI",
     help="Further model of the same kind, for intervals of predicted changes; any number.",
 )
+@click.option(
+    "--record/--no-record",
+    default=True,
+    show_default=True,
+    help="Let visitors keep plans as runs, to be compared with outcomes.",
+)
 def command(
-    model: str, data: str, host: str, port: int, token: str | None, ensemble: tuple[str, ...]
+    model: str,
+    data: str,
+    host: str,
+    port: int,
+    token: str | None,
+    ensemble: tuple[str, ...],
+    record: bool,
 ) -> None:
     """Open MODEL (a run id, models:/NAME@champion or another model URI) as a page in the browser.
 
@@ -33,7 +45,9 @@ def command(
     from ni_platform.tracking.store import open_store
 
     with ScoringProgress() as progress:
-        studio = open_studio(open_store(), model, data, ensemble=ensemble, on_scored=progress)
+        studio = open_studio(
+            open_store(), model, data, ensemble=ensemble, record=record, on_scored=progress
+        )
     if studio.insights is None:
         console.print(
             f"no insights are recorded; [bold]ni insights {model} --data {data}[/bold] makes them"

@@ -25,6 +25,19 @@ if TYPE_CHECKING:
 @click.option(
     "--arms", default=4, show_default=True, help="Arms of the test, the control included."
 )
+@click.option(
+    "--shadow",
+    "shadows",
+    multiple=True,
+    metavar="URI",
+    help="Model that scores the drafts, too, for the record only; any number.",
+)
+@click.option(
+    "--record/--no-record",
+    default=True,
+    show_default=True,
+    help="Keep the predictions as a run, to be compared with the test's outcome.",
+)
 @json_option
 @text_table_options
 def command(
@@ -32,6 +45,8 @@ def command(
     drafts: str,
     data: str,
     id_column: str,
+    shadows: tuple[str, ...],
+    record: bool,
     as_json: bool,
     form: Any,
     say: Any,
@@ -39,22 +54,34 @@ def command(
 ) -> None:
     """Say which of --drafts to test, and what the test is expected to bring.
 
-    MODEL is a ranker: a run id, models:/NAME@champion or another model URI. --data is the dataset
+    MODEL is a run id, models:/NAME@champion or another model URI. --data is the dataset
     that it learned from. Drafts have the columns that the model reads; those that are not there
-    count as missing.
+    count as missing. The plan is recorded as a run of the experiment `plans`, with ids and keys of
+    drafts, without their contents.
     """
+    from ni_platform.errors import ConfigError
     from ni_platform.insights.opportunities import recorded_opportunities, sentence_of
-    from ni_platform.models.regressor import load_regressor
+    from ni_platform.plans.believed import past_errors_of
     from ni_platform.plans.drafts import read_drafts, texts_of
     from ni_platform.plans.past import Past
     from ni_platform.plans.plan import PlanConfig, make_plan
-    from ni_platform.registry.model_source import resolve_model, store_of_model
+    from ni_platform.plans.record import Planner, record_plan
+    from ni_platform.registry.model_source import store_of_model
+    from ni_platform.tracking.store import open_store
 
+    if shadows and not record:
+        raise ConfigError(
+            "A shadow's predictions are only recorded, but --no-record records nothing: leave out "
+            "--shadow or --no-record."
+        )
     store = store_of_model(model)
-    regressor = load_regressor(resolve_model(store, model))
+    planner = Planner.load(store, model)
+    beside = [Planner.load(store_of_model(uri), uri) for uri in shadows]
+    regressor = planner.regressor
     table_of_drafts = read_drafts(drafts, regressor, id_column=id_column, form=form, say=say)
     past = Past.open(data)
-    found = make_plan(regressor, table_of_drafts, past, PlanConfig(**settings))
+    errors = past_errors_of(store, model)
+    found = make_plan(regressor, table_of_drafts, past, PlanConfig(**settings), errors)
     rows = [
         (
             name,
@@ -70,8 +97,13 @@ def command(
     more = sentence_of(recorded_opportunities(store, model, texts))
     for sentence in [*found.sentences(), *filter(None, [more])]:
         console.print(sentence, highlight=False, markup=False)
+    run_id = None
+    if record:
+        place = open_store() if store is None else store
+        run_id = record_plan(place, found, table_of_drafts, planner, past.dataset, shadows=beside)
+        console.print(f"Recorded as run {run_id}.", highlight=False, markup=False)
     if as_json:
-        print_json(found.to_json())
+        print_json({**found.to_json(), "run_id": run_id})
 
 
 def _rows(drafts: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:

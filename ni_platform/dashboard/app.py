@@ -23,14 +23,12 @@ from ni_platform.dashboard.forms import (
     read_fields,
     read_form,
 )
-from ni_platform.dashboard.planning import plan_of
+from ni_platform.dashboard.planning import PlannedTest, plan_of, plans_tests
 from ni_platform.dashboard.protection import Protection
 from ni_platform.dashboard.studio import Studio
 from ni_platform.dashboard.uploads import too_large
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.errors import ContentError, NiError, TooLargeError
-from ni_platform.models.uncertainty import is_gaussian_process
-from ni_platform.plans.plan import Plan
 from ni_platform.reporting.page import templates_of
 
 _UPLOAD_SECONDS = 300
@@ -132,7 +130,7 @@ class _Routes:
         form = await read_fields(PlanForm, request)
 
         def work() -> str:
-            return self._plan(form, *plan_of(self._studio, form))
+            return self._plan(form, plan_of(self._studio, form))
 
         return await self._by(self._scoring, work)
 
@@ -185,24 +183,11 @@ class _Routes:
             find=find,
             sought=domain,
             domain=draft.domain,
-            plans=is_gaussian_process(studio.model.scorer),
+            plans=plans_tests(studio),
         )
 
-    def _plan(
-        self,
-        form: PlanForm,
-        plan: Plan | None = None,
-        texts: dict[str, str] | None = None,
-        opportunity: str | None = None,
-    ) -> str:
-        return self._draw(
-            "plan.html",
-            studio=self._studio,
-            form=form,
-            plan=plan,
-            texts=texts or {},
-            opportunity=opportunity,
-        )
+    def _plan(self, form: PlanForm, found: PlannedTest | None = None) -> str:
+        return self._draw("plan.html", studio=self._studio, form=form, found=found)
 
     async def _by(
         self, lane: ThreadPoolExecutor, work: Callable[..., str], *arguments: Any

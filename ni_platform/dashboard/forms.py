@@ -60,6 +60,8 @@ class PlanForm(BaseModel):
     control: _Short = ""
     traffic: Annotated[str, Field(pattern=r"^\s*[\d,. ]{0,15}\s*$")] = ""
     arms: Annotated[int, Field(ge=2, le=50)] = 4
+    record: Literal["", "yes"] = ""
+    """Whether the plan is to be recorded."""
 
     @property
     def impressions(self) -> int | None:

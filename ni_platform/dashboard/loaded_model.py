@@ -17,6 +17,7 @@ from ni_platform.models.mixing import mixed
 from ni_platform.models.modalities.image import ImageReader
 from ni_platform.models.outputs import rates
 from ni_platform.models.scorer import Scorer
+from ni_platform.registry.model_source import pinned_uri, run_of_model
 from ni_platform.scoring import network_of
 from ni_platform.tracking.store import Store
 
@@ -30,10 +31,21 @@ class LoadedModel:
     Not for several threads at once: the dashboard asks it from one.
     """
 
-    def __init__(self, scorer: Explainable, name: str) -> None:
-        """Hold the scorer; `name` is the URI it came from."""
+    def __init__(
+        self, scorer: Explainable, name: str, uri: str | None = None, run: str | None = None
+    ) -> None:
+        """Hold the scorer.
+
+        Args:
+            scorer: what predicts.
+            name: the URI that it was asked for by.
+            uri: the one that stays its own when an alias moves; the name if there is none.
+            run: that trained it; None if it is not known.
+        """
         self.scorer = scorer
         self.name = name
+        self.uri = uri or name
+        self.run = run
         networks = [scorer] if isinstance(scorer, Scorer) else scorer.networks.values()
         self._networks = [_Network(network) for network in networks]
         self._weights = [1.0] if isinstance(scorer, Scorer) else list(scorer.weights.values())
@@ -41,7 +53,8 @@ class LoadedModel:
     @classmethod
     def load(cls, store: Store, uri: str) -> LoadedModel:
         """Load a model by run id, model URI or folder; raises what `network_of` does."""
-        return cls(network_of(store, uri), uri)
+        pinned = pinned_uri(store, uri)
+        return cls(network_of(store, pinned), uri, pinned, run_of_model(store, pinned))
 
     def copy_of_scorer(self) -> Explainable:
         """A scorer of its own for explanations, whose hooks must not see other predictions."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ni_platform.beliefs.past_errors import recorded_past_errors
 from ni_platform.dashboard.advice import in_points
 from ni_platform.dashboard.loaded_model import LoadedModel
 from ni_platform.dashboard.past import PastContents
@@ -16,7 +17,6 @@ from ni_platform.data.splits import LEFT_OUT
 from ni_platform.errors import ConfigError, TrackingError
 from ni_platform.insights.insights import domain_labels
 from ni_platform.insights.record import StoredInsights
-from ni_platform.registry.model_source import run_of_model
 from ni_platform.registry.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.scoring import EXPLAINED_RUN
 from ni_platform.tracking.run_queries import find_runs
@@ -32,6 +32,7 @@ def open_studio(
     data: str,
     *,
     ensemble: Sequence[str] = (),
+    record: bool = True,
     on_scored: Callable[[int, int], None] = lambda scored, total: None,
 ) -> Studio:
     """Load a model and its insights, and score past contents.
@@ -41,6 +42,7 @@ def open_studio(
         uri: model, as `resolve_model` takes it.
         data: dataset folder.
         ensemble: further models of the same kind, for intervals of predicted changes.
+        record: whether visitors may record plans as runs.
         on_scored: told how many past contents were scored just now, and how many there are.
 
     Raises:
@@ -50,7 +52,7 @@ def open_studio(
     """
     model = LoadedModel.load(store, uri)
     dataset = Dataset.open(data)
-    run = run_of_model(store, uri)
+    run = model.run
     insights = None if run is None else _insights(store, run, dataset)
     parts = None if run is None else _parts(store, run, dataset)
     rows = _sample(np.arange(len(dataset)) if parts is None else np.flatnonzero(parts != LEFT_OUT))
@@ -66,7 +68,10 @@ def open_studio(
     patches = None
     if insights is not None and insights.patches is not None:
         patches = Patches(insights.patches, dataset, in_points=in_points(insights, "image"))
-    return Studio(model, dataset, past, insights=insights, patches=patches, ensemble=others)
+    return Studio(
+        model, dataset, past, insights=insights, patches=patches, ensemble=others,
+        errors=recorded_past_errors(store, run), plans=store if record else None,
+    )  # fmt: skip
 
 
 def _insights(store: Store, run: str, dataset: Dataset) -> StoredInsights | None:

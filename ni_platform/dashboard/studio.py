@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from ni_platform.beliefs.past_errors import PastErrors
 from ni_platform.dashboard import pictures
 from ni_platform.dashboard.advice import Advice, advice, past_of
 from ni_platform.dashboard.draft import Draft
@@ -31,6 +32,7 @@ from ni_platform.models.ensemble import network_with
 from ni_platform.models.modalities.attributes import AttributesReader
 from ni_platform.models.modalities.image import ImageReader
 from ni_platform.narrowing import given
+from ni_platform.tracking.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +73,17 @@ class Studio:
         insights: StoredInsights | None = None,
         patches: Patches | None = None,
         ensemble: Sequence[LoadedModel] = (),
+        errors: PastErrors | None = None,
+        plans: Store | None = None,
     ) -> None:
-        """Take what `open_studio` loads."""
+        """Take what `open_studio` loads; `plans` is where plans are recorded."""
+        self.plans = plans
         self.model = model
         self.dataset = dataset
         self.past = past
         self.insights = insights
         self.patches = patches
+        self.errors = errors
         self.ensemble = (model, *ensemble)
         self.uploads = Uploads()
         self.inputs = model.scorer.inputs

@@ -134,6 +134,11 @@ class Dataset:
         return typed(SourceTable(name=path, columns=table), roles)
 
     @property
+    def day(self) -> pd.Series | None:
+        """First day of each content (ISO text, None where unknown); None where none is declared."""
+        return self._nullable(self.manifest.columns.day)
+
+    @property
     def domain(self) -> pd.Series | None:
         """The domain of each content, or None where the dataset declares none."""
         return self._nullable(self.manifest.columns.domain)

@@ -35,6 +35,8 @@ class Columns:
     """How the arms of a content's A/B test were assigned, a word of `KINDS`; equal in a test."""
     share: str | None = None
     """Weight that was planned for each arm within its A/B test, in any unit; null if unknown."""
+    day: str | None = None
+    """First day on which a content was shown, such as 2026-05-31; null where it is not known."""
     domain: str | None = None
     """Where the content is shown."""
     image: str | None = None
@@ -223,7 +225,7 @@ def _check_roles(manifest: Manifest) -> None:
     inputs = {key: name for key, name in columns.declared.items() if name in columns.inputs}
     # A picture's path may serve as the id, as the model reads the picture and not its name.
     identifiers = {columns.ab_test, columns.arm, columns.split, columns.content_id}
-    identifiers |= {columns.assignment, columns.share}
+    identifiers |= {columns.assignment, columns.share, columns.day}
     identifiers -= {None, columns.image}
     seen: dict[str, str] = {}
     for key, name in (columns.declared | outcomes).items():

@@ -1,5 +1,7 @@
 """Whether a contents table has what its manifest declares."""
 
+from datetime import date
+
 import pandas as pd
 
 from ni_platform.data import vectors
@@ -34,6 +36,8 @@ def check_table(contents: pd.DataFrame, manifest: Manifest, root: str) -> None:
     for name in manifest.columns.vector:
         vectors.stacked(contents[name])
     _check_assignment(contents, manifest, root)
+    if manifest.columns.day is not None:
+        _check_days(contents[manifest.columns.day], root)
 
 
 def _check_assignment(contents: pd.DataFrame, manifest: Manifest, root: str) -> None:
@@ -45,6 +49,22 @@ def _check_assignment(contents: pd.DataFrame, manifest: Manifest, root: str) -> 
         kinds_of(contents[columns.ab_test], None, told, source=root)
     if columns.share is not None:
         check_shares(contents[columns.ab_test], contents[columns.share], source=root)
+
+
+def _check_days(days: pd.Series, root: str) -> None:
+    for day in days.dropna().astype(str).unique():
+        if not _is_day(day):
+            raise DatasetError(
+                f"columns.day holds days such as 2026-05-31, but {day!r} stands in {root}: correct "
+                "it, or import the table anew with --day, which reads other forms."
+            )
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _check_image_names(names: pd.Series, root: str) -> None:

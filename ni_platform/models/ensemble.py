@@ -103,6 +103,16 @@ class Ensemble:
         changed = {run: change(network) for run, network in self.networks.items()}
         return Ensemble(changed, self.weights)
 
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """The levels that all members know that read the column."""
+        found: dict[str, tuple[str, ...]] = {}
+        for member in self.members.values():
+            for name, levels in member.levels.items():
+                both = found.get(name, levels)
+                found[name] = tuple(level for level in both if level in levels)
+        return found
+
     def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
         """What the members' `unknown_levels` say, each once."""
         notes = [note for each in self.members.values() for note in each.unknown_levels(frame)]

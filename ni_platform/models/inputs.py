@@ -127,6 +127,15 @@ class InputEncoder:
         each = [reader.native_pixels(frame) for reader in self.readers.values()]
         return [sum(pixels) for pixels in zip(*each)]
 
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """The levels that are known, by categorical column."""
+        return {
+            name: levels
+            for reader in self.readers.values()
+            for name, levels in reader.levels.items()
+        }
+
     def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
         """Say of each categorical column whose levels the model does not know what they are."""
         return [note for reader in self.readers.values() for note in reader.unknown_levels(frame)]

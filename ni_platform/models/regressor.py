@@ -35,6 +35,11 @@ class Regressor(Protocol):
         """The columns that are read, and what they are."""
         ...
 
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """The levels that the model knows, by categorical column."""
+        ...
+
     def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
         """Say of each categorical column whose levels the model does not know what they are."""
         ...

@@ -71,6 +71,11 @@ class Scorer:
         """What models that were logged before there were modalities ask for a picture's column."""
         return self.inputs
 
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """As `InputEncoder.levels`."""
+        return self.inputs.levels
+
     def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
         """As `InputEncoder.unknown_levels`."""
         return self.inputs.unknown_levels(frame)

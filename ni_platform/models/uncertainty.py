@@ -21,7 +21,8 @@ from ni_platform.narrowing import of_kind
 MOST_ARMS = 1024
 """Of a test with more arms no chance to be the best is given."""
 _DRAWS = 10_000
-_Z = float(ndtri(0.975))
+Z_95 = float(ndtri(0.975))
+"""Standard deviations from the mean within which 95 % of a normal distribution lie."""
 
 
 def is_gaussian_process(model: object) -> TypeGuard[Scorer]:
@@ -60,15 +61,30 @@ def predict_with_uncertainty(
     rng = np.random.default_rng(0)
     for chunk, mean, covariance in _posteriors(scorer, network, frame, codes, progress):
         covariance += float(network.residual) * np.eye(len(mean))
-        rate, level = float(network.intercept) + mean, float(network.level_mean) + mean
-        reach = _Z * np.sqrt(covariance.diagonal() + float(network.level_variance))
-        found[chunk, :3] = expit(np.stack([rate, level - reach, level + reach], axis=1))
+        logits = float(network.intercept) + mean
+        found[chunk, :3] = rates_with_intervals(network, logits, covariance.diagonal())
         for own in np.unique(codes[chunk][codes[chunk] >= 0]):
             arms = np.flatnonzero(codes[chunk] == own)
             if sizes[own] <= MOST_ARMS:
                 chance = _chance_best(mean[arms], covariance[np.ix_(arms, arms)], rng)
                 found[chunk[arms], 3] = chance
     return pd.DataFrame(found, columns=["prediction", "low", "high", "chance_best"])
+
+
+def rates_with_intervals(
+    network: GaussianProcess, logits: np.ndarray, variance: np.ndarray
+) -> pd.DataFrame:
+    """`prediction`, `low` and `high` as in `predict_with_uncertainty`, a row per content.
+
+    Args:
+        network: that predicted them.
+        logits: predicted [N].
+        variance: of the true logits about these [N], the level of the test left out.
+    """
+    level = logits - float(network.intercept) + float(network.level_mean)
+    reach = Z_95 * np.sqrt(variance + float(network.level_variance))
+    rates = expit(np.stack([logits, level - reach, level + reach], axis=1))
+    return pd.DataFrame(rates, columns=["prediction", "low", "high"])
 
 
 def joint_logits(

@@ -1,4 +1,4 @@
-"""A plan of the next A/B test, from drafts and a model that says how sure it is."""
+"""A plan of the next A/B test, from drafts and a model."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from ni_platform.beliefs.past_errors import PastErrors
 from ni_platform.errors import ConfigError, DatasetError
-from ni_platform.models.gaussian_process.network import GaussianProcess
 from ni_platform.models.regressor import Regressor
-from ni_platform.models.scorer import Scorer
-from ni_platform.models.uncertainty import (
-    is_gaussian_process,
-    joint_logits,
-    predict_with_uncertainty,
-)
-from ni_platform.narrowing import of_kind
 from ni_platform.plans.arms import best_set
+from ni_platform.plans.believed import Believed, believe
 from ni_platform.plans.past import Past
 from ni_platform.plans.traffic import (
     POWER,
@@ -81,6 +75,9 @@ class Plan:
     """That the planned traffic finds it; over what the rates may be."""
     gain: Gain | None
     """In clicks per 1,000 impressions of what is shown afterwards."""
+    covariance: pd.DataFrame
+    """Of the logits of the judged drafts, by id in rows and columns, in the order of `drafts`; with
+    what each arm has for itself (the model's residual)."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON holds it."""
@@ -121,36 +118,41 @@ class Plan:
         return said
 
 
-def make_plan(model: Regressor, drafts: pd.DataFrame, past: Past, config: PlanConfig) -> Plan:
+def make_plan(
+    model: Regressor,
+    drafts: pd.DataFrame,
+    past: Past,
+    config: PlanConfig,
+    errors: PastErrors | None = None,
+) -> Plan:
     """Plan a test of drafts.
 
     Args:
-        model: A Gaussian process, which knows how its predictions depend on each other.
+        model: Of any kind; only a Gaussian process knows itself how sure it is.
         drafts: A row per draft with the columns that the model reads, indexed by id.
         past: Contents that the model learned from.
         config: What the test is to be.
+        errors: Of the model on past tests (`recorded_past_errors`), where it does not know it.
 
     Raises:
-        ConfigError: The model does not say how sure it is, or the control is no draft.
+        ConfigError: Nobody knows how sure the model is, or the control is no draft.
         DatasetError: Fewer than two drafts or too many, an id that repeats, or a cell that cannot
             be read.
     """
-    scorer = _checked(model, drafts, config)
-    network = of_kind(scorer.model, GaussianProcess)
+    _check(drafts, config)
     # A column that the drafts lack is a missing modality, of which each draft is told.
     frame = drafts.reindex(columns=list(model.roles)).reset_index(drop=True)
     about = past.compared(frame, model)
     names = [str(name) for name in drafts.index]
     control = None if config.control is None else names.index(config.control)
     judged = _judged(about, control)
-    noise, own = float(network.overdispersion), float(network.residual)
-    mean, of_test = joint_logits(scorer, frame.iloc[judged], np.zeros(len(judged), dtype=np.int64))
-    covariance = of_test[0] + own * np.eye(len(judged))
+    found = believe(model, frame.iloc[judged].reset_index(drop=True), errors)
     rng = np.random.default_rng(config.seed)
-    drawn = rng.multivariate_normal(mean, covariance, size=_DRAWS, method="eigh")
+    drawn = rng.multivariate_normal(found.logit_N, found.covariance_NN, size=_DRAWS, method="eigh")
     rate_SN = np.full((_DRAWS, len(names)), np.nan)
     rate_SN[:, judged] = expit(drawn)
-    sure = predict_with_uncertainty(scorer, frame.iloc[judged], pd.Series(["plan"] * len(judged)))
+    best = np.bincount(drawn.argmax(axis=1), minlength=len(judged)) / _DRAWS
+    sure = found.rates.assign(chance_best=best)
     table = sure.set_index(pd.Index(judged)).reindex(range(len(names))).join(about)
     first = None if control is None else judged.index(control)
     some = best_set(
@@ -160,14 +162,18 @@ def make_plan(model: Regressor, drafts: pd.DataFrame, past: Past, config: PlanCo
     shares = traffic_shares(len(chosen), None if control is None else chosen.index(control))
     table["tested"] = table.index.isin(chosen)
     table["share"] = pd.Series(shares, index=chosen)
-    alike = _alike(mean, covariance, own, [names[draft] for draft in judged])
+    alike = _alike(found, [names[draft] for draft in judged])
+    ids = drafts.index[judged]
+    known = pd.DataFrame(found.covariance_NN, index=ids, columns=ids)
     return _worth(
-        table.set_index(drafts.index), names, alike, rate_SN, chosen, shares, control, noise, config
-    )
+        table.set_index(drafts.index), known, names, alike, rate_SN, chosen, shares, control,
+        found.overdispersion, config,
+    )  # fmt: skip
 
 
 def _worth(
     table: pd.DataFrame,
+    covariance: pd.DataFrame,
     names: list[str],
     alike: list[tuple[str, str]],
     rate_SN: np.ndarray,
@@ -191,13 +197,16 @@ def _worth(
             control=None if control is None else judged.index(control), overdispersion=noise,
             seed=config.seed,
         )  # fmt: skip
+    ordered = table.sort_values("prediction", ascending=False, kind="stable")
+    judged_ids = ordered.index[ordered.index.isin(covariance.index)]
     return Plan(
-        drafts=table.sort_values("prediction", ascending=False, kind="stable"),
+        drafts=ordered,
         alike=alike,
         against=(names[pair[0]], names[pair[1]]),
         needed=impressions_needed((rates[0], rates[1]), (first, second), noise),
         chance=chance,
         gain=gain,
+        covariance=covariance.loc[judged_ids, judged_ids],
     )
 
 
@@ -222,12 +231,7 @@ def _compared(chosen: list[int], control: int | None) -> tuple[int, int]:
     return others[0], others[1] if control is None else control
 
 
-def _checked(model: Regressor, drafts: pd.DataFrame, config: PlanConfig) -> Scorer:
-    if not is_gaussian_process(model):
-        raise ConfigError(
-            "A plan needs a model that says how sure it is of differences: train one of "
-            "`ni experiments` that begins with ranker, and plan with it."
-        )
+def _check(drafts: pd.DataFrame, config: PlanConfig) -> None:
     if not 2 <= len(drafts) <= MOST_DRAFTS:
         raise DatasetError(f"A plan compares 2 to {MOST_DRAFTS:,} drafts, but got {len(drafts):,}.")
     repeated = drafts.index[drafts.index.duplicated()]
@@ -238,27 +242,24 @@ def _checked(model: Regressor, drafts: pd.DataFrame, config: PlanConfig) -> Scor
             f"The control is one of the drafts, but {config.control!r} is none of "
             f"{list(drafts.index[:10])}: add it to them."
         )
-    return model
 
 
-def _alike(
-    mean: np.ndarray, covariance: np.ndarray, own: float, names: list[str]
-) -> list[tuple[str, str]]:
+def _alike(found: Believed, names: list[str]) -> list[tuple[str, str]]:
     """Pairs of drafts of which the model expects the same, the most alike first.
 
     Their predictions move together, and either may be the better one.
 
     Args:
-        mean: of the drafts' logits [N].
-        covariance: theirs [N, N], with the variance `own` of what each arm has for itself.
-        own: that variance.
-        names: of the drafts [N].
+        found: What is believed of N drafts.
+        names: Theirs [N].
     """
-    spread = np.sqrt(covariance.diagonal() - own)
-    correlation = np.triu((covariance - own * np.eye(len(mean))) / np.outer(spread, spread), 1)
-    variance = covariance.diagonal()
-    apart = np.sqrt(np.maximum(variance[:, None] + variance[None, :] - 2 * covariance, 1e-12))
-    even = np.abs(mean[:, None] - mean[None, :]) < _EVEN * apart
+    shared = found.covariance_NN - found.own * np.eye(len(names))
+    spread = np.sqrt(shared.diagonal())
+    correlation = np.triu(shared / np.outer(spread, spread), 1)
+    variance = found.covariance_NN.diagonal()
+    between = variance[:, None] + variance[None, :] - 2 * found.covariance_NN
+    apart = np.sqrt(np.maximum(between, 1e-12))
+    even = np.abs(found.logit_N[:, None] - found.logit_N[None, :]) < _EVEN * apart
     first, second = np.nonzero((correlation > _ALIKE) & even)
     order = np.argsort(-correlation[first, second], kind="stable")
     return [(names[first[i]], names[second[i]]) for i in order]

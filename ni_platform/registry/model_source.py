@@ -52,7 +52,27 @@ def logged_uri(store: Store, uri: str) -> str | None:
     return None if Path(uri).is_dir() else f"models:/{_model_id(store, uri)}"
 
 
-def run_of_model(store: Store, uri: str) -> str | None:
+def pinned_uri(store: Store | None, uri: str) -> str:
+    """Return a URI that names the same model for good: `models:/NAME/VERSION`, not an alias.
+
+    A model that is not named by a registered one is `models:/m-...`; a folder stays a folder.
+
+    Raises:
+        TrackingError: There is no such model.
+    """
+    if Path(uri).is_dir():
+        return uri
+    store = given(store)
+    name = uri.removeprefix("models:/").strip("/")
+    if uri.startswith("models:/") and "@" in name:
+        with store.errors(f"find the model {uri}"):
+            version = store.client.get_model_version_by_alias(*name.rsplit("@", 1))
+        return f"models:/{version.name}/{version.version}"
+    model_id = _model_id(store, uri)
+    return uri if "/" in name and uri.startswith("models:/") else f"models:/{model_id}"
+
+
+def run_of_model(store: Store | None, uri: str) -> str | None:
     """Return the id of the run that logged the model; None for a folder that does not say.
 
     Raises:
@@ -61,6 +81,7 @@ def run_of_model(store: Store, uri: str) -> str | None:
     local = Path(uri)
     if local.is_dir():
         return read_model(local).run_id if (local / "MLmodel").is_file() else None
+    store = given(store)
     model_id = _model_id(store, uri)
     with store.errors(f"find the run of {uri}"):
         return store.client.get_logged_model(model_id).source_run_id
@@ -215,7 +236,7 @@ def _model_id(store: Store, uri: str) -> str:
 
 
 def read_model(folder: Path) -> Model:
-    """Return what MLflow knows of the model in a local folder."""
+    """Return what the MLmodel file of a logged model's folder says."""
     # Model.load would take the path for an URI, and a `%20` in it for a blank.
     return Model.from_dict(yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")))
 

@@ -19,6 +19,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from ni_platform.errors import NiError
 from ni_platform.models.regressor import load_regressor
 from ni_platform.registry import signature
+from ni_platform.registry.served_log import ServedLog
 from ni_platform.registry.served_pictures import PICTURES, ServedPictures
 
 _SERVER = "mlflow.pyfunc.scoring_server.app"
@@ -29,9 +30,10 @@ class ScoringModel(PythonModel):
     """Predicts success rates from a table of contents."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the Scorer that lies in the model, and note what pictures may be read.
+        """Load the Scorer that lies in the model; note what pictures may be read, and the log.
 
         Raises:
+            ConfigError: A variable of the server holds what it cannot.
             TrackingError: The signature that `NI_VERIFY_KEY` asks for is missing or does not fit.
         """
         scorer = Path(context.artifacts["scorer"])
@@ -39,8 +41,10 @@ class ScoringModel(PythonModel):
         signature.verify(folder, f"the model in {folder}")
         self._scorer = load_regressor(scorer)
         config = context.model_config or {}
-        dataset = None if _SERVER in sys.modules else config.get(PICTURES)
+        served = _SERVER in sys.modules
+        dataset = None if served else config.get(PICTURES)
         self._pictures = ServedPictures.of_environment(dataset=dataset)
+        self._log = ServedLog.of_environment(self._scorer, folder) if served else None
 
     def predict(
         self,
@@ -65,9 +69,12 @@ class ScoringModel(PythonModel):
                     model_input = model_input.assign(
                         **{column: pd.Series(cells, index=model_input.index, dtype=object)}
                     )
-            return self._scorer.predict(model_input)
+            rates = self._scorer.predict(model_input)
         except NiError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
+        if self._log is not None:
+            self._log.add(model_input, rates)
+        return rates
 
 
 set_model(ScoringModel())

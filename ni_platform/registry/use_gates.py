@@ -57,9 +57,9 @@ def _within(name: str, challenger: Challenger, metric: str, low: float, high: fl
         return Gate(
             name=name,
             passed=False,
-            explanation=f"the run has no figure test/{metric}: its model says nothing about the"
-            " uncertainty of differences, or its test part has no randomised A/B test. Train a"
-            " model that does, such as a ranker (`ni train ranker.full`), or switch this gate off.",
+            explanation=f"the run has no figure test/{metric}: it was made by an earlier version, its"
+            " model does not say how sure it is of differences, or its test part has no randomised"
+            " A/B test. Train again on a dataset that has some, or switch this gate off.",
         )
     passed = low <= found.value <= high
     why = f"{metric} {found.value:.4g} on the test part"

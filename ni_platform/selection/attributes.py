@@ -123,8 +123,8 @@ def _numeric(name: str, sample: Sample, config: SelectionConfig) -> Attribute:
         )
     known = ~np.isnan(values)
     level, levels = _binned(values)
-    spread = float(values[known].std()) if known.any() else 0.0
-    if spread == 0:
+    # By the range, as rounding leaves a spread of equal numbers.
+    if not known.any() or np.ptp(values[known]) == 0:
         value = f"{values[known][0]:g} wherever it is known" if known.any() else "missing"
         return Attribute(
             name=name,
@@ -135,6 +135,7 @@ def _numeric(name: str, sample: Sample, config: SelectionConfig) -> Attribute:
             values=values,
             problem=f"it is always {value}",
         )
+    spread = float(values[known].std())
     blocks = [np.where(known, (values - values[known].mean()) / spread, 0.0)]
     names = [f"+1 SD ({spread:.4g})"]
     # Whether a number is known may say something; a rare gap only takes the mean.

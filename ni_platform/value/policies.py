@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ni_platform.beliefs.prior import Prior, fisher_step, posterior, root
 from ni_platform.metrics.scored import Floats
-from ni_platform.value.prior import Prior, fisher_step, posterior, root
 from ni_platform.value.thinning import Plays, best
 
 LOOKS = (200, 500, 1_000, 1_500, 2_000, 3_000, 5_000, 7_000, 10_000, 14_000, 20_000, 30_000, 50_000)

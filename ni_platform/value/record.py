@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ni_platform.beliefs.prior import FEWEST_TESTS, Prior
 from ni_platform.tracking.metric_table import COLUMNS, VALUE_TAG, add_metrics
 from ni_platform.value.figures import Figures
 from ni_platform.value.plot import value_figure
-from ni_platform.value.prior import FEWEST_TESTS, Prior
 from ni_platform.value.replay import ReplayConfig
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ni_platform.beliefs.arms import SizedTests
+from ni_platform.beliefs.prior import Prior
 from ni_platform.errors import ConfigError
 from ni_platform.metrics.scored import Codes, Floats
-from ni_platform.value.arms import SizedTests
 from ni_platform.value.policies import (
     DRAWS,
     LOOKS,
@@ -18,7 +19,6 @@ from ni_platform.value.policies import (
     uniform_test,
     without_test,
 )
-from ni_platform.value.prior import Prior
 from ni_platform.value.thinning import Plays, best, judging
 
 SERIES = (

@@ -23,8 +23,8 @@ import copy
 import numpy as np
 from numpy.random import Generator
 
+from ni_platform.beliefs.arms import SizedTests
 from ni_platform.metrics.scored import Codes, Floats
-from ni_platform.value.arms import SizedTests
 
 
 class Pool:

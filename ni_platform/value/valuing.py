@@ -7,15 +7,16 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
 
+from ni_platform.beliefs.arms import SizedTests, gathered
+from ni_platform.beliefs.past_errors import past_tests, recorded_validation
+from ni_platform.beliefs.prior import Prior
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import ab_test_codes
 from ni_platform.data.overdispersion import dataset_overdispersion
 from ni_platform.data.splits import TEST_PARTS
 from ni_platform.errors import DatasetError
 from ni_platform.held_out import own_run, unseen_contents
-from ni_platform.metrics.scored import judged
 from ni_platform.models.ensemble import Ensemble
 from ni_platform.models.regressor import Regressor, load_regressor
 from ni_platform.models.scorer import Scorer
@@ -24,18 +25,14 @@ from ni_platform.registry.model_source import resolve_model, run_of_model
 from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.run_note import describe_run
 from ni_platform.scoring import OnScored
-from ni_platform.tracking.run_queries import has_artifact, read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import Store
-from ni_platform.value.arms import SizedTests, gathered
 from ni_platform.value.figures import figures
-from ni_platform.value.prior import Prior
 from ni_platform.value.record import Valued, record_value
 from ni_platform.value.replay import ReplayConfig, replay
 
 VALUED_RUN = "ni.valued_run"
 """Tag of a run of what a model is worth on another dataset than its own: the run that made it."""
-_VALIDATION = "predictions/validation.parquet"
 _ANY_DEVIATION = 1.0
 """Of arms of a test, in logits, where no past test shows it: wide."""
 
@@ -123,7 +120,11 @@ def value_model(
         )
     every = np.arange(len(dataset))
     noise = dataset_overdispersion(dataset, np.setdiff1d(every, rows[of_test]) if same else every)
-    past = (judge.tests(rows[~of_test]), noise) if same else _recorded_past(store, run_id)
+    if same:
+        past = judge.tests(rows[~of_test]), noise
+    else:
+        recorded = recorded_validation(store, run_id)
+        past = ([], 1.0) if recorded is None else past_tests(recorded)
     valued = _valued(tests, *past, noise, config)
     if same and run_id is not None:
         record = RunRecord.existing(store, run_id)
@@ -156,17 +157,3 @@ def _valued(
         without = Prior(slope=0.0, deviation=_ANY_DEVIATION, overdispersion=noise, with_model=False)
     found = figures(replay(tests, prior, without, config))
     return Valued(figures=found, prior=prior, without=without, config=config)
-
-
-def _recorded_past(store: Store, run_id: str | None) -> tuple[list[SizedTests], float]:
-    """Validation tests as the run recorded them, without joint uncertainty, and their noise."""
-    if run_id is None or not has_artifact(store, run_id, _VALIDATION):
-        return [], 1.0
-    table = judged(read_table_artifact(store, run_id, _VALIDATION))
-    table = table[table["ab_test"].notna()]
-    if table.empty:
-        return [], 1.0
-    noise = float(table["overdispersion"].iloc[0]) if "overdispersion" in table else 1.0
-    counts = (table["clicks"].to_numpy(np.float64), table["impressions"].to_numpy(np.float64))
-    predicted = logit(table["prediction"].to_numpy(np.float64))
-    return gathered(ab_test_codes(table["ab_test"]), *counts, predicted, {}), noise

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import html
+import re
+import socket
+import threading
 from pathlib import Path
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 import ni_platform as ni
@@ -13,9 +19,12 @@ from ni_platform.dashboard.opening import open_studio
 from ni_platform.dashboard.protection import Protection
 from ni_platform.models.regressor import Regressor
 from ni_platform.plans.drafts import pasted_drafts
+from ni_platform.plans.record import recorded_plan, recorded_plans
 from ni_platform.tracking.store import open_store
+from tests.browser import CHROMIUM, Browser, wait_for
 
 _DRAFTS = "Plain garden sale weekend shoes\nFree garden sale weekend shoes\n<b>Plain</b> letter\n"
+_TABLE_ROW = "f,Free garden sale weekend shoes"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +34,9 @@ def planner(ranker_project: Path) -> TestClient:
         patch.setenv("NI_HOME", str(ranker_project / ".ni"))
         run = (ranker_project / "run").read_text()
         studio = open_studio(open_store(), run, str(ranker_project / "data"))
-    return TestClient(dashboard_app(studio, Protection(None, True)), base_url="http://127.0.0.1")
+    client = TestClient(dashboard_app(studio, Protection(None, True)), base_url="http://127.0.0.1")
+    client.studio = studio
+    return client
 
 
 def test_drafts_that_are_pasted_become_a_plan(planner: TestClient) -> None:
@@ -61,6 +72,66 @@ def test_what_cannot_be_planned_is_one_message(
     found = planner.post("/plan", data=fields)
     assert found.status_code == 400
     assert said in found.text
+
+
+def test_a_plan_is_recorded_by_a_button(planner: TestClient, ranker_project: Path) -> None:
+    """As a run of the same figures, without what the drafts say; not before it is pressed."""
+    store = open_store(f"sqlite:///{ranker_project}/.ni/mlflow.db")
+    before = len(recorded_plans(store))
+    drafts = "\n".join(["id,subject", "p,Plain garden sale weekend shoes", _TABLE_ROW])
+    fields = {"drafts": drafts, "control": "p", "traffic": "4,000", "arms": "2"}
+    shown = planner.post("/plan", data=fields)
+    assert "Record this plan" in shown.text
+    assert len(recorded_plans(store)) == before
+    hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', shown.text)
+    sent = {name: html.unescape(value) for name, value in hidden}
+    assert sent == fields
+    foreign = {"origin": "http://evil.example"}
+    refused = planner.post("/plan", data=sent | {"record": "yes"}, headers=foreign)
+    assert refused.status_code == 403
+    assert len(recorded_plans(store)) == before
+    found = planner.post("/plan", data=sent | {"record": "yes"})
+    run_id = re.search("recorded as run <code>([0-9a-f]{32})</code>", found.text)[1]
+    assert "Record this plan" not in found.text
+    rows = recorded_plan(store, run_id)
+    assert sorted(rows["content_id"]) == ["f", "p"]
+    assert rows["share"].sum() == pytest.approx(1.0)
+    assert set(rows["model_run"]) == {(ranker_project / "run").read_text()}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_both_buttons_work_in_a_browser(planner: TestClient, tmp_path: Path) -> None:
+    """The page's own forms are no other site's."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(planner.app, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    browser = Browser(tmp_path)
+    try:
+        wait_for(lambda: server.started, 30)
+        browser.open(f"http://127.0.0.1:{listening.getsockname()[1]}/plan")
+        browser.type("textarea", _DRAFTS)
+        browser.click("main form button")
+        browser.wait("document.querySelector('form#record')")
+        browser.click("#record button")
+        browser.wait("document.querySelector('#record code')")
+        assert browser.text("#record").startswith("This plan is recorded as run ")
+    finally:
+        browser.close()
+        server.should_exit = True
+        thread.join(30)
+
+
+def test_a_dashboard_without_records_has_no_button(planner: TestClient) -> None:
+    """Nor takes what the button would send."""
+    studio = copy.copy(planner.studio)
+    studio.plans = None
+    bare = TestClient(dashboard_app(studio, Protection(None, True)), base_url="http://127.0.0.1")
+    assert "Record this plan" not in bare.post("/plan", data={"drafts": _DRAFTS}).text
+    found = bare.post("/plan", data={"drafts": _DRAFTS, "record": "yes"})
+    assert found.status_code == 400
+    assert "start it without --no-record" in found.text
 
 
 def test_other_sites_and_other_models_cannot_plan(client: TestClient, planner: TestClient) -> None:

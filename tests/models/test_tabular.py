@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
+from ni_platform.data.importers.table import import_table
 from ni_platform.errors import ConfigError
 from ni_platform.models.baselines.estimators import EstimatorName
 from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
@@ -120,3 +121,21 @@ def test_a_foreign_type_in_the_file_is_refused(data, tmp_path: Path):
     (tmp_path / "model" / "regressor.json").write_text(json.dumps(description))
     with pytest.raises(ConfigError, match="damaged"):
         load_regressor(tmp_path / "model")
+
+
+def test_a_measure_that_never_varied_says_nothing(tmp_path: Path):
+    """One word in five is a name in all texts: a text with another share is no reason for 1e-9.
+
+    The spread of equal numbers is rounding, by which nothing may be divided.
+    """
+    words = ["Anna", "Berta", "Clara"]
+    frame = pd.DataFrame({"id": range(120), "shown": 100, "clicks": 10})
+    frame["title"] = [f"{words[row % 3]} likes to eat apples" for row in range(120)]
+    frame["clicks"] += frame.index % 3
+    path = tmp_path / "t.csv"
+    frame.to_csv(path, index=False)
+    columns = {"content_id": "id", "impressions": "shown", "clicks": "clicks"}
+    dataset = import_table(path, tmp_path / "d", text=["title"], **columns)
+    model = TabularRegressor.fit(TabularConfig(), dataset, np.arange(120))
+    found = model.predict(pd.DataFrame({"title": ["Anna likes Berta", "nobody eats"]}))
+    assert ((found > 0.01) & (found < 0.5)).all()

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 
 import ni_platform as ni
+from ni_platform.beliefs.past_errors import PastErrors
+from ni_platform.beliefs.prior import Prior
 from ni_platform.errors import ConfigError, DatasetError
+from ni_platform.models.baselines.tabular import TabularConfig, TabularRegressor
 from ni_platform.models.regressor import Regressor
 from ni_platform.plans.drafts import read_drafts
 from ni_platform.plans.past import Past
@@ -112,3 +117,29 @@ def test_a_plan_in_python(ranker_project: Path) -> None:
     assert plan.clicks_per_1000["planned"] > plan.clicks_per_1000["without_test"]
     assert "Test " in repr(plan)
     assert "<table" in plan._repr_html_()
+
+
+def test_a_model_without_uncertainty_plans_by_its_past_errors(
+    ranker: Regressor, ranker_project: Path
+) -> None:
+    """The good word leads by the slope that past tests give; the same draft twice is alike."""
+    past = Past.open(str(ranker_project / "data"))
+    known = past.dataset.contents.iloc[0]
+    drafts = read_drafts(ranker_project / "drafts.csv", ranker).drop(index="alien")
+    drafts["subject"] = drafts["subject"].str.rstrip("!")
+    drafts = drafts.assign(weekday=known["weekday"], channel=known["channel"])
+    every = np.arange(len(past.dataset))
+    model = TabularRegressor.fit(TabularConfig(), past.dataset, every)
+    prior = Prior(slope=0.5, deviation=0.2, overdispersion=2.0, tests=20)
+    errors = PastErrors(prior=prior, shift=0.1, deviation=0.4)
+    plan = make_plan(model, drafts, past, PlanConfig(arms=3, control="old"), errors)
+    raw = logit(model.predict(drafts.reset_index(drop=True)))
+    expected = expit(raw.mean() + 0.5 * (raw - raw.mean()) + 0.1)
+    found = plan.drafts.loc[drafts.index]
+    np.testing.assert_allclose(found["prediction"], expected)
+    np.testing.assert_allclose(logit(found["high"]) - logit(expected), 1.96 * 0.4, rtol=1e-4)
+    assert plan.alike == [("free", "also")]
+    assert not found.loc[["free", "also"], "tested"].all()
+    assert found["chance_best"].sum() == pytest.approx(1.0)
+    with pytest.raises(ConfigError, match="needs a model that says how sure it is"):
+        make_plan(model, drafts, past, PlanConfig())

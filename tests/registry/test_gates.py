@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from ni_platform.value.arms import gathered
+from ni_platform.value.prior import Prior
 
 from ni_platform.api.runs import open_run
 from ni_platform.errors import ConfigError, PromotionRefusedError
@@ -25,8 +27,6 @@ from ni_platform.tracking.metric_table import add_metrics
 from ni_platform.tracking.run_queries import read_table_artifact
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import open_store
-from ni_platform.value.arms import gathered
-from ni_platform.value.prior import Prior
 from ni_platform.value.replay import ReplayConfig, replay
 from tests.command import ni
 from tests.registry.test_signature import make_key
@@ -105,7 +105,7 @@ def test_a_run_without_figures_of_differences(finished_run: Record, tmp_path: Pa
     assert [gate.passed for gate in report.gates] == [False, False]
     for gate, metric in zip(report.gates, ("pair_slope", "pair_coverage")):
         assert f"the run has no figure test/{metric}" in gate.explanation
-        assert "Train a model that does" in gate.explanation
+        assert "Train again on a dataset that has some" in gate.explanation
 
 
 def test_worth_of_a_choice() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from ni_platform.value.arms import gathered
+from ni_platform.beliefs.arms import gathered
 
 
 @dataclass

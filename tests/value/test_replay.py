@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from ni_platform.beliefs.arms import gathered
+from ni_platform.beliefs.prior import Prior
 from ni_platform.cli.value import print_value
 from ni_platform.errors import ConfigError
-from ni_platform.value.arms import gathered
 from ni_platform.value.figures import figures, impressions_needed
 from ni_platform.value.plot import value_figure
 from ni_platform.value.policies import LOOKS, thompson, uniform_test, without_test
-from ni_platform.value.prior import Prior
 from ni_platform.value.record import Valued, impressions, metric_rows
 from ni_platform.value.replay import ReplayConfig, replay
 from ni_platform.value.thinning import Plays

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from ni_platform.beliefs.arms import MOST_IMPRESSIONS, gathered
 from ni_platform.errors import DatasetError
-from ni_platform.value.arms import MOST_IMPRESSIONS, gathered
 from ni_platform.value.policies import LOOKS, top_of_model, uniform_test, without_test
 from ni_platform.value.thinning import Plays, Pool, best, judging
 

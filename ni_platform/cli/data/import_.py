@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ni_platform.cli.data.options import column_names, text_table_options
+from ni_platform.cli.data.options import column_names, dates_option, text_table_options
 from ni_platform.cli.data.output import print_dataset, print_import
 from ni_platform.cli.output import console
 from ni_platform.data.assignment import KINDS
@@ -51,11 +51,7 @@ def command() -> None:
     "--content-id", multiple=True, callback=column_names, help="Fields that name a content."
 )
 @click.option("--ab-test", multiple=True, callback=column_names, help="Fields that name the test.")
-@click.option(
-    "--dates",
-    type=click.Choice(["day-first", "month-first"]),
-    help="What 3/4/2026 means, where days leave it open.",
-)
+@dates_option
 @click.option(
     "--assignment",
     type=click.Choice(KINDS),
@@ -192,6 +188,8 @@ def import_ava(ratings: str, images: str, folder: str, **options: Any) -> None:
     type=click.Choice(["equal", "unknown"]),
     help="unknown: shares were not planned or changed, so that they cannot be checked.",
 )
+@click.option("--day", help="Column with the first day on which a content was shown.")
+@dates_option
 @click.option("--split", help="Column with train, validation or test, where the owner decides.")
 @click.option("--impressions", help="Column with how often the content was shown.")
 @click.option("--clicks", help="Column with how often it succeeded.")

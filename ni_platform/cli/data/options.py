@@ -10,6 +10,12 @@ import click
 
 from ni_platform.cli.output import say
 
+dates_option = click.option(
+    "--dates",
+    type=click.Choice(["day-first", "month-first"]),
+    help="What 3/4/2026 means, where days leave it open.",
+)
+
 
 def column_names(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> tuple:
     """Accept both `--text title --text description` and `--text title,description`."""

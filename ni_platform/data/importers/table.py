@@ -21,6 +21,7 @@ from ni_platform.data.importers.pictures import (
 )
 from ni_platform.data.manifest import Columns, Manifest, Target, nearest
 from ni_platform.data.reading.csv_file import CsvFormat, Say
+from ni_platform.data.reading.days import DayError, DayOrder, days_of
 from ni_platform.data.reading.table import Role, SourceTable, read_table, typed
 from ni_platform.data.total_rows import total_rows
 from ni_platform.errors import DatasetError
@@ -43,6 +44,8 @@ def import_table(
     vector: Sequence[str] = (),
     domain: str | None = None,
     ab_test: str | None = None,
+    day: str | None = None,
+    dates: DayOrder | None = None,
     arm: str | None = None,
     assignment: Assignment | None = None,
     assignment_reason: str | None = None,
@@ -68,7 +71,8 @@ def import_table(
     declared ones. Several columns for `content_id` make one id together, in a new column.
     `assignment` (or `assignment_column`, per A/B test) says how the arms of A/B tests were
     assigned, and is needed where there are any; `share` names the column of planned shares, which
-    are equal if not given, and `shares` is "unknown" where there is no telling. `files` are further
+    are equal if not given, and `shares` is "unknown" where there is no telling. `day` is the column
+    of the first day of each content, and `dates` says what 3/4/2026 means. `files` are further
     local files to copy into the folder, by name.
     `counted` says that the counts were made of single events, so that no row can hold the totals of
     the others. `form` says how a CSV is written, and `say` is told what was found out where it does
@@ -81,7 +85,7 @@ def import_table(
     parts = [content_id] if isinstance(content_id, str) else list(content_id)
     columns = Columns(
         content_id=parts[0] if len(parts) == 1 else JOINED_ID,
-        ab_test=ab_test, arm=arm, domain=domain, split=split, image=image,
+        ab_test=ab_test, day=day, arm=arm, domain=domain, split=split, image=image,
         assignment=assignment_column, share=share, text=tuple(text), numeric=tuple(numeric),
         categorical=tuple(categorical), vector=tuple(vector),
     )  # fmt: skip
@@ -116,6 +120,8 @@ def import_table(
             )
         contents[JOINED_ID] = joined_ids(contents, parts)
     _check(contents, manifest, place, counted)
+    if day is not None:
+        contents[day] = _iso_days(contents[day], dates, place)
     if image is not None and pictures is None:
         contents[image], pictures = _resolved_pictures(contents, manifest, images, place)
     return write_dataset(out, manifest, contents, pictures, files)
@@ -131,6 +137,18 @@ def _check(contents: pd.DataFrame, manifest: Manifest, table: str | Path, counte
     _check_counts(contents, manifest)
     if not counted:
         check_totals(contents, content_id, tuple(outcome.values()))
+
+
+def _iso_days(cells: pd.Series, order: DayOrder | None, place: str | Path) -> pd.Series:
+    """Days as 2026-05-31, in whichever of the known forms the table has them."""
+    try:
+        days = days_of([None if pd.isna(cell) else str(cell) for cell in cells], order)
+    except DayError as error:
+        raise DatasetError(
+            f"{place} row {error.position + 1}: column {cells.name!r} holds "
+            f"{cells.iloc[error.position]!r}, which {error}."
+        ) from error
+    return objects(None if day is None else day.isoformat() for day in days)
 
 
 def check_columns(table: pd.DataFrame, wanted: Mapping[str, str], source: str | Path) -> None:

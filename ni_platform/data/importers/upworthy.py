@@ -4,6 +4,7 @@ Matias, Munger, Le Quere and Ebersole, "The Upworthy Research Archive, a time se
 experiments in U.S. media", Scientific Data 8, 195 (2021).
 """
 
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -75,6 +76,7 @@ def import_upworthy(
     check_totals(table, "ab_test", ("impressions", "clicks"))
     arm_number = table.groupby("ab_test").cumcount().astype(str)
     table.insert(0, "content_id", table["ab_test"].astype(str) + "-" + arm_number)
+    table["day"] = table["test_week"].map(_first_day)
     faulty = table["test_week"].between(*FAULTY_WEEKS)
     table["faulty_randomisation"] = faulty.groupby(table["ab_test"]).transform("any")
     if not include_faulty_weeks:
@@ -86,9 +88,15 @@ def import_upworthy(
             "CC BY 4.0); weeks with faulty randomisation "
             + ("included, see faulty_randomisation." if include_faulty_weeks else "left out.")
         ),
-        columns=Columns(content_id="content_id", ab_test="ab_test", text=("headline",)),
+        columns=Columns(content_id="content_id", ab_test="ab_test", day="day", text=("headline",)),
         target=Target(impressions="impressions", clicks="clicks"),
         assignment="randomised",
         assignment_reason="The archive's publishers say that visitors were assigned at random.",
     )
     return write_dataset(out, manifest, pd.DataFrame(table).reset_index(drop=True))
+
+
+def _first_day(week: int) -> str:
+    """The Monday of a `test_week`; that of week 0 lies in the year before."""
+    year, number = divmod(int(week), 100)
+    return datetime.strptime(f"{year} {number} 1", "%Y %W %w").date().isoformat()

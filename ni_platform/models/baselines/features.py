@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.models.inputs import check_columns
-from ni_platform.models.modalities.attributes import AttributesReader, levels_of
+from ni_platform.models.modalities.attributes import AttributesReader, levels_of, mean_and_std
 from ni_platform.models.modalities.modality import ColumnRole
 from ni_platform.models.modalities.text import joined_texts
 from ni_platform.narrowing import of_kind
@@ -61,15 +61,14 @@ class TableFeatures:
         if not columns.text or "text" not in modalities:
             return cls(attributes=attributes, domain=domain)
         texts = list(joined_texts(frame, columns.text, " "))
-        measures = _text_measures(texts)
-        spread = measures.std(axis=0)
+        scales = [mean_and_std(measure) for measure in _text_measures(texts).T]
         return cls(
             text=columns.text,
             attributes=attributes,
             domain=domain,
             words=_vocabulary(texts),
-            text_mean=tuple(measures.mean(axis=0).tolist()),
-            text_std=tuple(np.where(spread > 0, spread, 1.0).tolist()),
+            text_mean=tuple(mean for mean, _ in scales),
+            text_std=tuple(std for _, std in scales),
         )
 
     def transform(self, frame: pd.DataFrame) -> sp.csr_matrix:

@@ -123,6 +123,11 @@ class TabularRegressor:
         """As `Scorer.schema`: no pictures are read."""
         return InputEncoder({})
 
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """The levels that the model knows, by categorical column."""
+        return self.features.attributes.levels
+
     def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
         """Say of each categorical column whose levels the model does not know what they are."""
         return self.features.attributes.unknown_levels(frame)

@@ -117,6 +117,11 @@ class AttributesReader(VectorReader):
             start += width
         return modality_inputs(torch.from_numpy(present_B), torch.from_numpy(encoded_BA))
 
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """As `Reader.levels`."""
+        return dict(self.categorical)
+
     def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
         """As `Reader.unknown_levels`.
 

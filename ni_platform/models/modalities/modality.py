@@ -100,6 +100,11 @@ class Reader(ABC):
         """Pixels of the picture of each row that is read at its native size; 0 of others."""
         return [0] * len(frame)
 
+    @property
+    def levels(self) -> dict[str, tuple[str, ...]]:
+        """The levels that are known, by categorical column."""
+        return {}
+
     def unknown_levels(self, frame: pd.DataFrame) -> list[str]:
         """Say of each column whose levels the model does not know what they are."""
         return []

@@ -99,7 +99,8 @@ def contents_of(facts: pd.DataFrame, aside: SetAside, names: Collection[str] = (
         names: Fields that nobody saw, such as an ad's name: what they became last is taken.
 
     Returns:
-        A row per content, in the order of the facts: its id, A/B test, counts and fields.
+        A row per content, in the order of the facts: its id, A/B test, counts and fields, and its
+        first day where days are known.
 
     Raises:
         DatasetError: A content is in two A/B tests, or none is left.
@@ -117,7 +118,10 @@ def contents_of(facts: pd.DataFrame, aside: SetAside, names: Collection[str] = (
     ]
     facts = _without_changed(facts, [name for name in inputs if name not in names], aside)
     groups = facts.groupby(CONTENT_ID, sort=False)
-    contents = groups[[AB_TEST, *inputs]].last().join(groups[_COUNTS].sum()).reset_index()
+    contents = groups[[AB_TEST, *inputs]].last().join(groups[_COUNTS].sum())
+    if facts[SINCE].notna().any():
+        contents[DAY] = groups[SINCE].min()
+    contents = contents.reset_index()
     for broken, reason in (
         ((contents[_COUNTS] < 0).any(axis=1), "its corrections exceed its counts"),
         (contents[CLICKS] > contents[IMPRESSIONS], "it has more successes than impressions"),

@@ -43,6 +43,7 @@ from ni_platform.data.importers.exports.rows import (
     AB_TEST,
     CLICKS,
     CONTENT_ID,
+    DAY,
     IMPRESSIONS,
     Wishes,
     read_rows,
@@ -292,6 +293,7 @@ def _manifest(
         columns=Columns(
             content_id=CONTENT_ID,
             ab_test=AB_TEST if tested else None,
+            day=DAY if DAY in has else None,
             domain=profile.domain if profile.domain in has else None,
             image=added.image,
             share=share,

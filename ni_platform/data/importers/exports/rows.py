@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ni_platform.data.importers.exports.dates import DayError, DayOrder, days_of
 from ni_platform.data.importers.exports.files import ExportFile
 from ni_platform.data.importers.exports.profile import FILE, Profile
 from ni_platform.data.importers.exports.raw_rows import CELLS, LINE, SOURCE, WORDS, read_raw
@@ -18,6 +17,7 @@ from ni_platform.data.importers.exports.set_aside import TOTALS, SetAside
 from ni_platform.data.importers.exports.told_apart import counted_once
 from ni_platform.data.importers.ids import joined_ids
 from ni_platform.data.reading.csv_file import CsvFormat, Say
+from ni_platform.data.reading.days import DayError, DayOrder, days_of
 from ni_platform.errors import ConfigError, DatasetError
 
 CONTENT_ID, AB_TEST, SINCE, DAY = "content_id", "ab_test", "since", "day"

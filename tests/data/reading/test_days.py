@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from ni_platform.data.importers.exports.dates import DayError, days_of
+from ni_platform.data.reading.days import DayError, days_of
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from ni_platform.value.arms import gathered
-from ni_platform.value.prior import (
+from ni_platform.beliefs.arms import gathered
+from ni_platform.beliefs.prior import (
     FEWEST_TESTS,
     LEVEL_VARIANCE,
     Prior,

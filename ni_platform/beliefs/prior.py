@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from ni_platform.beliefs.arms import SizedTests
 from ni_platform.metrics.scored import Codes, Floats
-from ni_platform.value.arms import SizedTests
 
 LEVEL_VARIANCE = 4.0
 """Of the levels of A/B tests, in squared logits."""

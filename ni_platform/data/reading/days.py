@@ -1,4 +1,4 @@
-"""Days as exports write them; a column is read as a whole, and nothing is guessed."""
+"""Days as tables write them; a column is read as a whole, and nothing is guessed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,121 @@
+"""How far a model was off on past tests that it did not train on, as its run recorded them.
+
+A model that does not say itself how sure it is gets its uncertainty from here: intervals of rates,
+of differences between arms of one test, and the chance that one beats another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import logit
+
+from ni_platform.beliefs.arms import SizedTests, gathered
+from ni_platform.beliefs.prior import Prior
+from ni_platform.data.loading import ab_test_codes
+from ni_platform.data.overdispersion import empirical_logit, logit_noise
+from ni_platform.errors import DatasetError
+from ni_platform.metrics.pair_probability import PredictedPairs
+from ni_platform.metrics.pairs import within_test_pairs
+from ni_platform.metrics.scored import judged
+from ni_platform.tracking.run_queries import has_artifact, read_table_artifact
+from ni_platform.tracking.store import Store
+
+_VALIDATION = "predictions/validation.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastErrors:
+    """What past tests show of a model's predictions."""
+
+    prior: Prior
+    """Of differences within a test."""
+    shift: float
+    """Observed logits less predicted ones, the mean."""
+    deviation: float
+    """Of the true logits of arms about the predicted ones and the shift, levels included."""
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> PastErrors | None:
+        """Learn them from predictions of contents that the model did not train on.
+
+        None where fewer than `FEWEST_TESTS` of them are randomised A/B tests of clicks.
+
+        Args:
+            table: As `predictions/validation.parquet` of a run.
+        """
+        try:
+            tests, noise = past_tests(table)
+        except DatasetError:  # of ratings, which are no counts of clicks
+            return None
+        prior = Prior.fit(tests, noise, with_model=True)
+        if prior is None:
+            return None
+        table = judged(table)
+        counts = table["clicks"].to_numpy(np.float64), table["impressions"].to_numpy(np.float64)
+        error = empirical_logit(*counts) - _logits(table)
+        weight = 1 / (1 + noise * logit_noise(*counts))  # an arm that few saw says little
+        shift = float(np.average(error, weights=weight))
+        square = (error - shift) ** 2 - noise * logit_noise(*counts)
+        return cls(
+            prior=prior,
+            shift=shift,
+            deviation=float(np.sqrt(max(0.0, np.average(square, weights=weight)))),
+        )
+
+    def pairs(self, table: pd.DataFrame) -> PredictedPairs:
+        """What the model says of each pair of arms of a test whose inputs differ.
+
+        Args:
+            table: A table of predictions; pairs are counted among its rows.
+        """
+        logits = self.prior.slope * _logits(table)
+        key = table["content_key"].to_numpy()
+        batches = list(within_test_pairs(ab_test_codes(table["ab_test"])))
+        none = np.empty((2, 0), np.int64)
+        first, second = np.concatenate([none, *map(np.array, batches)], axis=1)
+        differ = key[first] != key[second]
+        first, second = first[differ], second[differ]
+        return PredictedPairs(
+            first=first,
+            second=second,
+            difference=logits[first] - logits[second],
+            variance=np.full(len(first), 2 * self.prior.deviation**2),
+            overdispersion=self.prior.overdispersion,
+        )
+
+
+def past_tests(table: pd.DataFrame) -> tuple[list[SizedTests], float]:
+    """Randomised A/B tests of a table of predictions, and the overdispersion of their rates.
+
+    The model's own uncertainty is not in the table, so that it counts as none.
+
+    Raises:
+        DatasetError: Counts are no whole numbers.
+    """
+    table = judged(table)
+    table = table[table["ab_test"].notna()]
+    if table.empty:
+        return [], 1.0
+    noise = float(table["overdispersion"].iloc[0]) if "overdispersion" in table else 1.0
+    counts = (table["clicks"].to_numpy(np.float64), table["impressions"].to_numpy(np.float64))
+    return gathered(ab_test_codes(table["ab_test"]), *counts, _logits(table), {}), noise
+
+
+def recorded_validation(store: Store, run_id: str | None) -> pd.DataFrame | None:
+    """Predictions of validation contents that a run recorded; None where it has none."""
+    if run_id is None or not has_artifact(store, run_id, _VALIDATION):
+        return None
+    return read_table_artifact(store, run_id, _VALIDATION)
+
+
+def recorded_past_errors(store: Store, run_id: str | None) -> PastErrors | None:
+    """What the validation part of a run shows of its model; None where it shows too little."""
+    table = recorded_validation(store, run_id)
+    return None if table is None else PastErrors.of(table)
+
+
+def _logits(table: pd.DataFrame) -> np.ndarray:
+    return np.asarray(logit(table["prediction"].to_numpy(np.float64)))

@@ -1,0 +1,1 @@
+"""Whether predictions that somebody acted on came true."""

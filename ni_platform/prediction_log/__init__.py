@@ -1,0 +1,1 @@
+"""Predictions that somebody acted on: kept as they were made, to be compared with what came."""
