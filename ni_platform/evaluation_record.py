@@ -116,13 +116,6 @@ def metric_table(metrics: Metrics, changes: Mapping[str, float]) -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def estimate_in(table: pd.DataFrame, name: str) -> Estimate | None:
-    """Return the figure SLICE/METRIC of a run's table, if it has it."""
-    part, _, metric = name.rpartition("/")
-    found = table[(table["slice"] == part) & (table["metric"] == metric)]
-    return None if found.empty else Estimate(*found[["value", "low", "high"]].iloc[0].astype(float))
-
-
 def _record_sample_ratio(record: RunRecord, dataset: Dataset) -> None:
     """Write down which A/B tests are left out of a run's figures, and list them in a table."""
     found = dataset.sample_ratio

@@ -12,6 +12,7 @@ from ni_platform.experiment import train
 from ni_platform.experiment_config import of_run
 from ni_platform.fitting import OnEvent
 from ni_platform.opened import open_experiment
+from ni_platform.registry.gates_config import gates_in_use
 from ni_platform.registry.promotion import PromotionReport, promote
 from ni_platform.registry.versions import Version, champion
 from ni_platform.tracking.run_queries import find_runs, read_run
@@ -70,9 +71,11 @@ def retrain(
         on_event: Told what happens.
 
     Raises:
-        ConfigError: The model has no champion, or none that says how it was trained.
+        ConfigError: The model has no champion, or none that says how it was trained, or
+            `gates.yaml` cannot be used.
         ChecksFailedError: A data check failed.
     """
+    gates_in_use()  # one that cannot be read is better told of before hours of training
     name = name.removeprefix("models:/").removesuffix("@champion")
     reigning = champion(store, name)
     if reigning is None or reigning.run_id is None:
@@ -100,5 +103,5 @@ def retrain(
             on_event=on_event,
         )  # fmt: skip
     run_id = done[0].run_id if run is None else run.run_id
-    report = promote(store, run_id, name, force=force, on_wait=on_event)
+    report = promote(store, run_id, name, force=force, on_event=on_event)
     return Retraining(champion=reigning, run=run, promotion=report, run_id=run_id)

@@ -220,11 +220,14 @@ class _Refused:
         return cell("", *gates_shown(self.report))
 
 
-def promoted_model(store: Store, run_id: str, name: str, force: str | None) -> Model:
+def promoted_model(
+    store: Store, run_id: str, name: str, force: str | None, gates: str | Path | None
+) -> Model:
     """Register a run's model and make it champion; see `Run.promote`."""
     # MLflow registers in the store that was opened last, which may have been another one.
     store = open_store(store.uri)
-    return model_of(store, promote(store, run_id, name, force=force, on_wait=say))
+    report = promote(store, run_id, name, force=force, gates=gates, on_event=say)
+    return model_of(store, report)
 
 
 def model_of(store: Store, report: PromotionReport) -> Model:

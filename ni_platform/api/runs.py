@@ -174,21 +174,26 @@ class Run:
         """As `Model.value`; on the run's own dataset if none is given."""
         return self.model.value(self.dataset if data is None else data, replicates=replicates)
 
-    def promote(self, model: str, *, force: str | None = None) -> Model:
+    def promote(
+        self, model: str, *, force: str | None = None, gates: str | Path | None = None
+    ) -> Model:
         """Register the run's model under a name and make it champion if every gate passes.
 
         Args:
             model: Name of the registered model.
             force: Reason to promote although a gate refuses; recorded.
+            gates: File that says which gates are on, and their thresholds; `gates.yaml` of the
+                current folder if None, if there is one.
 
         Returns:
             The model, with what the gates said.
 
         Raises:
+            ConfigError: The file of gates cannot be used; names file, key, value and remedy.
             PromotionRefusedError: A gate refused; names it and why. It stays challenger.
             TrackingError: The run did not finish, or the name is none.
         """
-        return promoted_model(self.store, self.run_id, model, force)
+        return promoted_model(self.store, self.run_id, model, force, gates)
 
     def __repr__(self) -> str:
         run = self.summary

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ni_platform.cli.output import console, table
+from ni_platform.cli.output import console, note, table
 
 MODEL = "demo"
 
@@ -65,7 +65,7 @@ def command(folder: str, tests: int) -> None:
         print_insights(insights)
 
     _step(5, "Promotion", f"ni promote {run.run_id} --model {MODEL}")
-    report = promote(store, run.run_id, MODEL)
+    report = promote(store, run.run_id, MODEL, on_event=note)
     print_promotion(report)
 
     _print_results(run, report, time.monotonic() - began)

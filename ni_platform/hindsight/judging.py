@@ -16,7 +16,6 @@ from ni_platform.data.dataset import Dataset
 from ni_platform.data.reading.csv_file import CsvFormat, Say
 from ni_platform.data.reading.days import DayOrder
 from ni_platform.errors import TrackingError
-from ni_platform.evaluation_record import estimate_in
 from ni_platform.hindsight.figures import (
     RATE_COVERAGE,
     SHOWN,
@@ -30,6 +29,7 @@ from ni_platform.hindsight.figures import (
 )
 from ni_platform.hindsight.joining import Joined, join, latest, shown_since
 from ni_platform.metrics.catalogue import METRICS
+from ni_platform.metrics.evaluation import estimate_in
 from ni_platform.plans.record import recorded_plans
 from ni_platform.prediction_log.table import read_log
 from ni_platform.tracking.metric_table import read_metrics

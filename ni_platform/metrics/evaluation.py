@@ -155,6 +155,16 @@ def change_versus(
     }
 
 
+def estimate_in(table: pd.DataFrame, name: str) -> Estimate | None:
+    """Return the figure SLICE/METRIC of a table of figures, if it has it.
+
+    Columns: slice, metric, value, low, high.
+    """
+    part, _, metric = name.rpartition("/")
+    found = table[(table["slice"] == part) & (table["metric"] == metric)]
+    return None if found.empty else Estimate(*found[["value", "low", "high"]].iloc[0].astype(float))
+
+
 def mean_draws(
     metric: str,
     predictions: Sequence[ArrayLike],

@@ -134,6 +134,12 @@ class Resampling:
         """The sum of each column [N] over the data and over each replicate, each [1 + R]."""
         return tuple((self.weights @ self._block_sums(columns)).T)
 
+    def mean(self, values: Floats) -> Draws:
+        """The mean of a column [N] over the data and over each replicate."""
+        ones = np.ones(len(values))
+        total, count = self.sums(values, ones)
+        return self.draws(ratio(total, count), support=ones)
+
     def draws(self, values: Floats, *, support: Floats) -> Draws:
         """Pair the values of a metric [1 + R] with the clusters whose `support` [N] is not 0."""
         return Draws(values, int(np.count_nonzero(self._block_sums((support,)))))

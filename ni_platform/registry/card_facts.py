@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ni_platform.data.assignment import Assignment, strongest
+from ni_platform.metrics.evaluation import estimate_in
 from ni_platform.registry.gates import CHECKS
 from ni_platform.registry.model_source import read_model_file
 from ni_platform.registry.run_evaluation import PREDICTIONS, SPLITS
@@ -87,11 +88,8 @@ class CardFacts:
 
     def figure(self, part: str, metric: str) -> str | None:
         """Return a metric of a slice with its interval, as text; None if it was not computed."""
-        rows = self.metrics[(self.metrics["slice"] == part) & (self.metrics["metric"] == metric)]
-        if rows.empty:
-            return None
-        row = rows.iloc[-1]
-        return figure(row["value"], row["low"], row["high"])
+        found = estimate_in(self.metrics, f"{part}/{metric}")
+        return None if found is None else figure(found.value, found.low, found.high)
 
 
 def _randomisation(results: list[dict[str, Any]]) -> str | None:

@@ -232,18 +232,23 @@ def _domains(facts: CardFacts) -> str:
 
 
 def _gates(tags: Mapping[str, str], longest: int) -> str:
-    gates = json.loads(tags.get("ni.gates", "[]"))
-    if not gates:
+    if "ni.gates" not in tags:
         return "Not judged yet: `ni promote` does."
     judged = (
         f"{tags.get('ni.promotion', 'judged').replace('_', ' ')} on {tags.get('ni.judged_at')} by"
         f" {tags.get('ni.judged_by')}"
     )
     rows = [
-        [gate["name"], "passed" if gate["passed"] else "**failed**", gate["explanation"][:longest]]
-        for gate in gates
+        [
+            gate["name"],
+            "passed" if gate["passed"] else "**failed**",
+            gate["explanation"][:longest],
+            gate.get("threshold") or "–",  # earlier versions of this package wrote none
+        ]
+        for gate in json.loads(tags["ni.gates"])
     ]
-    return f"{table(['gate', 'result', 'figures'], rows)}\n\n{judged}"
+    off = f"Off: {tags['ni.gates_off']}.\n\n" if tags.get("ni.gates_off") else ""
+    return f"{table(['gate', 'result', 'figures', 'threshold'], rows)}\n\n{off}{judged}"
 
 
 def _loading(uri: str) -> str:

@@ -114,7 +114,7 @@ def resolve_model(store: Store | None, uri: str) -> Path:
         if store is not None and store.is_server and not Path(uri).is_dir():
             _fetch_signature(store, _model_id(store, uri), folder)
         signature.verify(folder, uri)
-    return _scorer_folder(folder, uri)
+    return scorer_folder(folder, uri)
 
 
 def model_folder(store: Store | None, uri: str) -> Path:
@@ -159,7 +159,7 @@ def read_model_file(store: Store, uri: str, name: str) -> bytes:
     with store.errors(f"read {name} of the model {uri}"):
         location = store.client.get_logged_model(model_id).artifact_location
         if location.startswith(("file://", "/")):
-            return (_scorer_folder(_present(_path_of(location), uri), uri) / name).read_bytes()
+            return (scorer_folder(_present(_path_of(location), uri), uri) / name).read_bytes()
         model = Model.from_dict(yaml.safe_load(fetched(store, f"{location}/MLmodel")))
         return fetched(store, f"{location}/{_scorer_path(model, uri)}/{name}")
 
@@ -241,7 +241,12 @@ def read_model(folder: Path) -> Model:
     return Model.from_dict(yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8")))
 
 
-def _scorer_folder(model_folder: Path, uri: str) -> Path:
+def scorer_folder(model_folder: Path, uri: str) -> Path:
+    """Return the folder of the Scorer inside of a model's local folder.
+
+    Raises:
+        TrackingError: The model was not logged by this package.
+    """
     if not (model_folder / "MLmodel").is_file():
         return model_folder
     return model_folder / _scorer_path(read_model(model_folder), uri)

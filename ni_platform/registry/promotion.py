@@ -2,9 +2,9 @@
 
 The registry itself tells why a version is where it is. Tags of a version: `ni.promotion`
 (promoted, forced, refused, rolled_back), `ni.gate.NAME` ("passed: ..." or "failed: ..."),
-`ni.gates` (all figures as JSON), `ni.forced_reason`, `ni.previous_champion`, `ni.promoted_at`,
-`ni.replaced_by`, `ni.replaced_at`. A version's description is its model card, that of the model
-the history of its versions.
+`ni.gates` (all figures as JSON), `ni.gates_off` (names), `ni.forced_reason`,
+`ni.previous_champion`, `ni.promoted_at`, `ni.replaced_by`, `ni.replaced_at`. A version's
+description is its model card, that of the model the history of its versions.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ import getpass
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ni_platform.errors import PromotionRefusedError, TrackingError, clause
 from ni_platform.registry import versions
 from ni_platform.registry.card_facts import CardFacts
-from ni_platform.registry.gates import (
-    Gate,
-    better_than_champion,
-    data_checks_passed,
-    evaluated_on_unseen_test,
-)
+from ni_platform.registry.challenger import Challenger
+from ni_platform.registry.gate import Gate
+from ni_platform.registry.gates import judge
+from ni_platform.registry.gates_config import GatesConfig, gates_in_use
 from ni_platform.registry.model_card import write_card
 from ni_platform.registry.model_history import write_history
 from ni_platform.registry.model_source import model_uri_of
-from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.registry.signing import signed
 from ni_platform.tracking.run_queries import RunSummary, read_run
 from ni_platform.tracking.store import Store, utc_now
@@ -45,6 +43,8 @@ class PromotionReport:
     promoted: bool
     """Whether this version is the champion now."""
     gates: tuple[Gate, ...]
+    gates_off: tuple[str, ...] = ()
+    """Names of the gates that were not asked."""
     forced_reason: str | None = None
     """Why it became champion although a gate refused it."""
     previous_champion: str | None = None
@@ -69,6 +69,7 @@ class PromotionReport:
             "forced_reason": self.forced_reason,
             "previous_champion": self.previous_champion,
             "gates": [gate.to_json() for gate in self.gates],
+            "gates_off": list(self.gates_off),
         }
 
     def require(self) -> None:
@@ -104,40 +105,47 @@ def promote(
     *,
     force: str | None = None,
     sign: str | None = None,
-    on_wait: Callable[[str], None] = lambda text: None,
+    gates: str | Path | None = None,
+    on_event: Callable[[str], None] = lambda text: None,
 ) -> PromotionReport:
     """Register the run's model as challenger and make it champion if every gate passes.
 
     The same run always has the same version, however often it is promoted. With `force`, a reason
     in words, it becomes champion although a gate refuses; the reason is recorded. With `sign`, the
-    path of a private key, a champion's files are signed. Waits for another promotion or rollback
-    of the same model, and tells `on_wait` for whose.
+    path of a private key, a champion's files are signed. `gates` is the file that says which gates
+    are asked and their thresholds; if None, `gates.yaml` of the current folder, if there is one.
+    Waits for another promotion or rollback of the same model. `on_event` is told for whose, and
+    which file of gates counts.
 
     Raises:
         BusyError: Another one has not ended for ten minutes.
-        ConfigError: The key cannot be used.
+        ConfigError: The key or the file of gates cannot be used.
         TrackingError: The run did not finish or logged no model, the name or the reason is empty,
             or the store fails. A gate that refuses is no error: see the report.
     """
     if force is not None and not force.strip():
         raise TrackingError("A forced promotion needs a reason in words: --force 'REASON'.")
-    run = read_run(store, run_id)
-    if run.status != "FINISHED":
-        raise TrackingError(
-            f"Run {run_id} ({run.run_name}) is {run.status}; only a FINISHED run can be promoted."
-            " Resume it or train again."
-        )
+    config, file = gates_in_use(gates)
+    if file is not None:
+        on_event(f"the gates are those of {file}")
+    run = _finished(store, run_id)
     model_uri = model_uri_of(store, run_id)
     facts = CardFacts.read(store, run_id, model_uri)
     with (
         signed(store, model_uri, sign) as store_signature,
-        versions.locked(store, model_name, on_wait),
+        versions.locked(store, model_name, on_event),
     ):
         version = versions.ensure_version(store, model_name, run_id, model_uri)
         for _ in range(_RACES):
             champion = versions.champion(store, model_name)
-            gates = _judge(store, run, champion)
-            report = _report(run, version, champion, gates, force)
+            challenger = Challenger(
+                store=store,
+                run=run,
+                model_uri=model_uri,
+                metrics=facts.metrics,
+                champion=champion,
+            )
+            report = _report(challenger, version, config, force)
             if report.promoted:
                 store_signature(version)
             if report.already_champion:
@@ -204,43 +212,29 @@ def rollback(
     return RollbackReport(model_name=model_name, version=target, replaced=present.version)
 
 
-def _judge(store: Store, run: RunSummary, champion: versions.Version | None) -> tuple[Gate, ...]:
-    checks = data_checks_passed(store, run)
-    try:
-        evaluation = RunEvaluation.load(store, run.run_id)
-    except TrackingError as error:
-        why = f"the run's evaluation cannot be read: {error}"
-        return (
-            checks,
-            Gate(name="evaluated_on_unseen_test", passed=False, explanation=why),
-            Gate(
-                name="better_than_champion",
-                passed=champion is None,
-                explanation=("there is no champion yet" if champion is None else why),
-            ),
+def _finished(store: Store, run_id: str) -> RunSummary:
+    run = read_run(store, run_id)
+    if run.status != "FINISHED":
+        raise TrackingError(
+            f"Run {run_id} ({run.run_name}) is {run.status}; only a FINISHED run can be promoted."
+            " Resume it or train again."
         )
-    return (
-        checks,
-        evaluated_on_unseen_test(evaluation),
-        better_than_champion(store, evaluation, champion),
-    )
+    return run
 
 
 def _report(
-    run: RunSummary,
-    version: versions.Version,
-    champion: versions.Version | None,
-    gates: tuple[Gate, ...],
-    force: str | None,
+    challenger: Challenger, version: versions.Version, config: GatesConfig, force: str | None
 ) -> PromotionReport:
+    gates, champion = judge(challenger, config), challenger.champion
     already = _same(champion, version)
     passed = all(gate.passed for gate in gates)
     return PromotionReport(
         model_name=version.model_name,
         version=version.version,
-        run_id=run.run_id,
+        run_id=challenger.run.run_id,
         promoted=already or passed or force is not None,
         gates=gates,
+        gates_off=config.off,
         forced_reason=None if passed or already else force,
         previous_champion=champion.version if champion is not None else None,
         already_champion=already,
@@ -256,8 +250,11 @@ def _write(store: Store, report: PromotionReport, facts: CardFacts) -> None:
         f"ni.gate.{gate.name}": f"{'passed' if gate.passed else 'failed'}: {gate.explanation}"
         for gate in report.gates
     }
+    # A gate that is off now may have been on when the version was judged before.
+    tags |= {f"ni.gate.{gate}": None for gate in report.gates_off}
     tags |= {
         "ni.gates": json.dumps([gate.to_json() for gate in report.gates]),
+        "ni.gates_off": ", ".join(report.gates_off) or None,
         "ni.promotion": word,
         "ni.run_id": report.run_id,
         "ni.judged_at": now,

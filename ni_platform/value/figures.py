@@ -44,7 +44,7 @@ def _by_traffic(found: Replay) -> pd.DataFrame:
     rows: list[tuple[object, ...]] = []
     every = _resampling(len(found.arms))
     for name, values in found.at_once.items():
-        estimate = _mean(values, every).estimate()
+        estimate = every.mean(values).estimate()
         rows.append((0, name, estimate.value, estimate.low, estimate.high, len(values)))
     difference = found.worth["combined"] - found.worth["winner"]
     for traffic in TRAFFIC:
@@ -58,7 +58,7 @@ def _by_traffic(found: Replay) -> pd.DataFrame:
             ran_out = found.worth.get(f"{name.removesuffix('_during')}_ran_out")
             if ran_out is not None and not ran_out[had, look].mean() <= MOST_OUT:
                 own = np.full_like(own, np.nan)
-            found_mean = _mean(own, resampling).estimate()
+            found_mean = resampling.mean(own).estimate()
             rows.append(
                 (traffic, name, found_mean.value, found_mean.low, found_mean.high, len(own))
             )
@@ -79,12 +79,12 @@ def _saved(found: Replay) -> pd.DataFrame:
         return pd.DataFrame(columns=columns).astype(float)
     common = np.isfinite(winner[:, long[-1]])
     resampling = _resampling(int(common.sum()))
-    curve = np.stack([_mean(winner[common, look], resampling).values for look in long], axis=1)
+    curve = np.stack([resampling.mean(winner[common, look]).values for look in long], axis=1)
     last = LOOKS[long[-1]]
     rows = []
     for traffic in (0, *(t for t in TRAFFIC if t < last)):
         reached = found.worth["model"][:, 0] if not traffic else combined[:, LOOKS.index(traffic)]
-        draws = _mean(reached[common], resampling)
+        draws = resampling.mean(reached[common])
         needed = impressions_needed(curve, draws.values, np.array([LOOKS[look] for look in long]))
         saved = Draws(needed - traffic, draws.clusters).estimate()
         most = last - traffic
@@ -118,8 +118,8 @@ def _top(found: Replay) -> pd.DataFrame:
         if not had.any():
             break
         resampling = _resampling(int(had.sum()))
-        share = _mean(found.top_share[had, k - 1], resampling).estimate()
-        lost = _mean(found.top_lost[had, k - 1], resampling).estimate()
+        share = resampling.mean(found.top_share[had, k - 1]).estimate()
+        lost = resampling.mean(found.top_lost[had, k - 1]).estimate()
         chance = float((k / found.arms[had]).mean())
         shares = (share.value, share.low, share.high)
         rows.append((k, int(had.sum()), *shares, chance, lost.value, lost.low, lost.high))
@@ -129,10 +129,3 @@ def _top(found: Replay) -> pd.DataFrame:
 
 def _resampling(tests: int) -> Resampling:
     return Resampling.of(np.arange(tests), replicates=_REPLICATES, seed=0)
-
-
-def _mean(values: Floats, resampling: Resampling) -> Draws:
-    """The mean of a value per test, as it is and on each replicate."""
-    ones = np.ones(len(values))
-    total, count = resampling.sums(values, ones)
-    return resampling.draws(ratio(total, count), support=ones)

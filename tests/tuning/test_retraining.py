@@ -8,6 +8,7 @@ import pytest
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.splits import split_dataset
 from ni_platform.data.synthetic import make_synthetic
+from ni_platform.errors import ConfigError
 from ni_platform.evaluation import EvaluationConfig
 from ni_platform.experiment import train
 from ni_platform.experiment_config import ExperimentConfig
@@ -17,6 +18,15 @@ from ni_platform.registry.promotion import promote
 from ni_platform.registry.run_evaluation import RunEvaluation
 from ni_platform.tracking.run_queries import read_table_artifact
 from ni_platform.tracking.store import open_store
+from ni_platform.tuning.results.winner_promotion import promote_winner
+
+
+def test_gates_are_read_before_a_winner_is_trained(ni_home, tmp_path, monkeypatch):
+    """What is wrong in `gates.yaml` is told before hours of training: the sweep is not opened."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gates.yaml").write_text("sizes: true")
+    with pytest.raises(ConfigError, match=r"gates\.yaml: sizes is not a known key"):
+        promote_winner(open_store(), "no such sweep", "planted")
 
 
 def test_train_and_validation_rows_are_trained_on_and_no_other(ni_home, tmp_path):

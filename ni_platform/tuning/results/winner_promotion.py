@@ -10,13 +10,14 @@ from typing import Any
 from ni_platform.claims import claimed
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import ConfigError
-from ni_platform.evaluation_record import estimate_in
 from ni_platform.experiment import train
 from ni_platform.fitting import OnEvent
 from ni_platform.metrics.best_of import BestOfMany
 from ni_platform.metrics.catalogue import lower_is_better
+from ni_platform.metrics.evaluation import estimate_in
 from ni_platform.metrics.intervals import Estimate
 from ni_platform.opened import open_experiment
+from ni_platform.registry.gates_config import gates_in_use
 from ni_platform.registry.promotion import PromotionReport, promote
 from ni_platform.tracking.metric_table import read_metrics
 from ni_platform.tracking.run_claim import interrupted_run
@@ -113,10 +114,12 @@ def promote_winner(
         on_event: Told what happens.
 
     Raises:
-        ConfigError: There is no such sweep or trial, or the dataset is another one now.
+        ConfigError: There is no such sweep or trial, the dataset is another one now, or
+            `gates.yaml` cannot be used.
         BusyError: Another process trains or promotes a winner of this sweep.
 
     """
+    gates_in_use()  # one that cannot be read is better told of before hours of training
     winner = Winner.of(find_sweep(name, storage), trial)
     claim = state_folder() / "locks" / f"winner-{winner.run_id}.lock"
     with claimed(claim, f"The winner of sweep {name}"):
@@ -161,7 +164,7 @@ def _promote(
         ).run_id
     on_event("estimating how lucky the best trial was")
     optimism = estimated_optimism(winner, dataset)
-    gates = promote(store, run_id, model, force=force, on_wait=on_event)
+    gates = promote(store, run_id, model, force=force, on_event=on_event)
     figures = read_metrics(store, run_id)
     test = estimate_in(figures, f"test/{winner.metric}")
     if test is None:
