@@ -45,7 +45,7 @@ def describe_run(record: RunRecord, *, explainable: bool) -> None:
     if (hardly := hardly_skilled(table)) is not None:
         lines.append(f"\nWithin A/B tests the model is **{hardly}**. Act on no advice from it.")
     if VALUE_TAG in run.tags:
-        lines.append(f"\nWorth: {run.tags[VALUE_TAG]} (`plots/value.png`, `value/`)")
+        lines.append(f"\nWorth: {run.tags[VALUE_TAG]} (`value/report.html`)")
     lines += [*_trust(table), ""]
     lines += _next(run, report, explainable)
     record.describe("\n".join(lines))

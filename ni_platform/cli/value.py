@@ -42,7 +42,7 @@ def command(model: str, data: str, replicates: int, as_json: bool) -> None:
     with ScoringProgress() as progress:
         run_id, valued = value_model(open_store(), model, data, config, on_scored=progress)
     print_value(valued)
-    console.print(f"Run:   {run_id}\nNext:  ni ui, artifact plots/value.png", highlight=False)
+    console.print(f"Run:   {run_id}\nNext:  ni ui, artifact value/report.html", highlight=False)
     if as_json:
         found = valued.figures
         print_json(

@@ -19,7 +19,8 @@ from ni_platform.insights.insights import domain_labels
 from ni_platform.insights.record import StoredInsights
 from ni_platform.registry.run_evaluation import LEARNED, RunEvaluation
 from ni_platform.scoring import EXPLAINED_RUN
-from ni_platform.tracking.run_queries import find_runs
+from ni_platform.tracking.metric_table import VALUE_TAG
+from ni_platform.tracking.run_queries import find_runs, read_run
 from ni_platform.tracking.store import Store
 
 PAST = 5000
@@ -70,7 +71,9 @@ def open_studio(
         patches = Patches(insights.patches, dataset, in_points=in_points(insights, "image"))
     return Studio(
         model, dataset, past, insights=insights, patches=patches, ensemble=others,
-        errors=recorded_past_errors(store, run), plans=store if record else None,
+        errors=recorded_past_errors(store, run),
+        worth=None if run is None else read_run(store, run).tags.get(VALUE_TAG),
+        plans=store if record else None,
     )  # fmt: skip
 
 

@@ -74,6 +74,7 @@ class Studio:
         patches: Patches | None = None,
         ensemble: Sequence[LoadedModel] = (),
         errors: PastErrors | None = None,
+        worth: str | None = None,
         plans: Store | None = None,
     ) -> None:
         """Take what `open_studio` loads; `plans` is where plans are recorded."""
@@ -83,7 +84,7 @@ class Studio:
         self.past = past
         self.insights = insights
         self.patches = patches
-        self.errors = errors
+        self.errors, self.worth = errors, worth
         self.ensemble = (model, *ensemble)
         self.uploads = Uploads()
         self.inputs = model.scorer.inputs

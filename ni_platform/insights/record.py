@@ -25,8 +25,13 @@ from ni_platform.metrics.skill import hardly_skilled
 from ni_platform.models.ensemble import Explainable
 from ni_platform.narrowing import given
 from ni_platform.overrides import from_dict, to_dict
-from ni_platform.tracking.metric_table import COLUMNS, add_metrics, read_metrics
-from ni_platform.tracking.run_queries import has_artifact, read_json_artifact, read_table_artifact
+from ni_platform.tracking.metric_table import COLUMNS, VALUE_TAG, add_metrics, read_metrics
+from ni_platform.tracking.run_queries import (
+    has_artifact,
+    read_json_artifact,
+    read_run,
+    read_table_artifact,
+)
 from ni_platform.tracking.run_record import RunRecord
 from ni_platform.tracking.store import Store
 
@@ -147,7 +152,8 @@ def record_insights(
     record.log_figure(agreement_figure(insights), "plots/insight_correlation.png")
     if (figure := saliency_figure(insights, dataset)) is not None:
         record.log_figure(figure, "plots/saliency.png")
-    subject = Subject(run_name=record.run_name, run_id=record.run_id, dataset=dataset)
+    worth = read_run(record.store, record.run_id).tags.get(VALUE_TAG)
+    subject = Subject(run_name=record.run_name, run_id=record.run_id, dataset=dataset, worth=worth)
     record.log_text(insights_report(subject, insights, config), REPORT)
 
 

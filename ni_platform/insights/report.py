@@ -34,6 +34,8 @@ class Subject:
     run_name: str
     run_id: str
     dataset: Dataset
+    worth: str | None = None
+    """What the model is worth in clicks, in words; None if nobody has measured it."""
 
 
 def insights_report(subject: Subject, insights: Insights, config: InsightsConfig) -> str:

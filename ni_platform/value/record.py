@@ -14,6 +14,7 @@ from ni_platform.tracking.metric_table import COLUMNS, VALUE_TAG, add_metrics
 from ni_platform.value.figures import Figures
 from ni_platform.value.plot import value_figure
 from ni_platform.value.replay import ReplayConfig
+from ni_platform.value.report import value_report
 
 if TYPE_CHECKING:
     from ni_platform.tracking.run_record import RunRecord
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SLICE = "value"
 """The slice of a run's figures that say what its model is worth."""
 FOLDER = "value"
+REPORT = f"{FOLDER}/report.html"
 _TOLD = (1_000, 2_000)
 """The larger of these that there are curves for is told in words."""
 PLOT = "plots/value.png"
@@ -70,6 +72,8 @@ def record_value(record: RunRecord, valued: Valued) -> None:
         "sentences": sentences,
     }
     record.log_json(summary, f"{FOLDER}/summary.json")
+    page = value_report(record.run_name, record.run_id, sentences, found)
+    record.log_text(page, REPORT)
     figure = value_figure(found.by_traffic)
     if figure is not None:
         record.log_figure(figure, PLOT)

@@ -27,6 +27,7 @@ from ni_platform.metrics.intervals import Estimate
 from ni_platform.models.scorer import Scorer, build_scorer
 from ni_platform.tracking.store import open_store
 
+WORTH = "The model's first choice got +0.58 clicks per 1,000 impressions."
 SCORES = (
     # kind, domain, feature, score, low, high, contents, tests, agreed, of, agreed_tests
     ("phrase", None, "last chance", 0.012, 0.006, 0.018, 40, 18, 0.75, 12, 9),
@@ -95,7 +96,9 @@ def insights() -> StoredInsights:
 def studio(opened, pictured, insights) -> Studio:
     """With insights, and two further models."""
     others = [LoadedModel(lively(pictured, seed), f"other {seed}") for seed in (4, 5)]
-    return Studio(opened.model, pictured, opened.past, insights=insights, ensemble=others)
+    return Studio(
+        opened.model, pictured, opened.past, insights=insights, ensemble=others, worth=WORTH
+    )
 
 
 @pytest.fixture

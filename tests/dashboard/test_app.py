@@ -42,6 +42,8 @@ def test_the_first_view_has_the_prediction_without_any_script(client, studio):
     assert "last chance" in found.text
     assert "34 of 100" in found.text
     assert "not enough evidence" in found.text
+    assert "What the model is worth" in found.text
+    assert "got +0.58 clicks per 1,000 impressions." in found.text
 
 
 def test_without_insights_the_page_says_what_makes_them(opened):

@@ -106,6 +106,9 @@ def test_the_report_advises_within_a_domain_what_does_not_hold_over_all(subject)
     (_, within) = page.split("<summary>shop</summary>")
     assert "bargain" in within
     assert "bargain" not in page.partition("<summary>shop</summary>")[0]
+    assert "is not measured yet: <code>ni value</code>" in page
+    worth = Subject(run_name="r", run_id="1", dataset=dataset, worth="It got +1.20 clicks.")
+    assert "It got +1.20 clicks." in insights_report(worth, found, config)
 
 
 def test_what_a_platform_delivered_lifts_no_trust(subject):

@@ -6,7 +6,12 @@ import pytest
 
 import ni_platform as ni_python
 from ni_platform.data.importers.table import import_table
-from ni_platform.tracking.run_queries import has_artifact, read_run, read_table_artifact
+from ni_platform.tracking.run_queries import (
+    has_artifact,
+    read_artifact,
+    read_run,
+    read_table_artifact,
+)
 from ni_platform.tracking.store import open_store
 from tests.command import in_project, ni
 from tests.value.planted import world
@@ -80,6 +85,9 @@ def test_held_out_tests_are_replayed_and_recorded_in_the_models_run(project, val
     assert model["value"] == pytest.approx(1000 * by_hand)
     run = read_run(open_store(), project[1])
     assert has_artifact(open_store(), project[1], "plots/value.png")
+    page = read_artifact(open_store(), project[1], "value/report.html").decode()
+    assert "without a test, got" in page
+    assert "Clicks per 1,000 impressions by traffic of the test" in page
     assert run.metrics["value/model"] == pytest.approx(1000 * by_hand)
     table = read_table_artifact(open_store(), project[1], "value/by_traffic.parquet")
     assert len(table) == len(found["by_traffic"])
