@@ -57,7 +57,7 @@ def _within(name: str, challenger: Challenger, metric: str, low: float, high: fl
         return Gate(
             name=name,
             passed=False,
-            explanation=f"the run has no figure test/{metric}: it was made by an earlier version, its"
+            explanation=f"the run has no figure test/{metric}: it is of an earlier version, its"
             " model does not say how sure it is of differences, or its test part has no randomised"
             " A/B test. Train again on a dataset that has some, or switch this gate off.",
         )

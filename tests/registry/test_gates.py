@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from ni_platform.value.arms import gathered
-from ni_platform.value.prior import Prior
 
 from ni_platform.api.runs import open_run
+from ni_platform.beliefs.arms import gathered
+from ni_platform.beliefs.prior import Prior
 from ni_platform.errors import ConfigError, PromotionRefusedError
 from ni_platform.registry.comparison_gates import worth
 from ni_platform.registry.descriptions import LONGEST
