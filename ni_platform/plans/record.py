@@ -145,7 +145,8 @@ def _scored(judged: pd.DataFrame, shadow: Planner) -> pd.DataFrame:
 
 def _rows(judged: pd.DataFrame, planner: Planner, *, shadow: bool) -> pd.DataFrame:
     model = planner.regressor
-    return asked(judged.reset_index(drop=True), model.roles, model.levels).assign(
+    rows = asked(judged.reset_index(drop=True), model.roles, model.levels)
+    return pd.DataFrame(rows).assign(
         content_id=[str(name) for name in judged.index],
         model=planner.uri,
         model_run=planner.run,

@@ -13,7 +13,7 @@ _ATTRIBUTES = ("categorical", "numeric", "vector")
 
 def asked(
     frame: pd.DataFrame, roles: Mapping[str, str], levels: Mapping[str, Collection[str]]
-) -> pd.DataFrame:
+) -> dict[str, list[str]]:
     """Return `input_key`, `missing` and `unknown` of N inputs, as the log's table has them.
 
     A modality is missing where all its columns are empty; categorical, numeric and vector columns
@@ -24,36 +24,21 @@ def asked(
         roles: Columns that the model reads, and what they are (`Regressor.roles`).
         levels: Those that the model knows, by column (`Regressor.levels`).
     """
+    # Lists, as a server asks this of each request: of one row, pandas took 5 ms for it.
     cells = cells_of(frame, roles)
-    empty = pd.DataFrame(
-        {name: [cell is None for cell in cells[name]] for name in roles},
-        index=range(len(frame)),
-        dtype=bool,
-    )
-    modality = {name: "attributes" if role in _ATTRIBUTES else role for name, role in roles.items()}
-    missing = pd.DataFrame(
-        {kind: empty[[n for n in roles if modality[n] == kind]].all(axis=1)
-         for kind in dict.fromkeys(modality.values())},
-        index=empty.index,
-    )  # fmt: skip
-    unknown = pd.DataFrame(
-        {name: [cell is not None and cell not in known for cell in cells[name]]
-         for name, known in levels.items()},
-        index=empty.index,
-    )  # fmt: skip
-    return pd.DataFrame(
-        {
-            "input_key": keys_of_cells(cells),
-            "missing": _named(missing),
-            "unknown": _named(unknown),
-        }
-    )
-
-
-def _named(flags: pd.DataFrame) -> list[str]:
-    """Names of the columns that are true in each row, with commas between."""
-    names = list(map(str, flags))
-    return [
-        ",".join(name for name, flag in zip(names, row) if flag)
-        for row in flags.itertuples(index=False, name=None)
-    ]
+    columns: dict[str, list[str]] = {}
+    for name, role in roles.items():
+        columns.setdefault("attributes" if role in _ATTRIBUTES else role, []).append(name)
+    known = {name: {None, *found} for name, found in levels.items()}
+    rows = range(len(frame))
+    return {
+        "input_key": keys_of_cells(cells).tolist(),
+        "missing": [
+            ",".join(k for k, names in columns.items() if all(cells[n][row] is None for n in names))
+            for row in rows
+        ],
+        "unknown": [
+            ",".join(name for name, found in known.items() if cells[name][row] not in found)
+            for row in rows
+        ],
+    }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pandas as pd
@@ -46,12 +46,12 @@ _THREADS = 16
 _Read = TypeVar("_Read")
 
 
-def log_table(rows: pd.DataFrame) -> pa.Table:
-    """Rows as they are stored; columns that are not there become nulls."""
+def log_table(rows: pd.DataFrame | Mapping[str, Sequence[Any]]) -> pa.Table:
+    """Rows as they are stored, each with a time; columns that are not there become nulls."""
     given = [
         pa.array(rows[field.name], field.type, from_pandas=True)
         if field.name in rows
-        else pa.nulls(len(rows), field.type)
+        else pa.nulls(len(rows["time"]), field.type)
         for field in SCHEMA
     ]
     return pa.Table.from_arrays(given, schema=SCHEMA)

@@ -125,16 +125,17 @@ class _Logged:
     def rows(self, request: Request, predictions: np.ndarray, *, shadow: bool = False) -> pa.Table:
         """Rows of what it predicted for a request."""
         frame = request.frame.reset_index(drop=True)
-        rows = asked(frame, self.regressor.roles, self.regressor.levels).assign(
-            time=request.time,
-            source="served",
-            request=request.identity,
-            model_run=self.run,
-            model=self.uri,
-            shadow=shadow,
-            prediction=predictions,
-        )
-        return log_table(rows)
+        rows = asked(frame, self.regressor.roles, self.regressor.levels)
+        of_request = {
+            "time": request.time,
+            "source": "served",
+            "request": request.identity,
+            "model_run": self.run,
+            "model": self.uri,
+            "shadow": shadow,
+        }
+        same = {name: [value] * len(frame) for name, value in of_request.items()}
+        return log_table({**rows, **same, "prediction": predictions.tolist()})
 
 
 class _Shadow:

@@ -87,6 +87,8 @@ def test_a_run_holds_no_word_of_a_draft(store: Store, ranker_project: Path, run:
         assert word not in told
     of_training = get_run(store, run).data.tags
     assert entity.data.tags.get("mlflow.user") == of_training.get("mlflow.user")
+    added = {name for name in entity.data.tags if name not in of_training}
+    assert added == {"ni.recorded", "ni.planned", "ni.planned_with"}
 
 
 def test_a_caution_is_not_recorded(store: Store, run: str) -> None:

@@ -23,13 +23,13 @@ def test_modalities_that_are_empty_and_levels_that_are_new() -> None:
         index=[7, 7, 9],
     )
     found = asked(frame, ROLES, {"kind": ("3", "5")})
-    assert found["missing"].tolist() == ["", "", "text,attributes"]
-    assert found["unknown"].tolist() == ["", "kind", ""]
-    assert found["input_key"].tolist() == prediction_keys(frame, ROLES).tolist()
+    assert found["missing"] == ["", "", "text,attributes"]
+    assert found["unknown"] == ["", "kind", ""]
+    assert found["input_key"] == prediction_keys(frame, ROLES).tolist()
 
 
 def test_a_model_without_levels_knows_none_that_is_new() -> None:
     """And a column that the table lacks is empty."""
     found = asked(pd.DataFrame({"title": ["a"]}), ROLES, {})
-    assert found["missing"].tolist() == ["attributes"]
-    assert found["unknown"].tolist() == [""]
+    assert found["missing"] == ["attributes"]
+    assert found["unknown"] == [""]
