@@ -14,7 +14,7 @@ from ni_platform.monitoring.streams import Watched
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST = 7
+_MOST = 5
 """Streams that are drawn, those with most evidence."""
 _PERIODS = 24
 """Points of a stream at most: each the mean of a period."""

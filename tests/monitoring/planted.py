@@ -11,20 +11,20 @@ import pandas as pd
 
 from ni_platform.data.importers.table import import_table
 from ni_platform.data.splits import SplitConfig
+from ni_platform.evaluation import EvaluationConfig
+from ni_platform.experiment_config import ExperimentConfig
 from ni_platform.models.gaussian_process.config import GaussianProcessConfig
 from ni_platform.models.modalities.attributes import OneHotAttributes
 from ni_platform.models.modalities.domain import HashedDomain
 from tests.export_files import WORDS
-from tests.test_exports_end_to_end import CONFIG
+from tests.pictured import TEXT
 
-TRAINED = replace(
-    CONFIG,
+_TEXT = replace(TEXT, scratch=replace(TEXT.scratch, width=64, heads=4))
+TRAINED = ExperimentConfig(
     name="tests.monitored",
-    model=GaussianProcessConfig(
-        text=CONFIG.model.text, domain=HashedDomain(), attributes=OneHotAttributes()
-    ),
+    model=GaussianProcessConfig(text=_TEXT, domain=HashedDomain(), attributes=OneHotAttributes()),
     splits=SplitConfig(near_duplicate_similarity=1.0, out_of_domain=0.0),
-    insights=None,
+    evaluation=EvaluationConfig(replicates=20, glm=False),
 )
 FIRST = np.datetime64("2026-01-05")
 TRAINING = 100
