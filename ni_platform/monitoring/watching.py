@@ -121,11 +121,11 @@ class Watch:
     @cached_property
     def predicted(self) -> Floats:
         """Predicted rates of `rows` [N]: from the log where it has them, else scored now."""
-        known: NDArray[np.float64] = np.full(len(self.rows), np.nan)
+        known = np.full(len(self.rows), np.nan)
         frame = self.contents.dataset.inputs(self.rows)
         if self.logged is not None and len(self.logged.rows):
             keys = prediction_keys(frame, dict(self.model.roles))
-            known = pd.Series(keys).map(self.logged.by_key()).to_numpy(dtype=np.float64)
+            known = pd.Series(keys).map(self.logged.by_key()).to_numpy(np.float64, copy=True)
         left = np.flatnonzero(np.isnan(known))
         progress = None if self.on_scored is None else partial(self.on_scored, total=len(left))
         if len(left):

@@ -55,8 +55,8 @@ _DAYS = {"18-24": "mon", "25-34": "tue", "35-49": "wed", "50+": "thu"}
 IMPORT = (
     "data", "import", "table", "ads.parquet", "data/ads", "--content-id=ad_id",
     "--ab-test=test_id", "--assignment=randomised", "--text=headline,body", "--image=picture",
-    "--images=pictures/", "--domain=placement", "--day=first_day", "--categorical=device,weekday", "--numeric=price",
-    "--impressions=shown", "--clicks=clicked",
+    "--images=pictures/", "--domain=placement", "--categorical=device,weekday", "--numeric=price",
+    "--day=first_day", "--impressions=shown", "--clicks=clicked",
 )  # fmt: skip
 
 
@@ -75,9 +75,7 @@ class Shared:
         table = pd.read_parquet(planted / "contents.parquet").rename(columns=_COLUMNS)
         table["weekday"] = table["weekday"].map(_DAYS)
         test = pd.factorize(table["test_id"])[0]
-        table["first_day"] = (
-            pd.Timestamp("2026-01-05") + pd.to_timedelta(test, unit="D")
-        ).strftime("%Y-%m-%d")
+        table["first_day"] = (np.datetime64("2026-01-05") + test).astype(str)
         table["body"] = "From " + table["price"].astype("Int64").astype("string") + " on"
         table.to_parquet(self.folder / "ads.parquet")
         shutil.copytree(planted / "images", self.folder / "pictures")

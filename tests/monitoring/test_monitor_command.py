@@ -242,7 +242,7 @@ def test_levels_that_served_inputs_bring_are_an_alarm(project, tmp_path, monkeyp
 
 
 def test_what_the_log_has_is_not_scored_again(project, tmp_path):
-    """Its predictions count, even where they are others."""
+    """Its predictions count, even where they are others; of ten tests it has five."""
     data = later("scored", arms(10, TRAINING))
     dataset = Dataset.open(data)
     new = np.flatnonzero(~dataset.content_id.isin(arms(TRAINING, 0)["id"]))
@@ -257,15 +257,15 @@ def test_what_the_log_has_is_not_scored_again(project, tmp_path):
             "input_key": keys,
         }
     )
-    write_part(tmp_path / "log", log_table(rows))
+    write_part(tmp_path / "log", log_table(rows.iloc[:10]))
     scored = []
     _, health = monitor_model(
         open_store(), project, str(data), log=str(tmp_path / "log"),
         on_scored=lambda done, total: scored.append(done),
     )  # fmt: skip
-    assert scored == []
+    assert sum(scored) == 10
     (accuracy,) = [f for f in health.watched if f.stream.label == "pairs of arms ordered rightly"]
-    assert accuracy.now == 0
+    assert accuracy.now == 0.5
 
 
 def test_python_says_the_same(project):
