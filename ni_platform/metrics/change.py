@@ -83,10 +83,11 @@ def course(values: Any, days: Any, bound: float, *, above: bool = True) -> Cours
         )
     if not above:
         observed, bound = 1 - observed, 1 - bound
-    looks, place = np.unique(np.asarray(days, dtype="datetime64[D]"), return_inverse=True)
+    dates = np.asarray(days, dtype="datetime64[D]")
+    order = np.argsort(dates, kind="stable")
+    looks, first = np.unique(dates[order], return_index=True)
     factors = np.log1p(_STAKES * (observed[:, None] - bound) / bound)
-    growth = np.zeros((len(looks), len(_STAKES)))
-    np.add.at(growth, place, factors)
+    growth = np.add.reduceat(factors[order], first, axis=0)
     return Course(days=looks, log_capital=_capital(looks, growth), growth=growth)
 
 

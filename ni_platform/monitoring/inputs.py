@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from ni_platform.models.modalities.modality import category
 from ni_platform.models.regressor import Regressor
 from ni_platform.models.scorer import Scorer
 
-_OF_ROLE = {"image": "image", "text": "text", "domain": "domain"}
+_ATTRIBUTES = ("categorical", "numeric", "vector")
 
 
 def members(model: Regressor) -> list[Member]:
@@ -23,17 +25,15 @@ def members(model: Regressor) -> list[Member]:
     return [model] if isinstance(model, Scorer | TabularRegressor) else []
 
 
-def modality_columns(model: Regressor) -> dict[str, list[str]]:
-    """The columns of each modality that a model reads; a modality is missing if all are empty."""
+def modality_columns(roles: Mapping[str, str]) -> dict[str, list[str]]:
+    """The columns of each modality, of those that a model reads; it is missing if all are empty.
+
+    Named as in the log of predictions: categorical, numeric and vector columns are attributes.
+    """
     found: dict[str, list[str]] = {}
-    for member in members(model):
-        if isinstance(member, Scorer):
-            for name, reader in member.inputs.readers.items():
-                found.setdefault(name, []).extend(reader.roles)
-        else:
-            for name, role in member.roles.items():
-                found.setdefault(_OF_ROLE.get(role, "attributes"), []).append(name)
-    return {name: list(dict.fromkeys(columns)) for name, columns in found.items()}
+    for name, role in roles.items():
+        found.setdefault("attributes" if role in _ATTRIBUTES else role, []).append(name)
+    return found
 
 
 def known_levels(model: Regressor) -> dict[str, set[str]]:

@@ -86,7 +86,7 @@ class Watch:
         """What is missing and never seen in the inputs of some contents."""
         frame = self.contents.dataset.inputs(rows)
         found: dict[tuple[Kind, str], Floats] = {}
-        for name, columns in modality_columns(self.model).items():
+        for name, columns in modality_columns(self.model.roles).items():
             found["missing", name] = lacks(frame, columns)
         for name, levels in known_levels(self.model).items():
             found["unknown", name] = unknown(frame[name], levels)
@@ -94,7 +94,7 @@ class Watch:
 
     def _logged_inputs(self, logged: Logged) -> Measures:
         found: dict[tuple[Kind, str], Floats] = {}
-        for name in modality_columns(self.model):
+        for name in modality_columns(self.model.roles):
             found["missing", name] = logged.named("missing", name)
         for name in known_levels(self.model):
             found["unknown", name] = logged.named("unknown", name)

@@ -106,7 +106,7 @@ def test_each_encoder_gives_one_vector_per_content(pictured, config, modality):
     frame = pictured.inputs(np.arange(12))
     found = embeddings(scorer, modality, frame)
     assert found.ndim == 2
-    missing = lacks(frame, modality_columns(scorer)[modality]) == 1
+    missing = lacks(frame, modality_columns(scorer.roles)[modality]) == 1
     assert missing.any()
     np.testing.assert_array_equal(np.isnan(found).all(axis=1), missing)
     assert np.isfinite(found[~missing]).all()
@@ -119,6 +119,6 @@ def test_levels_and_modalities_are_the_models_own(pictured):
     assert levels == {"day": {"mon", "tue"}}
     cells = pd.Series(["mon", "sun", None])
     np.testing.assert_array_equal(unknown(cells, levels["day"]), [0, 1, np.nan])
-    assert modality_columns(scorer)["text"] == ["title", "subtitle"]
+    assert modality_columns(scorer.roles)["text"] == ["title", "subtitle"]
     frame = pd.DataFrame({"title": ["a", " ", None], "subtitle": [None, "", "b"]})
     np.testing.assert_array_equal(lacks(frame, ["title", "subtitle"]), [0, 1, 0])
