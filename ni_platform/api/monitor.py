@@ -9,11 +9,11 @@ import pandas as pd
 
 from ni_platform.api.display import Part, cell
 from ni_platform.api.progress import ScoringProgress
-from ni_platform.monitoring.logged import LOG_VARIABLE
 from ni_platform.monitoring.monitoring import monitor_model
 from ni_platform.monitoring.plot import course_figure
 from ni_platform.monitoring.record import HEADS
 from ni_platform.monitoring.record import Health as Found
+from ni_platform.registry.served_log import VARIABLE
 from ni_platform.reporting.page import Picture, Table
 from ni_platform.tracking.store import Store, open_store
 
@@ -73,6 +73,6 @@ def make_health(store: Store | None, uri: str, data: str, log: str | None) -> He
     """Watch a model and record what is found; see `Model.monitor`."""
     with ScoringProgress() as progress:
         place = open_store() if store is None else store
-        log = log or os.environ.get(LOG_VARIABLE)
+        log = log or os.environ.get(VARIABLE)
         run_id, found = monitor_model(place, uri, data, log=log, on_scored=progress)
     return Health(run_id=run_id, found=found)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.metrics.scored import Floats
+from ni_platform.models.ensemble import Ensemble
 from ni_platform.models.modalities.image import ImageReader
 from ni_platform.models.modalities.text import TextReader
 from ni_platform.models.regressor import Regressor
 from ni_platform.models.scorer import Scorer
 from ni_platform.monitoring.config import MonitorConfig
-from ni_platform.monitoring.inputs import members
 
 _ROWS_AT_ONCE = 1_024
 _LEAST_SPREAD = 1e-3
@@ -24,7 +24,8 @@ _LEAST_SPREAD = 1e-3
 def encoders(model: Regressor) -> dict[str, Scorer]:
     """The network that encodes each modality of texts or pictures, of several the heaviest."""
     found: dict[str, Scorer] = {}
-    for member in members(model):
+    members = model.members.values() if isinstance(model, Ensemble) else [model]
+    for member in members:
         if isinstance(member, Scorer):
             for name, reader in member.inputs.readers.items():
                 if isinstance(reader, TextReader | ImageReader):

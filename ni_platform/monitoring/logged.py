@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from ni_platform.metrics.scored import Floats
 from ni_platform.prediction_log.table import read_log
 
-LOG_VARIABLE = "NI_LOG_PREDICTIONS"
-"""Environment variable with the place of the log."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Logged:
@@ -62,7 +59,9 @@ class Logged:
         total = np.bincount(code, values, minlength=size)
         return total / np.bincount(code, minlength=size)
 
-    def named(self, column: str, name: str) -> Floats:
-        """1 for each prediction [N] whose list of names in a column has this one, else 0."""
-        code, lists = pd.factorize(self.rows[column].fillna(""))
-        return np.array([name in text.split(",") for text in lists], dtype=np.float64)[code]
+
+def named(lists: pd.Series, name: str) -> Floats:
+    """1 for each list [N] of names, with commas between, that has this one, else 0."""
+    code, texts = pd.factorize(lists.fillna(""))
+    found = np.array([name in text.split(",") for text in texts], dtype=np.float64)
+    return found[code]

@@ -16,8 +16,7 @@ from ni_platform.models.regressor import Regressor
 from ni_platform.monitoring.config import MonitorConfig
 from ni_platform.monitoring.contents import Contents
 from ni_platform.monitoring.distances import encoders, far
-from ni_platform.monitoring.inputs import known_levels, lacks, modality_columns, unknown
-from ni_platform.monitoring.logged import Logged
+from ni_platform.monitoring.logged import Logged, named
 from ni_platform.monitoring.streams import (
     Kind,
     Stream,
@@ -29,7 +28,7 @@ from ni_platform.monitoring.streams import (
     right_order,
     watched,
 )
-from ni_platform.prediction_log.keys import prediction_keys
+from ni_platform.prediction_log.asked import asked, modality_of
 from ni_platform.scoring import OnScored
 
 Measures = Mapping[tuple[Kind, str], Floats]
@@ -59,6 +58,10 @@ class Watch:
         new = self.contents.new
         return new[~self.contents.never_seen[new]]
 
+    @cached_property
+    def _new(self) -> pd.DataFrame:
+        return self._asked(self.rows)
+
     def _inputs(self) -> list[Stream]:
         contents, dataset = self.contents, self.contents.dataset
         judged = contents.judged
@@ -68,7 +71,7 @@ class Watch:
                 "judged on. Name a later version of the dataset that it was trained on."
             )
             return []
-        now, before = self._read(self.rows), self._read(judged)
+        now, before = self._seen(self._new), self._seen(self._asked(judged))
         coded = encoders(self.model)
         if coded and not len(contents.learned):
             self.notes.append(
@@ -80,24 +83,22 @@ class Watch:
                 scorer, name, dataset, contents.learned, judged, self.rows, self.config
             )
         usual = {key: per_test(value, contents.test[judged]) for key, value in before.items()}
-        return self._of_both(usual, now, self._logged_inputs, self.config.share_tolerance)
+        return self._of_both(
+            usual, now, lambda logged: self._seen(logged.rows), self.config.share_tolerance
+        )
 
-    def _read(self, rows: NDArray[np.int64]) -> dict[tuple[Kind, str], Floats]:
-        """What is missing and never seen in the inputs of some contents."""
+    def _asked(self, rows: NDArray[np.int64]) -> pd.DataFrame:
+        """What the log's table would say of some contents' inputs."""
         frame = self.contents.dataset.inputs(rows)
-        found: dict[tuple[Kind, str], Floats] = {}
-        for name, columns in modality_columns(self.model.roles).items():
-            found["missing", name] = lacks(frame, columns)
-        for name, levels in known_levels(self.model).items():
-            found["unknown", name] = unknown(frame[name], levels)
-        return found
+        return asked(frame, dict(self.model.roles), self.model.levels)
 
-    def _logged_inputs(self, logged: Logged) -> Measures:
+    def _seen(self, table: pd.DataFrame) -> dict[tuple[Kind, str], Floats]:
+        """What is missing and never seen in N inputs, by rows as the log has them."""
         found: dict[tuple[Kind, str], Floats] = {}
-        for name in modality_columns(self.model.roles):
-            found["missing", name] = logged.named("missing", name)
-        for name in known_levels(self.model):
-            found["unknown", name] = logged.named("unknown", name)
+        for name in dict.fromkeys(modality_of(dict(self.model.roles)).values()):
+            found["missing", name] = named(table["missing"], name)
+        for name in self.model.levels:
+            found["unknown", name] = named(table["unknown"], name)
         return found
 
     def _predictions(self) -> list[Stream]:
@@ -124,8 +125,8 @@ class Watch:
         known = np.full(len(self.rows), np.nan)
         frame = self.contents.dataset.inputs(self.rows)
         if self.logged is not None and len(self.logged.rows):
-            keys = prediction_keys(frame, dict(self.model.roles))
-            known = pd.Series(keys).map(self.logged.by_key()).to_numpy(np.float64, copy=True)
+            found = self._new["input_key"].map(self.logged.by_key())
+            known = found.to_numpy(np.float64, copy=True)
         left = np.flatnonzero(np.isnan(known))
         progress = None if self.on_scored is None else partial(self.on_scored, total=len(left))
         if len(left):

@@ -30,7 +30,7 @@ def asked(
         index=range(len(frame)),
         dtype=bool,
     )
-    modality = {name: "attributes" if role in _ATTRIBUTES else role for name, role in roles.items()}
+    modality = modality_of(roles)
     missing = pd.DataFrame(
         {kind: empty[[n for n in roles if modality[n] == kind]].all(axis=1)
          for kind in dict.fromkeys(modality.values())},
@@ -48,6 +48,11 @@ def asked(
             "unknown": _named(unknown),
         }
     )
+
+
+def modality_of(roles: Mapping[str, str]) -> dict[str, str]:
+    """The modality of each column that a model reads, as the log names it."""
+    return {name: "attributes" if role in _ATTRIBUTES else role for name, role in roles.items()}
 
 
 def _named(flags: pd.DataFrame) -> list[str]:

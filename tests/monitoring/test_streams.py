@@ -8,7 +8,7 @@ from pictured import M2FN, NI, write_pictured
 from ni_platform.metrics.scored import Observed
 from ni_platform.models.scorer import build_scorer
 from ni_platform.monitoring.distances import embeddings, nearest
-from ni_platform.monitoring.inputs import known_levels, lacks, modality_columns, unknown
+from ni_platform.monitoring.logged import named
 from ni_platform.monitoring.streams import (
     Stream,
     bounds,
@@ -106,19 +106,14 @@ def test_each_encoder_gives_one_vector_per_content(pictured, config, modality):
     frame = pictured.inputs(np.arange(12))
     found = embeddings(scorer, modality, frame)
     assert found.ndim == 2
-    missing = lacks(frame, modality_columns(scorer.roles)[modality]) == 1
+    columns = [name for name, role in scorer.roles.items() if role == modality]
+    missing = frame[columns].isna().all(axis=1).to_numpy()
     assert missing.any()
     np.testing.assert_array_equal(np.isnan(found).all(axis=1), missing)
     assert np.isfinite(found[~missing]).all()
 
 
-def test_levels_and_modalities_are_the_models_own(pictured):
-    """A level that training rows lack is unknown, an empty cell is neither."""
-    scorer = build_scorer(NI, pictured, np.arange(60), seed=0)
-    levels = known_levels(scorer)
-    assert levels == {"day": {"mon", "tue"}}
-    cells = pd.Series(["mon", "sun", None])
-    np.testing.assert_array_equal(unknown(cells, levels["day"]), [0, 1, np.nan])
-    assert modality_columns(scorer.roles)["text"] == ["title", "subtitle"]
-    frame = pd.DataFrame({"title": ["a", " ", None], "subtitle": [None, "", "b"]})
-    np.testing.assert_array_equal(lacks(frame, ["title", "subtitle"]), [0, 1, 0])
+def test_names_are_looked_for_in_lists():
+    """With commas between; whole names, and nothing in nulls."""
+    lists = pd.Series(["text,image", None, "", "imagery", "image"])
+    np.testing.assert_array_equal(named(lists, "image"), [1, 0, 0, 0, 1])
