@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ni_platform.api.exports import export_profiles, import_export
     from ni_platform.api.insights import Insights
     from ni_platform.api.models import Model, open_model
+    from ni_platform.api.monitor import Health
     from ni_platform.api.outcomes import Outcomes, outcomes
     from ni_platform.api.plans import TestPlan
     from ni_platform.api.retraining import retrain
@@ -40,6 +41,7 @@ __all__ = [
     "Dataset",
     "ExperimentConfig",
     "Explanations",
+    "Health",
     "Insights",
     "Model",
     "NiError",
@@ -79,6 +81,7 @@ _HOMES = {
     "api.exports": ("export_profiles", "import_export"),
     "api.insights": ("Insights",),
     "api.models": ("Model", "open_model"),
+    "api.monitor": ("Health",),
     "api.outcomes": ("Outcomes", "outcomes"),
     "api.plans": ("TestPlan",),
     "api.retraining": ("retrain",),

@@ -14,6 +14,7 @@ from ni_platform.api.data import Dataset, open_dataset
 from ni_platform.api.display import Part, cell
 from ni_platform.api.explanations import Explanations, explain_frame
 from ni_platform.api.frames import as_pandas
+from ni_platform.api.monitor import Health, make_health
 from ni_platform.api.notebook import in_notebook, show
 from ni_platform.api.plans import TestPlan
 from ni_platform.api.progress import ScoringProgress, say
@@ -178,6 +179,24 @@ class Model:
             BusyError: Another process works on the run.
         """
         return make_value(self.store, self.uri, open_dataset(data).folder, replicates)
+
+    def monitor(self, data: Dataset | str | Path, *, log: str | Path | None = None) -> Health:
+        """Return whether the model still does what it was promoted for, and what is to be done.
+
+        By the contents of `data` that came since it was trained. It is recorded in a run of its
+        own; a registered version that the model was opened by is tagged `ni.health`.
+
+        Args:
+            data: A later version of the dataset that it was trained on, with days; or its folder.
+            log: Folder or `s3://` prefix of logged predictions; `NI_LOG_PREDICTIONS` if None.
+
+        Raises:
+            DatasetError: The dataset has no days, or the run's contents with other inputs; or the
+                log cannot be read.
+            TrackingError: The model was not made by a run.
+        """
+        place = None if log is None else str(log)
+        return make_health(self.store, self.uri, open_dataset(data).folder, place)
 
     def __repr__(self) -> str:
         return f"Model {self.uri}"

@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": "Compare recorded runs side by side.",
     "evaluate": "Evaluate a trained model on a dataset that it did not train on.",
     "value": "What a model is worth in clicks, by replaying A/B tests that happened.",
+    "monitor": "Watch a model by what came since: inputs, predictions, accuracy; what to do.",
     "predict": "Write a predicted success rate for each content of a dataset.",
     "plan": "Which drafts to test next, with how much traffic, and what that brings.",
     "outcomes": "Add new results, and say whether predictions made before them came true.",

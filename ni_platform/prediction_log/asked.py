@@ -27,8 +27,8 @@ def asked(
     # Lists, as a server asks this of each request: of one row, pandas took 5 ms for it.
     cells = cells_of(frame, roles)
     columns: dict[str, list[str]] = {}
-    for name, role in roles.items():
-        columns.setdefault("attributes" if role in _ATTRIBUTES else role, []).append(name)
+    for name, modality in modality_of(roles).items():
+        columns.setdefault(modality, []).append(name)
     known = {name: {None, *found} for name, found in levels.items()}
     rows = range(len(frame))
     return {
@@ -42,3 +42,8 @@ def asked(
             for row in rows
         ],
     }
+
+
+def modality_of(roles: Mapping[str, str]) -> dict[str, str]:
+    """The modality of each column that a model reads, as the log names it."""
+    return {name: "attributes" if role in _ATTRIBUTES else role for name, role in roles.items()}

@@ -59,6 +59,11 @@ class RunEvaluation:
         """What its test part can prove at best; None of a run that does not say it."""
         return strongest(self.test["evidence"]) if "evidence" in self.test else None
 
+    @property
+    def tells_apart(self) -> bool:
+        """Whether inputs tell contents apart, so that their key alone says which one it is."""
+        return bool(self.splits["content_key"].nunique() > 0.1 * len(self.splits))
+
     def learned_from(self, other: RunEvaluation) -> np.ndarray:
         """Return, for each test content of `other`, whether this run trained or validated on it.
 
@@ -70,7 +75,7 @@ class RunEvaluation:
         known = np.zeros(len(other.test), dtype=bool)
         if self.same_dataset(other):
             known |= other.test["content_id"].isin(learned["content_id"]).to_numpy()
-        if self.splits["content_key"].nunique() > 0.1 * len(self.splits):
+        if self.tells_apart:
             known |= other.test["content_key"].isin(learned["content_key"]).to_numpy()
         return known
 

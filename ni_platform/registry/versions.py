@@ -122,6 +122,21 @@ def entities(store: Store, model_name: str) -> Iterator[ModelVersion]:
             return
 
 
+def named_version(store: Store, uri: str) -> Version | None:
+    """Return the version that `models:/NAME@ALIAS` or `models:/NAME/VERSION` names; else None.
+
+    Raises:
+        TrackingError: There is no such version.
+    """
+    name = uri.removeprefix("models:/").strip("/")
+    if name == uri or ("@" not in name and "/" not in name):
+        return None
+    with store.errors(f"find the model {uri}"):
+        if "@" in name:
+            return _version(store.client.get_model_version_by_alias(*name.rsplit("@", 1)))
+        return _version(store.client.get_model_version(*name.rsplit("/", 1)))
+
+
 def champion(store: Store, model_name: str) -> Version | None:
     """Return the version that the alias `champion` names, if there is one."""
     with store.errors(f"read the champion of {model_name}"):

@@ -56,7 +56,7 @@ IMPORT = (
     "data", "import", "table", "ads.parquet", "data/ads", "--content-id=ad_id",
     "--ab-test=test_id", "--assignment=randomised", "--text=headline,body", "--image=picture",
     "--images=pictures/", "--domain=placement", "--categorical=device,weekday", "--numeric=price",
-    "--impressions=shown", "--clicks=clicked",
+    "--day=first_day", "--impressions=shown", "--clicks=clicked",
 )  # fmt: skip
 
 
@@ -74,6 +74,8 @@ class Shared:
         make_synthetic(planted, tests=60, image_size=32, seed=3)
         table = pd.read_parquet(planted / "contents.parquet").rename(columns=_COLUMNS)
         table["weekday"] = table["weekday"].map(_DAYS)
+        test = pd.factorize(table["test_id"])[0]
+        table["first_day"] = (np.datetime64("2026-01-05") + test).astype(str)
         table["body"] = "From " + table["price"].astype("Int64").astype("string") + " on"
         table.to_parquet(self.folder / "ads.parquet")
         shutil.copytree(planted / "images", self.folder / "pictures")
