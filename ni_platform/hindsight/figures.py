@@ -164,6 +164,8 @@ class Agreement:
 def followed_plans(joined: pd.DataFrame) -> pd.DataFrame:
     """What became of each plan of which a randomised A/B test showed two drafts or more.
 
+    Of several plans that a model made for one test the last counts, as it is mostly the same one.
+
     Columns: request (the plan's run), model, ab_test, shown (drafts), first
     (draft with the highest prediction), best (draft with the highest observed rate), agreed, chance
     (that a blind choice agrees) and gain (clicks per 1,000 impressions of the first against all
@@ -174,8 +176,9 @@ def followed_plans(joined: pd.DataFrame) -> pd.DataFrame:
     """
     found = []
     tested = joined[joined["ab_test"].notna()]
-    for (request, model, test), arms in tested.groupby(["request", "model", "ab_test"]):
-        arms = arms.drop_duplicates("draft")
+    for (model, test), planned in tested.groupby(["model", "ab_test"]):
+        request = planned["request"].iloc[int(np.argmax(planned["time"]))]
+        arms = planned[planned["request"] == request].drop_duplicates("draft")
         if len(arms) < 2:
             continue
         rate, best = arms["success_rate"], arms["success_rate"].max()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ PLAN = "plan.json"
 PLANNED = "ni.planned"
 """Tag of a plan's run: which drafts to test, in a sentence."""
 _RUN = {"ni.recorded": "plan"}
+_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,8 @@ def recorded_plans(store: Store) -> pd.DataFrame:
         DatasetError: A run's table is none of the log.
     """
     found = [run for run in find_runs(store, _RUN) if run.status == "FINISHED"]
-    return joined([_read(store, run.run_id) for run in found])
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return joined(list(pool.map(lambda run: _read(store, run.run_id), found)))
 
 
 def recorded_plan(store: Store, run_id: str) -> pd.DataFrame:

@@ -18,7 +18,8 @@ def _table(**columns: object) -> pd.DataFrame:
     defaults = {
         "content_key": [f"key {row}" for row in rows], "group": None, "evidence": "randomised",
         "overdispersion": 1.0, "low": np.nan, "high": np.nan, "covariance": None, "place": 0,
-        "request": "plan", "model": "m", "row": rows, "draft": [f"d{row}" for row in rows],
+        "time": pd.Timestamp("2026-01-01"), "request": "plan", "model": "m", "row": rows,
+        "draft": [f"d{row}" for row in rows],
     }  # fmt: skip
     return table.assign(**{name: value for name, value in defaults.items() if name not in table})
 
@@ -106,3 +107,6 @@ def test_followed_plans():
     # Of one success in two, Clopper and Pearson: 1 - 0.975^(1/2) and 0.975^(1/2).
     assert (found.low, found.high) == pytest.approx((1 - 0.975**0.5, 0.975**0.5))
     assert agreement(plans.head(0)) is None
+    again = table[table["request"] == "q"].assign(request="q2", time=pd.Timestamp("2026-01-02"))
+    both = followed_plans(pd.concat([table, again]))
+    assert both["request"].tolist() == ["p", "q2"]
