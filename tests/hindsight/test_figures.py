@@ -107,6 +107,33 @@ def test_followed_plans():
     # Of one success in two, Clopper and Pearson: 1 - 0.975^(1/2) and 0.975^(1/2).
     assert (found.low, found.high) == pytest.approx((1 - 0.975**0.5, 0.975**0.5))
     assert agreement(plans.head(0)) is None
+    shared = table.assign(content_key="same")
+    assert followed_plans(shared).empty
     again = table[table["request"] == "q"].assign(request="q2", time=pd.Timestamp("2026-01-02"))
     both = followed_plans(pd.concat([table, again]))
     assert both["request"].tolist() == ["p", "q2"]
+
+
+def test_drafts_with_equal_inputs_are_one():
+    """Their arms are pooled: 10 and 30 of 100 are 20 %, as much as the other draft has.
+
+    Each draft is joined with each arm of its inputs, and a test that shows more of a plan is its.
+    """
+    table = _table(
+        ab_test=["a"] * 6,
+        request=["p"] * 5 + ["z"],
+        draft=["x", "x", "y", "y", "o", "x"],
+        row=[0, 1, 0, 1, 2, 0],
+        content_key=["same", "same", "same", "same", "other", "same"],
+        clicks=[10, 30, 10, 30, 19, 10],
+        impressions=[100] * 6,
+        prediction=[0.3, 0.3, 0.3, 0.3, 0.2, 0.3],
+    )
+    (plan,) = followed_plans(table).to_dict("records")
+    assert (plan["request"], plan["shown"], plan["first"], plan["best"]) == ("p", 2, "x", "x")
+    assert plan["gain"] == pytest.approx(1000 * (0.2 - 0.195))
+    plans = table.assign(place=0, covariance=[[0.1] * 6] * 6).drop(index=[2, 3, 5])
+    assert (
+        figures_of(plans.drop(index=4).assign(request="p"), replicates=0).get("pair_coverage")
+        is None
+    )
