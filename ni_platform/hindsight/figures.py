@@ -23,8 +23,8 @@ from ni_platform.models.uncertainty import Z_95
 RATE_COVERAGE = "rate_coverage"
 """Share of observed rates within the 95 % interval that a plan gave, the noise of clicks added."""
 SHOWN = (
-    "pairwise_within_distinct", "pairwise_within", "pairwise_accuracy", "calibration_slope", "rmse", "pair_log_loss",
-    "pair_slope", "pair_coverage", RATE_COVERAGE,
+    "pairwise_within_distinct", "pairwise_within", "pairwise_accuracy", "calibration_slope",
+    "rmse", "pair_log_loss", "pair_slope", "pair_coverage", RATE_COVERAGE,
 )  # fmt: skip
 
 
@@ -119,6 +119,8 @@ def _pair_figures(table: pd.DataFrame, replicates: int) -> dict[str, Estimate]:
     key = table["content_key"].to_numpy()
     differ = key[first] != key[second]  # of equal inputs nobody predicts a winner
     first, second = first[differ], second[differ]
+    if not len(first):
+        return {}
     logits = logit(table["prediction"].to_numpy(np.float64))
     rows, place = table["covariance"].tolist(), table["place"].to_numpy()
     variance = [
