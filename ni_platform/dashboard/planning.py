@@ -15,7 +15,7 @@ from ni_platform.dashboard.studio import Studio
 from ni_platform.dashboard.uploads import too_large
 from ni_platform.data.images import MAX_BYTES
 from ni_platform.errors import ContentError, TooLargeError
-from ni_platform.insights.opportunities import opportunities, sentence_of
+from ni_platform.insights.said import Said, said_by
 from ni_platform.models.uncertainty import is_gaussian_process
 from ni_platform.plans.drafts import sent_drafts, texts_of
 from ni_platform.plans.past import Past
@@ -39,8 +39,8 @@ class PlannedTest:
     plan: Plan
     texts: dict[str, str]
     """The first text of each draft."""
-    opportunity: str | None
-    """What none of the drafts says."""
+    said: Said
+    """What speaks for and against drafts, and what none of them says."""
     run_id: str | None = None
     """The run that it is recorded in; None if it is not."""
 
@@ -88,12 +88,10 @@ class Planning:
         plan = make_plan(scorer, drafts, Past(dataset=studio.dataset), config, studio.errors)
         texts = [name for name in drafts if scorer.roles[str(name)] == "text"]
         shown = {str(name): str(drafts[texts[0]][name]) for name in drafts.index} if texts else {}
-        found = []
+        said = Said()
         if studio.insights is not None:
-            found = opportunities(studio.insights, texts_of(drafts, scorer))
-        planned = PlannedTest(
-            key=secrets.token_urlsafe(16), plan=plan, texts=shown, opportunity=sentence_of(found)
-        )
+            said = said_by(studio.insights, texts_of(drafts, scorer))
+        planned = PlannedTest(key=secrets.token_urlsafe(16), plan=plan, texts=shown, said=said)
         with self._lock:
             self._shown[planned.key] = form, planned, drafts
             while len(self._shown) > _KEPT or (

@@ -111,10 +111,11 @@ def _sent_pictures(table: pd.DataFrame, column: str, pictures: Mapping[str, byte
     return pd.Series(cells, index=table.index, dtype=object)
 
 
-def texts_of(drafts: pd.DataFrame, model: Regressor) -> list[str]:
-    """All texts of drafts, those of a draft together."""
-    names = [name for name in drafts if model.roles[str(name)] == "text"]
-    return [" \n ".join(map(str, row[row.notna()])) for _, row in drafts[names].iterrows()]
+def texts_of(drafts: pd.DataFrame, model: Regressor) -> dict[str, str]:
+    """All texts of each draft together, by its id."""
+    names = [name for name in drafts if model.roles.get(str(name)) == "text"]
+    rows = drafts[names].iterrows()
+    return {str(name): " \n ".join(map(str, row[row.notna()])) for name, row in rows}
 
 
 def _drafts(source: SourceTable, model: Regressor, id_column: str, say: Say) -> pd.DataFrame:
