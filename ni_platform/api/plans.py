@@ -31,9 +31,10 @@ class TestPlan:
     def drafts(self) -> pd.DataFrame:
         """A row per draft, indexed by id, the likely best first.
 
-        Columns: prediction, low and high (95 % interval of the rate), chance_best, tested, share
-        (of the traffic), nearest (past content), nearest_rate, similarity, judged, caution (why
-        not, or what is missing; null where nothing is).
+        Columns: prediction, low and high (95 % interval of the rate), chance_best, place (share of
+        past contents that got a lower rate), tested, share (of the traffic), nearest (past
+        content), nearest_rate, similarity, judged, caution (why not, or what is missing; null where
+        nothing is).
         """
         return self.plan.drafts
 
@@ -77,16 +78,19 @@ class TestPlan:
                     (
                         figure(row["prediction"]),
                         interval(row["low"], row["high"]),
+                        f"{row['place']:.0%}",
                         f"{row['chance_best']:.0%}",
                     )
                     if row["prediction"] == row["prediction"]
-                    else ("–", "–", "–")
+                    else ("–", "–", "–", "–")
                 ),
                 f"{row['share']:.0%}" if row["tested"] else "",
                 row["nearest"] or "",
             )
             for name, row in self.drafts.to_dict("index").items()
         ]
-        heads = ("draft", "rate", "95 %", "is the best", "share", "nearest past content")
+        heads = (
+            "draft", "rate", "95 %", "above past", "is the best", "share", "nearest past content"
+        )  # fmt: skip
         notes = " ".join(self.sentences())
         return cell("Plan of a test", Part(table=Table.of(heads, rows), note=notes))

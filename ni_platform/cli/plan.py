@@ -93,7 +93,10 @@ def command(
         )
         for name, row in _rows(found.drafts)
     ]
-    heads = ("draft", "rate", "95 % interval", "is the best", "share", "nearest past content")
+    heads = (
+        "draft", "rate", "95 % interval", "above past", "is the best", "share",
+        "nearest past content",
+    )  # fmt: skip
     table("Drafts, the likely best first", heads, rows)
     said = recorded_said(store, model, texts_of(table_of_drafts, regressor))
     for sentence in [*found.sentences(), *said.sentences()]:
@@ -118,8 +121,9 @@ def _nearest(row: dict[str, Any]) -> str:
     return f"{row['nearest']} ({100 * row['nearest_rate']:.2f} %)"
 
 
-def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
+def _figures(row: dict[str, Any]) -> tuple[str, str, str, str]:
     if not row["judged"] and row["prediction"] != row["prediction"]:
-        return "–", "–", "–"
+        return "–", "–", "–", "–"
     interval = f"{100 * row['low']:.2f} to {100 * row['high']:.2f} %"
-    return f"{100 * row['prediction']:.2f} %", interval, f"{row['chance_best']:.0%}"
+    rate, place = f"{100 * row['prediction']:.2f} %", f"{row['place']:.0%}"
+    return rate, interval, place, f"{row['chance_best']:.0%}"

@@ -56,6 +56,8 @@ def main() -> None:
                     took = time.perf_counter() - began
                     planned = answer.text.count('<th scope="row">')
                     print(f"{planned} drafts planned in {took:.2f} s, {answer.status_code}")
+                    if not answer.ok:
+                        print(answer.text)
                 print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
             finally:
                 server.terminate()
