@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.plan_page --experiment ranker.full_small
 
-A model of planted A/B tests; the drafts are contents of other planted tests, each with a picture
-that is sent with the form. The aim, on 2 cores: under 5 s.
+A model of planted A/B tests; the drafts are some of their contents, each with its picture, which is
+sent with the form. The aim, on 2 cores: under 5 s.
 """
 
 from __future__ import annotations
@@ -35,9 +35,6 @@ def main() -> None:
         data = make_synthetic(
             Path(scratch) / "data", tests=chosen.tests, image_size=chosen.image_size
         )
-        others = make_synthetic(
-            Path(scratch) / "others", tests=chosen.drafts, image_size=chosen.image_size, seed=1
-        )
         run = ni.train(chosen.experiment, data.root)
         start = "from ni_platform.cli.main import main; main()"
         words = [sys.executable, "-c", start, "dashboard", run.run_id]
@@ -47,7 +44,7 @@ def main() -> None:
                 for line in server.stdout:
                     if found := re.search(r"http://127\S+", line):
                         break
-                fields, files = form_of(others, chosen.drafts)
+                fields, files = form_of(data, chosen.drafts)
                 for _ in range(4):
                     began = time.perf_counter()
                     answer = requests.post(
@@ -63,10 +60,10 @@ def main() -> None:
                 server.terminate()
 
 
-def form_of(others: object, count: int) -> tuple[dict[str, str], list[tuple[str, object]]]:
+def form_of(data: object, count: int) -> tuple[dict[str, str], list[tuple[str, object]]]:
     """The form's fields, and its files."""
-    inputs = others.inputs().head(count)
-    column = others.manifest.columns.image
+    inputs = data.inputs().head(count)
+    column = data.manifest.columns.image
     names = [f"{number}.png" for number in range(len(inputs))]
     files = [
         ("pictures", (name, Path(uri).read_bytes(), "image/png"))
