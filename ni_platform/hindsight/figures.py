@@ -11,7 +11,11 @@ from scipy.stats import binomtest
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import ab_test_codes
-from ni_platform.data.overdispersion import empirical_logit, logit_noise
+from ni_platform.data.overdispersion import (
+    dataset_overdispersion,
+    empirical_logit,
+    logit_noise,
+)
 from ni_platform.evaluation import outcome_table
 from ni_platform.metrics.evaluation import evaluate, paired_difference
 from ni_platform.metrics.intervals import Estimate, Resampling, ratio
@@ -32,9 +36,11 @@ def with_outcomes(dataset: Dataset, predictions: pd.DataFrame) -> pd.DataFrame:
     """Predictions beside what happened to their contents, as the table of an evaluation.
 
     Contents from an A/B test without the planned shares of impressions, or never shown, are left
-    out.
+    out. How noisy rates are is found from all A/B tests of the dataset, as those that were
+    predicted may be few.
     """
     rows = predictions["row"].to_numpy()
+    tested = np.flatnonzero(dataset.randomised_test.notna())
     about = pd.DataFrame(
         {
             "content_key": predictions["input_key"],
@@ -42,7 +48,9 @@ def with_outcomes(dataset: Dataset, predictions: pd.DataFrame) -> pd.DataFrame:
             "group": predictions["input_key"],
         }
     )
-    found = outcome_table(dataset, about, rows)
+    found = outcome_table(dataset, about, rows).assign(
+        overdispersion=dataset_overdispersion(dataset, tested)
+    )
     kept = ["model_run", "model", "shadow", "source", "request", "place", "time", "prediction"]
     kept += ["low", "high", "share", "covariance", "row"]
     draft = predictions["content_id"].rename("draft")
@@ -116,6 +124,11 @@ def _pair_figures(table: pd.DataFrame, replicates: int) -> dict[str, Estimate]:
     if not batches:
         return {}
     first, second = np.concatenate([np.array(pair) for pair in batches], axis=1)
+    key = table["content_key"].to_numpy()
+    differ = key[first] != key[second]  # of equal inputs nothing is said
+    first, second = first[differ], second[differ]
+    if not len(first):
+        return {}
     logits = logit(table["prediction"].to_numpy(np.float64))
     rows, place = table["covariance"].tolist(), table["place"].to_numpy()
     variance = [
@@ -178,7 +191,9 @@ def followed_plans(joined: pd.DataFrame) -> pd.DataFrame:
     tested = joined[joined["ab_test"].notna()]
     for (model, test), planned in tested.groupby(["model", "ab_test"]):
         request = planned["request"].iloc[int(np.argmax(planned["time"]))]
-        arms = planned[planned["request"] == request].drop_duplicates("draft")
+        arms = planned[planned["request"] == request]
+        # A draft may have been shown as two contents, and two drafts may say the same.
+        arms = arms.drop_duplicates("draft").drop_duplicates("row")
         if len(arms) < 2:
             continue
         rate, best = arms["success_rate"], arms["success_rate"].max()
