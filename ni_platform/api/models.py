@@ -20,7 +20,7 @@ from ni_platform.api.plans import TestPlan
 from ni_platform.api.progress import ScoringProgress, say
 from ni_platform.api.value import Value, make_value
 from ni_platform.errors import DatasetError
-from ni_platform.insights.opportunities import recorded_opportunities
+from ni_platform.insights.said import recorded_said
 from ni_platform.models.regressor import Regressor
 from ni_platform.plans.believed import past_errors_of
 from ni_platform.plans.drafts import read_drafts, texts_of
@@ -140,12 +140,12 @@ class Model:
         config = PlanConfig(control=control, traffic=traffic, arms=arms)
         errors = past_errors_of(self.store, self.uri)
         plan = make_plan(self.regressor, table, past, config, errors)
-        found = recorded_opportunities(self.store, self.uri, texts_of(table, self.regressor))
+        said = recorded_said(self.store, self.uri, texts_of(table, self.regressor))
         run_id = None
         if record:
             place = open_store() if self.store is None else self.store
             run_id = record_plan(place, plan, table, self._planner, past.dataset)
-        return TestPlan(plan=plan, opportunities=found, run_id=run_id)
+        return TestPlan(plan=plan, said=said, run_id=run_id)
 
     def explain(self, frame: Any, **settings: Any) -> Explanations:
         """Return what each word, picture region and attribute contributes to predictions.

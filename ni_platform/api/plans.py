@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from ni_platform.api.display import Part, cell, figure, interval
-from ni_platform.insights.opportunities import Opportunity, sentence_of
+from ni_platform.insights.said import PastFeature, Said
 from ni_platform.plans.plan import Plan
 from ni_platform.reporting.page import Table
 
@@ -20,9 +21,9 @@ class TestPlan:
     """Nothing for pytest."""
 
     plan: Plan
-    opportunities: list[Opportunity]
-    """Words and phrases that raised predictions in the past and are in none of the drafts; none
-    where the model's run has no insights."""
+    said: Said
+    """Words and phrases of the past that speak for and against drafts, and that none of them has;
+    empty where the model's run has no insights."""
     run_id: str | None
     """The run that it is recorded in; None if it is not."""
 
@@ -30,11 +31,22 @@ class TestPlan:
     def drafts(self) -> pd.DataFrame:
         """A row per draft, indexed by id, the likely best first.
 
-        Columns: prediction, low and high (95 % interval of the rate), chance_best, tested, share
-        (of the traffic), nearest (past content), nearest_rate, similarity, judged, caution (why
-        not, or what is missing; null where nothing is).
+        Columns: prediction, low and high (95 % interval of the rate), chance_best, place (share of
+        past contents that got a lower rate), tested, share (of the traffic), nearest (past
+        content), nearest_rate, similarity, judged, caution (why not, or what is missing; null where
+        nothing is).
         """
         return self.plan.drafts
+
+    @property
+    def speaks(self) -> Mapping[str, Sequence[PastFeature]]:
+        """By draft, words and phrases of its text that raised or lowered past predictions."""
+        return self.said.speaks
+
+    @property
+    def opportunities(self) -> Sequence[PastFeature]:
+        """Words and phrases that raised past predictions and are in none of the drafts."""
+        return self.said.opportunities
 
     @property
     def impressions_needed(self) -> float:
@@ -56,7 +68,7 @@ class TestPlan:
 
     def sentences(self) -> list[str]:
         """Return what a marketer should know, a sentence each."""
-        return [*self.plan.sentences(), *filter(None, [sentence_of(self.opportunities)])]
+        return [*self.plan.sentences(), *self.said.sentences()]
 
     def _repr_html_(self) -> str:
         rows = [
@@ -66,16 +78,19 @@ class TestPlan:
                     (
                         figure(row["prediction"]),
                         interval(row["low"], row["high"]),
+                        f"{row['place']:.0%}",
                         f"{row['chance_best']:.0%}",
                     )
                     if row["prediction"] == row["prediction"]
-                    else ("–", "–", "–")
+                    else ("–", "–", "–", "–")
                 ),
                 f"{row['share']:.0%}" if row["tested"] else "",
                 row["nearest"] or "",
             )
             for name, row in self.drafts.to_dict("index").items()
         ]
-        heads = ("draft", "rate", "95 %", "is the best", "share", "nearest past content")
+        heads = (
+            "draft", "rate", "95 %", "above past", "is the best", "share", "nearest past content"
+        )  # fmt: skip
         notes = " ".join(self.sentences())
         return cell("Plan of a test", Part(table=Table.of(heads, rows), note=notes))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ni_platform.hindsight.judging import Outcomes
 
 
+_SHOWN_PLANS = 20
+
+
 @click.command("outcomes")
 @click.argument("results", nargs=-1, metavar="[RESULTS]...")
 @click.argument("folder")
@@ -89,11 +92,13 @@ def print_outcomes(found: Outcomes) -> None:
         table("Predictions and outcomes", heads, rows)
     plans = [
         (row["request"], row["ab_test"], row["first"], row["best"], f"{row['gain']:+.2f}")
-        for row in found.plans.to_dict("records")
+        for row in found.plans.tail(_SHOWN_PLANS).to_dict("records")
     ]
     if plans:
         heads = ("plan", "A/B test", "first choice", "winner", "clicks per 1,000 against all")
         table("Plans that were followed", heads, plans)
+        if (more := len(found.plans) - len(plans)) > 0:
+            console.print(f"and {more:,} more: outcomes/plans.parquet of the run", highlight=False)
     for sentence in found.sentences():
         console.print(sentence, highlight=False, markup=False)
 

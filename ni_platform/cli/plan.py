@@ -59,8 +59,10 @@ def command(
     count as missing. The plan is recorded as a run of the experiment `plans`, with ids and keys of
     drafts, without their contents.
     """
+    from dataclasses import asdict
+
     from ni_platform.errors import ConfigError
-    from ni_platform.insights.opportunities import recorded_opportunities, sentence_of
+    from ni_platform.insights.said import recorded_said
     from ni_platform.plans.believed import past_errors_of
     from ni_platform.plans.drafts import read_drafts, texts_of
     from ni_platform.plans.past import Past
@@ -91,11 +93,13 @@ def command(
         )
         for name, row in _rows(found.drafts)
     ]
-    heads = ("draft", "rate", "95 % interval", "is the best", "share", "nearest past content")
+    heads = (
+        "draft", "rate", "95 % interval", "above past", "is the best", "share",
+        "nearest past content",
+    )  # fmt: skip
     table("Drafts, the likely best first", heads, rows)
-    texts = texts_of(table_of_drafts, regressor)
-    more = sentence_of(recorded_opportunities(store, model, texts))
-    for sentence in [*found.sentences(), *filter(None, [more])]:
+    said = recorded_said(store, model, texts_of(table_of_drafts, regressor))
+    for sentence in [*found.sentences(), *said.sentences()]:
         console.print(sentence, highlight=False, markup=False)
     run_id = None
     if record:
@@ -103,7 +107,7 @@ def command(
         run_id = record_plan(place, found, table_of_drafts, planner, past.dataset, shadows=beside)
         console.print(f"Recorded as run {run_id}.", highlight=False, markup=False)
     if as_json:
-        print_json({**found.to_json(), "run_id": run_id})
+        print_json({**found.to_json(), **asdict(said), "run_id": run_id})
 
 
 def _rows(drafts: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
@@ -117,8 +121,9 @@ def _nearest(row: dict[str, Any]) -> str:
     return f"{row['nearest']} ({100 * row['nearest_rate']:.2f} %)"
 
 
-def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
+def _figures(row: dict[str, Any]) -> tuple[str, str, str, str]:
     if not row["judged"] and row["prediction"] != row["prediction"]:
-        return "–", "–", "–"
+        return "–", "–", "–", "–"
     interval = f"{100 * row['low']:.2f} to {100 * row['high']:.2f} %"
-    return f"{100 * row['prediction']:.2f} %", interval, f"{row['chance_best']:.0%}"
+    rate, place = f"{100 * row['prediction']:.2f} %", f"{row['place']:.0%}"
+    return rate, interval, place, f"{row['chance_best']:.0%}"

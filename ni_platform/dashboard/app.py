@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from fastapi import FastAPI, Request
@@ -17,13 +17,15 @@ from ni_platform.dashboard import pictures, words
 from ni_platform.dashboard.forms import (
     ExplainForm,
     PlanForm,
+    RecordForm,
     ScoreForm,
     WhatIfForm,
     body,
     read_fields,
+    read_files,
     read_form,
 )
-from ni_platform.dashboard.planning import PlannedTest, plan_of, plans_tests
+from ni_platform.dashboard.planning import PlannedTest, Planning, plans_tests
 from ni_platform.dashboard.protection import Protection
 from ni_platform.dashboard.studio import Studio
 from ni_platform.dashboard.uploads import too_large
@@ -31,6 +33,7 @@ from ni_platform.data.images import MAX_BYTES
 from ni_platform.errors import ContentError, NiError, TooLargeError
 from ni_platform.reporting.page import templates_of
 
+Sent = TypeVar("Sent")
 _UPLOAD_SECONDS = 300
 """After which an upload that does not end makes room for others."""
 
@@ -51,6 +54,7 @@ def dashboard_app(studio: Studio, protection: Protection) -> FastAPI:
     app.post("/what-if")(routes.what_if)
     app.get("/plan")(routes.plan_form)
     app.post("/plan")(routes.plan)
+    app.post("/plan/record")(routes.record)
     return app
 
 
@@ -63,6 +67,7 @@ class _Routes:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
+        self._planning = Planning(studio)
         self._scoring = ThreadPoolExecutor(1, thread_name_prefix="scoring")
         self._explaining = ThreadPoolExecutor(1, thread_name_prefix="explaining")
         # As many large pictures as memory should hold at once.
@@ -127,24 +132,27 @@ class _Routes:
 
     async def plan(self, request: Request) -> Response:
         """The plan of a test, on the same page; works without script."""
-        form = await read_fields(PlanForm, request)
+        form, files = await self._received(read_files(PlanForm, request))
 
         def work() -> str:
-            return self._plan(form, plan_of(self._studio, form))
+            return self._plan(form, self._planning.plan(form, files))
+
+        return await self._by(self._scoring, work)
+
+    async def record(self, request: Request) -> Response:
+        """Record a plan that the page has shown, and show it again."""
+        form = await read_fields(RecordForm, request)
+
+        def work() -> str:
+            shown, found = self._planning.record(form.plan)
+            return self._plan(shown, found)
 
         return await self._by(self._scoring, work)
 
     async def upload(self, request: Request) -> Response:
         """Keep the picture that is the body; the file's name is a header, shown and forgotten."""
-        async with self._uploads:
-            try:
-                async with asyncio.timeout(_UPLOAD_SECONDS):
-                    sent = await body(request, MAX_BYTES, too_large())
-            except TimeoutError as error:
-                raise ContentError(
-                    f"An upload takes at most {_UPLOAD_SECONDS} s: send a smaller picture."
-                ) from error
-            key, kept = await asyncio.to_thread(self._studio.uploads.add, sent)
+        sent = await self._received(body(request, MAX_BYTES, too_large()))
+        key, kept = await asyncio.to_thread(self._studio.uploads.add, sent)
         name = unquote(request.headers.get("x-file-name", ""))[:200] or "without a name"
         scaled = "; scaled down" if kept.scaled else ""
         return JSONResponse(
@@ -153,6 +161,17 @@ class _Routes:
                 "said": f"Uploaded picture {name}, {kept.width} × {kept.height} pixels{scaled}",
             }
         )
+
+    async def _received(self, reading: Awaitable[Sent]) -> Sent:
+        """What a visitor uploads, within a time, and not too many at once."""
+        async with self._uploads:
+            try:
+                async with asyncio.timeout(_UPLOAD_SECONDS):
+                    return await reading
+            except TimeoutError as error:
+                raise ContentError(
+                    f"An upload takes at most {_UPLOAD_SECONDS} s: send a smaller picture."
+                ) from error
 
     async def picture(self, reference: str) -> Response:
         """A picture in the size of the page, encoded anew."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from ni_platform.dashboard.draft import MAX_TEXT, Draft
@@ -15,6 +18,10 @@ from ni_platform.errors import ContentError, TooLargeError
 
 MAX_REQUEST = 2 * 2**20
 """Bytes of a request that is not an upload."""
+MAX_FILES = 64 * 2**20
+"""Bytes of a request with files."""
+_MOST_FILES = 101
+"""A table, and a picture for each of as many drafts as a page plans."""
 
 _Text = Annotated[str, Field(max_length=MAX_TEXT)]
 _Short = Annotated[str, Field(max_length=1000)]
@@ -60,14 +67,20 @@ class PlanForm(BaseModel):
     control: _Short = ""
     traffic: Annotated[str, Field(pattern=r"^\s*[\d,. ]{0,15}\s*$")] = ""
     arms: Annotated[int, Field(ge=2, le=50)] = 4
-    record: Literal["", "yes"] = ""
-    """Whether the plan is to be recorded."""
 
     @property
     def impressions(self) -> int | None:
         """Of the whole test, None where nothing was said."""
         digits = "".join(filter(str.isdigit, self.traffic))
         return int(digits) if digits else None
+
+
+class RecordForm(BaseModel):
+    """A plan to record, by the key that the page has of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    plan: _Short
 
 
 class ExplainForm(_Strict):
@@ -132,6 +145,37 @@ async def read_fields(kind: type[Form], request: Request) -> Form:
     sent = await _sent(request)
     fields = dict(parse_qsl(sent.decode("utf-8", "replace"), keep_blank_values=True))
     return _checked(lambda: kind.model_validate(fields))
+
+
+@dataclass(frozen=True)
+class SentFile:
+    """A file of a form."""
+
+    field: str
+    name: str
+    data: bytes
+
+
+async def read_files(kind: type[Form], request: Request) -> tuple[Form, list[SentFile]]:
+    """The fields and files of a form that a browser sends without script; raises as `read_form`."""
+    declared = request.headers.get("content-length", "")
+    if not declared.isdecimal() or int(declared) > MAX_FILES:
+        raise TooLargeError(
+            f"Drafts and pictures have at most {MAX_FILES:,} bytes together: send fewer, or "
+            "smaller pictures."
+        )
+    fields: dict[str, str] = {}
+    files: list[SentFile] = []
+    try:
+        async with request.form(max_files=_MOST_FILES, max_part_size=MAX_REQUEST) as form:
+            for name, value in form.multi_items():
+                if isinstance(value, str):
+                    fields[name] = value
+                elif value.filename:  # a browser sends an empty one where none was chosen
+                    files.append(SentFile(name, PurePath(value.filename).name, await value.read()))
+    except HTTPException as error:
+        raise ContentError(f"The form cannot be read ({error.detail}): send it again.") from error
+    return _checked(lambda: kind.model_validate(fields)), files
 
 
 async def read_form(kind: type[Form], request: Request) -> Form:

@@ -27,8 +27,8 @@ from ni_platform.models.uncertainty import Z_95
 RATE_COVERAGE = "rate_coverage"
 """Share of observed rates within the 95 % interval that a plan gave, the noise of clicks added."""
 SHOWN = (
-    "pairwise_within", "pairwise_accuracy", "calibration_slope", "rmse", "pair_log_loss",
-    "pair_slope", "pair_coverage", RATE_COVERAGE,
+    "pairwise_within_distinct", "pairwise_within", "pairwise_accuracy", "calibration_slope",
+    "rmse", "pair_log_loss", "pair_slope", "pair_coverage", RATE_COVERAGE,
 )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def _pair_figures(table: pd.DataFrame, replicates: int) -> dict[str, Estimate]:
         return {}
     first, second = np.concatenate([np.array(pair) for pair in batches], axis=1)
     key = table["content_key"].to_numpy()
-    differ = key[first] != key[second]  # of equal inputs nothing is said
+    differ = key[first] != key[second]  # of equal inputs nobody predicts a winner
     first, second = first[differ], second[differ]
     if not len(first):
         return {}
@@ -177,38 +177,43 @@ class Agreement:
 def followed_plans(joined: pd.DataFrame) -> pd.DataFrame:
     """What became of each plan of which a randomised A/B test showed two drafts or more.
 
-    Of several plans that a model made for one test the last counts, as it is mostly the same one.
+    Drafts with equal inputs are one, and arms with equal inputs are pooled. Of several plans that a
+    model made for one test that counts of which most drafts were shown, and of these the last.
 
-    Columns: request (the plan's run), model, ab_test, shown (drafts), first
-    (draft with the highest prediction), best (draft with the highest observed rate), agreed, chance
-    (that a blind choice agrees) and gain (clicks per 1,000 impressions of the first against all
-    shown drafts alike).
+    Columns: request (the plan's run), model, ab_test, shown (drafts), first (draft with the highest
+    prediction), best (draft with the highest observed rate), agreed, chance (that a blind choice
+    agrees) and gain (clicks per 1,000 impressions of the first against all shown drafts alike).
 
     Args:
         joined: As `with_outcomes` gives it, of the drafts that plans wanted to be tested.
     """
     found = []
     tested = joined[joined["ab_test"].notna()]
-    for (model, test), planned in tested.groupby(["model", "ab_test"]):
-        request = planned["request"].iloc[int(np.argmax(planned["time"]))]
-        arms = planned[planned["request"] == request]
-        # A draft may have been shown as two contents, and two drafts may say the same.
-        arms = arms.drop_duplicates("draft").drop_duplicates("row")
+    for (model, test), planned in tested.groupby(["model", "ab_test"], dropna=False):
+        by_plan = planned.groupby("request").agg(
+            shown=("content_key", "nunique"), at=("time", "max")
+        )
+        request = by_plan.sort_values(["shown", "at"], kind="stable").index[-1]
+        own = planned[planned["request"] == request].drop_duplicates(["content_key", "row"])
+        arms = own.groupby("content_key", sort=False).agg(
+            draft=("draft", "first"), prediction=("prediction", "first"),
+            clicks=("clicks", "sum"), impressions=("impressions", "sum"),
+        )  # fmt: skip
         if len(arms) < 2:
             continue
-        rate, best = arms["success_rate"], arms["success_rate"].max()
-        first = arms.iloc[int(np.argmax(arms["prediction"]))]
+        rate = (arms["clicks"] / arms["impressions"]).to_numpy()
+        first, draft = int(np.argmax(arms["prediction"])), arms["draft"].tolist()
         found.append(
             {
                 "request": request,
                 "model": model,
                 "ab_test": test,
                 "shown": len(arms),
-                "first": first["draft"],
-                "best": arms["draft"].iloc[int(np.argmax(rate))],
-                "agreed": bool(first["success_rate"] == best),
-                "chance": float((rate == best).mean()),
-                "gain": 1000 * float(first["success_rate"] - rate.mean()),
+                "first": draft[first],
+                "best": draft[int(rate.argmax())],
+                "agreed": bool(rate[first] == rate.max()),
+                "chance": float((rate == rate.max()).mean()),
+                "gain": 1000 * float(rate[first] - rate.mean()),
             }
         )
     columns = ["request", "model", "ab_test", "shown", "first", "best", "agreed", "chance", "gain"]

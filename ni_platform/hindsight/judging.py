@@ -35,6 +35,7 @@ from ni_platform.prediction_log.table import read_log
 from ni_platform.tracking.metric_table import read_metrics
 from ni_platform.tracking.store import Store
 
+_HEADLINES = ("pairwise_within_distinct", "pairwise_within", "pairwise_accuracy")
 _LABELS = {RATE_COVERAGE: "rates within their 95 % interval"}
 
 
@@ -92,9 +93,7 @@ class Outcomes:
     def _held(self) -> list[str]:
         said = []
         for row in self.figures.to_dict("records"):
-            if row["metric"] not in ("pairwise_within", "pairwise_accuracy"):
-                continue
-            if row["metric"] == "pairwise_accuracy" and self._has(row["model_run"]):
+            if row["metric"] != self._headline(row["model_run"]):
                 continue
             words = (
                 f"{row['model']} ordered {100 * row['value']:.1f} % of pairs rightly "
@@ -111,10 +110,10 @@ class Outcomes:
             said.append(f"{words}.")
         return said
 
-    def _has(self, run: str) -> bool:
-        """Whether pairs of a model's predictions are counted within A/B tests."""
-        own = self.figures[self.figures["model_run"] == run]
-        return bool((own["metric"] == "pairwise_within").any())
+    def _headline(self, run: str) -> str | None:
+        """The figure by which a model is known: within A/B tests where there are such pairs."""
+        own = set(self.figures.loc[self.figures["model_run"] == run, "metric"])
+        return next((name for name in _HEADLINES if name in own), None)
 
     def _followed(self) -> list[str]:
         if self.agreement is None:

@@ -21,7 +21,13 @@ SLICE = "outcomes"
 PLOT = "plots/outcomes.png"
 _LEFT_OUT = ["covariance", "place", "row"]
 """Columns that say nothing once predictions and outcomes are joined."""
-_DRAWN = ("pairwise_within", "pairwise_accuracy", "pair_coverage", "rate_coverage")
+_DRAWN = (
+    "pairwise_within_distinct",
+    "pairwise_within",
+    "pairwise_accuracy",
+    "pair_coverage",
+    "rate_coverage",
+)
 """Shares, which are drawn on one axis."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 
 import pandas as pd
 
@@ -39,30 +41,81 @@ def read_drafts(
     return table
 
 
-def pasted_drafts(text: str, model: Regressor, *, say: Say = lambda note: None) -> pd.DataFrame:
-    """Read drafts that somebody pasted: a CSV, or one text per line for a model of one text.
+def sent_drafts(
+    sent: str | bytes,
+    model: Regressor,
+    pictures: Mapping[str, bytes] | None = None,
+    *,
+    say: Say = lambda note: None,
+) -> pd.DataFrame:
+    """Read drafts that somebody pasted or uploaded, indexed by id.
 
-    Pictures are left out: whoever pastes a path must not have this machine read it.
+    A text is a CSV with a header, or one text per line for a model of one text; bytes are a CSV.
+    Pictures are those that were sent beside it, by the name of their file: the cell of a draft
+    names it, or without such a column the id does, with or without an ending. No other path is
+    read: whoever sends one must not have this machine open it.
+
+    Args:
+        sent: The drafts.
+        model: Says which columns are read.
+        pictures: Bytes of each picture, by the name of its file.
+        say: Told what was found out about the table.
 
     Raises:
-        DatasetError: As `read_drafts`.
+        DatasetError: As `read_drafts`, or a picture is named that was not sent, or sent and not
+            named.
     """
+    table = _of_lines(sent, model) if isinstance(sent, str) else None
+    if table is None:
+        data = sent.encode() if isinstance(sent, str) else sent
+        columns, places, _ = read_csv(data, "the drafts", [*model.roles, ID], CsvFormat(), say)
+        source = SourceTable(name="the drafts", columns=columns, lines=places)
+        table = _drafts(source, model, ID, say)
+    for name, role in model.roles.items():
+        if role == "image":
+            table = table.drop(columns=name, errors="ignore").assign(
+                **{name: _sent_pictures(table, name, pictures or {})}
+            )
+    return table
+
+
+def _of_lines(text: str, model: Regressor) -> pd.DataFrame | None:
+    """Drafts of one text per line; None where the first line is the header of a table."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     texts = [name for name, role in model.roles.items() if role == "text"]
-    columns = {name for name in model.roles if any(name in line for line in lines[:1])}
-    if len(texts) == 1 and not columns:
-        numbers = pd.Index([str(number + 1) for number in range(len(lines))], name=ID)
-        return pd.DataFrame({texts[0]: lines}, index=numbers)
-    table, places, _ = read_csv(text.encode(), "the drafts", [*columns, ID], CsvFormat(), say)
-    source = SourceTable(name="the drafts", columns=table, lines=places)
-    found = _drafts(source, model, ID, say)
-    return found[[name for name in found if model.roles[str(name)] != "image"]]
+    heads = {cell.strip().strip("\"'") for cell in re.split(r"[,;\t|]", "".join(lines[:1]))}
+    if len(texts) != 1 or heads & set(model.roles):
+        return None
+    numbers = pd.Index([str(number + 1) for number in range(len(lines))], name=ID)
+    return pd.DataFrame({texts[0]: lines}, index=numbers)
 
 
-def texts_of(drafts: pd.DataFrame, model: Regressor) -> list[str]:
-    """All texts of drafts, those of a draft together."""
-    names = [name for name in drafts if model.roles[str(name)] == "text"]
-    return [" \n ".join(map(str, row[row.notna()])) for _, row in drafts[names].iterrows()]
+def _sent_pictures(table: pd.DataFrame, column: str, pictures: Mapping[str, bytes]) -> pd.Series:
+    """The picture of each draft, None where it has none."""
+    by_id = {PurePath(name).stem: name for name in pictures} | {name: name for name in pictures}
+    if column in table:
+        names = [None if pd.isna(cell) else PurePath(str(cell)).name for cell in table[column]]
+    else:
+        names = [by_id.get(str(draft)) for draft in table.index]
+    if absent := [name for name in names if name is not None and name not in pictures]:
+        raise DatasetError(
+            f"A draft names the picture {absent[0]!r}, which was not sent with it: choose "
+            f"its file, or leave the column {column!r} out."
+        )
+    if unused := sorted(set(pictures) - set(names)):
+        raise DatasetError(
+            f"The picture {unused[0]!r} was sent, but no draft names it: give the file a draft's "
+            f"id as its name, or name it in a column {column!r}."
+        )
+    cells = [None if name is None else pictures[name] for name in names]
+    return pd.Series(cells, index=table.index, dtype=object)
+
+
+def texts_of(drafts: pd.DataFrame, model: Regressor) -> dict[str, str]:
+    """All texts of each draft together, by its id."""
+    names = [name for name in drafts if model.roles.get(str(name)) == "text"]
+    rows = drafts[names].iterrows()
+    return {str(name): " \n ".join(map(str, row[row.notna()])) for name, row in rows}
 
 
 def _drafts(source: SourceTable, model: Regressor, id_column: str, say: Say) -> pd.DataFrame:

@@ -69,6 +69,12 @@ class Past:
         table.insert(0, "nearest", pd.Series(nearest, dtype=object))
         return table.assign(caution=pd.Series(cautions, dtype=object))
 
+    def place(self, rates: np.ndarray) -> np.ndarray:
+        """Share of past contents that got a lower rate than each of some [N]; nan for nan."""
+        past = np.sort(self.dataset.success_rate[self.dataset.impressions > 0])
+        share = np.searchsorted(past, rates) / max(1, len(past))
+        return np.where(np.isnan(rates), np.nan, share)
+
     def _nearest(self, drafts: pd.Series, texts: list[str]) -> tuple[np.ndarray, np.ndarray, float]:
         """Row of the nearest past content [N], the likeness [N], and what is unlike all."""
         rng = np.random.default_rng(0)

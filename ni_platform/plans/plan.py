@@ -60,10 +60,10 @@ class Plan:
 
     drafts: pd.DataFrame
     """A row per draft, indexed by id, the likely best first: `prediction`, `low` and `high` (95 %
-    interval of the rate, the level of the test unknown), `chance_best`, `tested`, `share` of the
-    traffic (null where not tested), `nearest` past content, its `nearest_rate` and `similarity`,
-    `judged`, and `caution`, why not or what is missing (null where nothing is). Drafts that the
-    model cannot judge have no figures."""
+    interval of the rate, the level of the test unknown), `chance_best`, `place` (share of past
+    contents that got a lower rate), `tested`, `share` of the traffic (null where not tested),
+    `nearest` past content, its `nearest_rate` and `similarity`, `judged`, and `caution`, why not or
+    what is missing (null where nothing is). Drafts that the model cannot judge have no figures."""
     alike: list[tuple[str, str]]
     """Drafts of which the model expects the same."""
     against: tuple[str, str]
@@ -160,6 +160,7 @@ def make_plan(
     )
     chosen = [judged[draft] for draft in some]
     shares = traffic_shares(len(chosen), None if control is None else chosen.index(control))
+    table["place"] = past.place(table["prediction"].to_numpy(np.float64))
     table["tested"] = table.index.isin(chosen)
     table["share"] = pd.Series(shares, index=chosen)
     alike = _alike(found, [names[draft] for draft in judged])

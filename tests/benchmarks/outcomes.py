@@ -26,7 +26,7 @@ from ni_platform.prediction_log.table import log_table, write_part
 from ni_platform.tracking.store import open_store
 
 
-def log_beliefs(run_id: str, later: Dataset, place: Path) -> int:
+def log_beliefs(run_id: str, name: str, later: Dataset, place: Path) -> int:
     """Log what a run's model believes of each A/B test, on the day before it began."""
     model, errors = ni.open_run(run_id).model.regressor, past_errors_of(open_store(), run_id)
     rows = []
@@ -40,7 +40,7 @@ def log_beliefs(run_id: str, later: Dataset, place: Path) -> int:
                 source="plan",
                 request=str(test),
                 model_run=run_id,
-                model="model",
+                model=name,
                 shadow=False,
                 input_key=prediction_keys(frame, model.roles),
                 content_id=later.content_id.iloc[arms].to_numpy(),
@@ -70,7 +70,7 @@ def main() -> None:
         for experiment in options.experiments:
             run = ni.train(experiment, place / "early")
             start = time.perf_counter()
-            tests = log_beliefs(run.run_id, later, place / "log")
+            tests = log_beliefs(run.run_id, experiment, later, place / "log")
             print(f"{experiment}: {tests} tests believed in {time.perf_counter() - start:.0f} s")
         start = time.perf_counter()
         found = ni.outcomes(place / "later/contents.parquet", place / "early", log=place / "log")

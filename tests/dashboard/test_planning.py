@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import html
+import io
 import re
 import socket
 import threading
@@ -12,13 +12,18 @@ from pathlib import Path
 import pytest
 import uvicorn
 from fastapi.testclient import TestClient
+from PIL import Image
 
 import ni_platform as ni
+from ni_platform.beliefs.past_errors import PastErrors
+from ni_platform.beliefs.prior import Prior
 from ni_platform.dashboard.app import dashboard_app
 from ni_platform.dashboard.opening import open_studio
 from ni_platform.dashboard.protection import Protection
+from ni_platform.dashboard.studio import Studio
+from ni_platform.errors import DatasetError
 from ni_platform.models.regressor import Regressor
-from ni_platform.plans.drafts import pasted_drafts
+from ni_platform.plans.drafts import sent_drafts
 from ni_platform.plans.record import recorded_plan, recorded_plans
 from ni_platform.tracking.store import open_store
 from tests.browser import CHROMIUM, Browser, wait_for
@@ -83,20 +88,22 @@ def test_a_plan_is_recorded_by_a_button(planner: TestClient, ranker_project: Pat
     shown = planner.post("/plan", data=fields)
     assert "Record this plan" in shown.text
     assert len(recorded_plans(store)) == before
-    hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', shown.text)
-    sent = {name: html.unescape(value) for name, value in hidden}
-    assert sent == fields
+    sent = {"plan": re.search(r'<button name="plan" value="([\w-]+)">', shown.text)[1]}
     foreign = {"origin": "http://evil.example"}
-    refused = planner.post("/plan", data=sent | {"record": "yes"}, headers=foreign)
+    refused = planner.post("/plan/record", data=sent, headers=foreign)
     assert refused.status_code == 403
     assert len(recorded_plans(store)) == before
-    found = planner.post("/plan", data=sent | {"record": "yes"})
+    found = planner.post("/plan/record", data=sent)
     run_id = re.search("recorded as run <code>([0-9a-f]{32})</code>", found.text)[1]
     assert "Record this plan" not in found.text
     rows = recorded_plan(store, run_id)
     assert sorted(rows["content_id"]) == ["f", "p"]
     assert rows["share"].sum() == pytest.approx(1.0)
     assert set(rows["model_run"]) == {(ranker_project / "run").read_text()}
+    again = planner.post("/plan/record", data=sent)
+    assert run_id in again.text
+    assert len(recorded_plans(store)) == before + 2
+    assert "no longer kept" in planner.post("/plan/record", data={"plan": "other"}).text
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -129,7 +136,7 @@ def test_a_dashboard_without_records_has_no_button(planner: TestClient) -> None:
     studio.plans = None
     bare = TestClient(dashboard_app(studio, Protection(None, True)), base_url="http://127.0.0.1")
     assert "Record this plan" not in bare.post("/plan", data={"drafts": _DRAFTS}).text
-    found = bare.post("/plan", data={"drafts": _DRAFTS, "record": "yes"})
+    found = bare.post("/plan/record", data={"plan": "any"})
     assert found.status_code == 400
     assert "start it without --no-record" in found.text
 
@@ -144,13 +151,89 @@ def test_other_sites_and_other_models_cannot_plan(client: TestClient, planner: T
     assert "says how sure it is" in found.text
 
 
-def test_a_table_that_is_pasted_names_no_pictures(
-    ranker: Regressor,
-    ranker_project: Path,
-) -> None:
-    """Columns are read by name; lines are texts where the model reads one text."""
-    table = pasted_drafts("id,subject\nx,Free tea\ny,Plain tea\n", ranker)
+def test_drafts_are_read_as_tables_or_lines(ranker: Regressor, ranker_project: Path) -> None:
+    """Columns by name; lines are texts, also one that holds the name of a column."""
+    table = sent_drafts("id,subject\nx,Free tea\ny,Plain tea\n", ranker)
     assert table.to_dict("index") == {"x": {"subject": "Free tea"}, "y": {"subject": "Plain tea"}}
-    lines = pasted_drafts("Free tea\n\n  Plain tea \n", ranker)
-    assert lines.to_dict("index") == {"1": {"subject": "Free tea"}, "2": {"subject": "Plain tea"}}
+    lines = sent_drafts("Free subject\n\n  Plain tea \n", ranker)
+    told = {"1": {"subject": "Free subject"}, "2": {"subject": "Plain tea"}}
+    assert lines.to_dict("index") == told
     assert ni.open_run((ranker_project / "run").read_text()).model.columns == {"subject": "text"}
+
+
+def test_a_file_of_drafts_takes_the_place_of_the_field(planner: TestClient) -> None:
+    """As a spreadsheet writes it, with semicolons and in Latin letters."""
+    data = "id;subject\nx;Plain garden sale für shoes\ny;Free garden sale weekend\n"
+    sent = {"table": ("drafts.csv", data.encode("cp1252"), "text/csv")}
+    found = planner.post("/plan", data={"arms": "2"}, files=sent)
+    assert found.status_code == 200, found.text
+    assert "Plain garden sale für shoes" in found.text
+
+
+def _sent(names: dict[str, str]) -> dict[str, bytes]:
+    found = {}
+    for name, colour in names.items():
+        buffer = io.BytesIO()
+        Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
+        found[name] = buffer.getvalue()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "expected"),
+    [
+        ("id,title\na,x\nb,y\n", {"a.png": "teal", "b.png": "red"}, ["a.png", "b.png"]),
+        ("id,title\na,x\nb,y\n", {"a.png": "teal"}, ["a.png", None]),
+        ("id,title,IMAGE\na,x,q.png\nb,y,/etc/q.png\n", {"q.png": "teal"}, ["q.png", "q.png"]),
+    ],
+)
+def test_pictures_that_are_sent_with_drafts(
+    opened: Studio, table: str, names: dict[str, str], expected: list[str | None]
+) -> None:
+    """By the drafts' ids, or by the column of the table; of a path only the name counts."""
+    model, sent = opened.model.scorer, _sent(names)
+    column = next(name for name, role in model.roles.items() if role == "image")
+    found = sent_drafts(table.replace("IMAGE", column), model, sent)[column]
+    assert found.tolist() == [None if name is None else sent[name] for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("table", "names", "said"),
+    [
+        ("id,title,IMAGE\na,x,r.png\n", {"q.png": "red"}, "'r.png', which was not sent with it"),
+        ("id,title\na,x\n", {"q.png": "red"}, "'q.png' was sent, but no draft names it"),
+    ],
+)
+def test_pictures_that_do_not_fit_drafts(
+    opened: Studio, table: str, names: dict[str, str], said: str
+) -> None:
+    """Neither is left out without a word."""
+    model = opened.model.scorer
+    column = next(name for name, role in model.roles.items() if role == "image")
+    with pytest.raises(DatasetError, match=said):
+        sent_drafts(table.replace("IMAGE", column), model, _sent(names))
+
+
+def test_a_plan_of_pictures(opened: Studio) -> None:
+    """By a network, whose past errors are known; a path that nobody sent is not opened."""
+    studio = copy.copy(opened)
+    prior = Prior(slope=1.0, deviation=0.2, overdispersion=1.0, tests=20)
+    studio.errors = PastErrors(prior=prior, shift=0.0, deviation=0.4)
+    client = TestClient(dashboard_app(studio, Protection(None, True)), base_url="http://127.0.0.1")
+    column = next(name for name, role in opened.model.scorer.roles.items() if role == "image")
+    table = f"id,title,{column}\na,free sale today,q.png\nb,last chance today,r.png\n"
+    names = _sent({"q.png": "teal", "r.png": "red"})
+    files = [("pictures", (name, data, "image/png")) for name, data in names.items()]
+    found = client.post("/plan", data={"drafts": table, "arms": "2"}, files=files)
+    assert found.status_code == 200, found.text
+    assert f"has no {column}" not in found.text
+    unsent = client.post("/plan", data={"drafts": table, "arms": "2"})
+    assert unsent.status_code == 400
+    assert "which was not sent with it" in unsent.text
+    without = client.post("/plan", data={"drafts": table.replace(column, "other"), "arms": "2"})
+    assert f"has no {column}" in without.text
+    broken = client.post(
+        "/plan", data={"drafts": table, "arms": "2"},
+        files=[*files[:1], ("pictures", ("r.png", b"no picture", "image/png"))],
+    )  # fmt: skip
+    assert broken.status_code == 400

@@ -159,15 +159,30 @@ def test_followed_plans():
     # Of one success in two, Clopper and Pearson: 1 - 0.975^(1/2) and 0.975^(1/2).
     assert (found.low, found.high) == pytest.approx((1 - 0.975**0.5, 0.975**0.5))
     assert agreement(plans.head(0)) is None
+    shared = table.assign(content_key="same")
+    assert followed_plans(shared).empty
     again = table[table["request"] == "q"].assign(request="q2", time=pd.Timestamp("2026-01-02"))
     both = followed_plans(pd.concat([table, again]))
     assert both["request"].tolist() == ["p", "q2"]
 
 
-def test_two_drafts_that_say_the_same_are_one_arm():
-    """Of a test that showed only what both say, no plan was followed."""
+def test_drafts_with_equal_inputs_are_one():
+    """Their arms are pooled: 10 and 30 of 100 are 20 %, as much as the other draft has.
+
+    Each draft is joined with each arm of its inputs, and a test that shows more of a plan is its.
+    """
     table = _table(
-        ab_test=["a", "a"], request="p", clicks=[20, 20], impressions=[100] * 2,
-        prediction=[0.2, 0.2], row=[7, 7],
-    )  # fmt: skip
-    assert followed_plans(table).empty
+        ab_test=["a"] * 6,
+        request=["p"] * 5 + ["z"],
+        draft=["x", "x", "y", "y", "o", "x"],
+        row=[0, 1, 0, 1, 2, 0],
+        content_key=["same", "same", "same", "same", "other", "same"],
+        clicks=[10, 30, 10, 30, 19, 10],
+        impressions=[100] * 6,
+        prediction=[0.3, 0.3, 0.3, 0.3, 0.2, 0.3],
+    )
+    (plan,) = followed_plans(table).to_dict("records")
+    assert (plan["request"], plan["shown"], plan["first"], plan["best"]) == ("p", 2, "x", "x")
+    assert plan["gain"] == pytest.approx(1000 * (0.2 - 0.195))
+    same = table.assign(covariance=[[0.1] * 6] * 6).head(2)
+    assert "pair_coverage" not in figures_of(same, replicates=0)

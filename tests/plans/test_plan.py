@@ -38,6 +38,8 @@ def test_what_is_planted_is_planned(ranker: Regressor, ranker_project: Path) -> 
     # The square root of two others, in the unit of one of them.
     assert drafts.loc["old", "share"] == pytest.approx(2**0.5 / (2 + 2**0.5))
     assert drafts["chance_best"].sum() == pytest.approx(1.0)
+    past = Past.open(str(ranker_project / "data")).dataset.success_rate
+    assert drafts.loc["free", "place"] == (past < drafts.loc["free", "prediction"]).mean()
     assert plan.against[1] == "old"
     assert plan.gain is not None
     assert plan.gain.planned > plan.gain.without_test

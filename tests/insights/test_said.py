@@ -1,4 +1,4 @@
-"""What no draft says, of what raised predictions."""
+"""What drafts say, held against the past."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 from ni_platform.insights.config import InsightsConfig
 from ni_platform.insights.correlation import Agreement
 from ni_platform.insights.judging import ModalityInsights
-from ni_platform.insights.opportunities import opportunities, sentence_of
 from ni_platform.insights.record import StoredInsights
+from ni_platform.insights.said import said_by
 from ni_platform.insights.trust import Trust
 from ni_platform.metrics.intervals import Estimate
 
@@ -47,17 +47,29 @@ def _insights() -> StoredInsights:
 
 def test_what_raises_and_is_said_nowhere() -> None:
     """Whole words, of all domains, with enough support; of a phrase and its word the better."""
-    found = opportunities(_insights(), ["Freedom for all", "An old song"])
+    found = said_by(_insights(), {"a": "Freedom for all", "b": "An song"}).opportunities
     assert [each.feature for each in found] == ["free", "last chance", "today"]
     assert str(found[0]) == (
         "“free” (+2 points in 20 A/B tests; randomised A/B tests; trust 34 of 100)"
     )
     assert "not what works" in str(found[2])
-    said = opportunities(_insights(), ["FREE today", "your last chance!"])
-    assert [each.feature for each in said] == []
-    assert sentence_of(said) is None
+    said = said_by(_insights(), {"a": "FREE today", "b": "your last chance!"})
+    assert said.opportunities == []
+
+
+def test_what_speaks_for_a_draft_and_against_it() -> None:
+    """The stronger first, of a phrase and its word one; of a draft that says neither nothing."""
+    texts = {"a": "The OLD and free way", "b": "last chance, today", "c": "nothing"}
+    said = said_by(_insights(), texts)
+    spoken = {draft: [each.feature for each in own] for draft, own in said.speaks.items()}
+    assert spoken == {"a": ["free", "old"], "b": ["last chance", "today"]}
+    first, second, third = said.sentences()
+    assert first.startswith("What speaks for a: “free” (+2 points in 20 A/B tests;")
+    assert second.startswith("What speaks against a: “old” (-2 points")
+    assert third.startswith("What speaks for b: “last chance” (")
 
 
 def test_a_model_without_skill_has_none() -> None:
     """As it gives no advice."""
-    assert opportunities(replace(_insights(), withheld="not shown to be better"), ["x"]) == []
+    said = said_by(replace(_insights(), withheld="not shown to be better"), {"a": "x free"})
+    assert (said.speaks, said.opportunities, said.sentences()) == ({}, (), [])
