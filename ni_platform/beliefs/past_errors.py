@@ -6,24 +6,29 @@ of differences between arms of one test, and the chance that one beats another.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 
 from ni_platform.beliefs.arms import SizedTests, gathered
 from ni_platform.beliefs.prior import Prior
 from ni_platform.data.loading import ab_test_codes
-from ni_platform.data.overdispersion import empirical_logit, logit_noise
 from ni_platform.errors import DatasetError
 from ni_platform.metrics.pair_probability import PredictedPairs
 from ni_platform.metrics.pairs import within_test_pairs
-from ni_platform.metrics.scored import judged
+from ni_platform.metrics.scored import Floats, judged
 from ni_platform.tracking.run_queries import has_artifact, read_table_artifact
 from ni_platform.tracking.store import Store
 
 _VALIDATION = "predictions/validation.parquet"
+_POINTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
+"""Of a mean over a standard normal variable (Gauss and Hermite)."""
+_MOST_SHIFT, _MOST_DEVIATION = 20.0, 3.0
+"""In logits; wider than any that is met."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +38,7 @@ class PastErrors:
     prior: Prior
     """Of differences within a test."""
     shift: float
-    """Observed logits less predicted ones, the mean."""
+    """True logits less predicted ones, the mean."""
     deviation: float
     """Of the true logits of arms about the predicted ones and the shift, levels included."""
 
@@ -55,15 +60,9 @@ class PastErrors:
             return None
         table = judged(table)
         counts = table["clicks"].to_numpy(np.float64), table["impressions"].to_numpy(np.float64)
-        error = empirical_logit(*counts) - _logits(table)
-        weight = 1 / (1 + noise * logit_noise(*counts))  # an arm that few saw says little
-        shift = float(np.average(error, weights=weight))
-        square = (error - shift) ** 2 - noise * logit_noise(*counts)
-        return cls(
-            prior=prior,
-            shift=shift,
-            deviation=float(np.sqrt(max(0.0, np.average(square, weights=weight)))),
-        )
+        shift, deviation = _of_rates(_logits(table), *counts, noise)
+        # Few clicks may show no deviation at all; that within tests is a part of it.
+        return cls(prior=prior, shift=shift, deviation=max(deviation, prior.deviation))
 
     def pairs(self, table: pd.DataFrame) -> PredictedPairs:
         """What the model says of each pair of arms of a test whose inputs differ.
@@ -115,6 +114,68 @@ def recorded_past_errors(store: Store, run_id: str | None) -> PastErrors | None:
     """What the validation part of a run shows of its model; None where it shows too little."""
     table = recorded_validation(store, run_id)
     return None if table is None else PastErrors.of(table)
+
+
+def _of_rates(
+    logits: Floats, clicks: Floats, impressions: Floats, noise: float
+) -> tuple[float, float]:
+    """Mean and standard deviation of true logits about predicted ones, by moments of rates.
+
+    True logits are taken as normal about the shifted prediction. Rates have the mean and variance
+    that this gives them, however few clicks there are; logits of observed counts have not: with one
+    click expected of an arm, they lie too high by 0.2 on average, and by 0.4 weighted by what each
+    count itself says of its noise.
+
+    Args:
+        logits: Predicted [N].
+        clicks: Of N contents.
+        impressions: Of N contents, positive.
+        noise: Variance of observed rates in units of the binomial one.
+    """
+    rate = clicks / impressions
+
+    def surplus(shift: float) -> float:
+        return float(np.sum(clicks - impressions * expit(logits + shift)))
+
+    usual = expit(logits + _crossing(surplus, -_MOST_SHIFT, _MOST_SHIFT))
+    # An arm that few saw says little; what it is seen to have must not decide how much.
+    weight = 1 / (1 + noise / (impressions * _binomial(usual)))
+
+    def moments(shift: float, deviation: float) -> tuple[Floats, Floats]:
+        """Mean of rates and variance of observed ones, two [N]."""
+        mean, square = np.zeros_like(rate), np.zeros_like(rate)
+        for point, part in zip(_POINTS, _WEIGHTS / _WEIGHTS.sum()):
+            true = expit(logits + shift + deviation * point)
+            mean += part * true
+            square += part * true**2
+        return mean, square - mean**2 + noise * (mean - square) / impressions
+
+    def shift_of(deviation: float) -> float:
+        def off(shift: float) -> float:
+            mean, _ = moments(shift, deviation)
+            return float(np.sum(weight * (rate - mean) / _binomial(mean)))
+
+        return _crossing(off, -_MOST_SHIFT, _MOST_SHIFT)
+
+    def excess(deviation: float) -> float:
+        mean, variance = moments(shift_of(deviation), deviation)
+        spread = ((rate - mean) ** 2 - variance) / _binomial(mean) ** 2
+        return float(np.sum(weight**2 * spread))
+
+    deviation = _crossing(excess, 0.0, _MOST_DEVIATION)
+    return shift_of(deviation), deviation
+
+
+def _binomial(rate: Floats) -> Floats:
+    """Variance of a single view, which rounding must not make 0."""
+    return np.asarray(np.maximum(rate * (1 - rate), 1e-12))
+
+
+def _crossing(falling: Callable[[float], float], low: float, high: float) -> float:
+    """Where a falling function is 0, or the end that is nearer to it."""
+    if falling(low) <= 0:
+        return low
+    return high if falling(high) >= 0 else float(brentq(falling, low, high, xtol=1e-4))
 
 
 def _logits(table: pd.DataFrame) -> np.ndarray:

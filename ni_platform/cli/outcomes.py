@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +24,6 @@ _SHOWN_PLANS = 20
     "--log",
     "logs",
     multiple=True,
-    envvar="NI_LOG_PREDICTIONS",
     metavar="PLACE",
     help="Folder or s3:// prefix of a served model's predictions; NI_LOG_PREDICTIONS if not given.",
 )
@@ -49,9 +49,12 @@ def command(
     """
     from ni_platform.hindsight.judging import judge_outcomes
     from ni_platform.hindsight.record import record_outcomes
+    from ni_platform.registry.served_log import VARIABLE
     from ni_platform.tracking.store import open_store
 
     store = open_store()
+    # Not by click, which takes a blank in the variable for the end of a place.
+    logs = logs or tuple(filter(None, [os.environ.get(VARIABLE)]))
     found = judge_outcomes(
         store, folder, results, logs=logs, images=images, dates=dates, form=form, say=say
     )

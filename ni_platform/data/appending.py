@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ni_platform.data import storage
 from ni_platform.data.click_log.report import REPORT_FILE
@@ -22,6 +23,7 @@ from ni_platform.data.importers.table import import_table
 from ni_platform.data.manifest import FILE_NAME, Manifest
 from ni_platform.data.reading.csv_file import CsvFormat, Say
 from ni_platform.data.reading.days import DayOrder
+from ni_platform.data.reading.table import SourceTable, typed
 from ni_platform.errors import DatasetError
 
 
@@ -51,7 +53,8 @@ def append_results(
 
     A folder that exports were imported into takes further exports of that kind. Any other takes
     tables with the columns that its manifest names: contents with a new id are added, those with a
-    known one get the new counts.
+    known one get the new counts. What the results do not say of these stays as it was, and so does
+    their first day, and whatever else lies in the folder.
 
     Args:
         files: New results, at least one.
@@ -72,6 +75,7 @@ def append_results(
         )
     restore(folder)
     before = Dataset.open(folder)
+    before.fingerprint()  # is kept from now on: later its pictures may be others
     if storage.exists(storage.join(folder, RECORD_FILE)):
         result = import_export(files, folder, wishes=Wishes(dates=dates), form=form, say=say)
         for line in result.lines():
@@ -121,17 +125,54 @@ def _imported(
 
 def _joined(before: Dataset, added: Sequence[Dataset]) -> Dataset:
     """Write the dataset with what was added, in place of the one before."""
-    manifest, key = before.manifest, before.manifest.columns.content_id
+    manifest = before.manifest
     _check_inputs([before, *added])
-    tables = [before.contents, *(one.contents for one in added)]
-    contents = pd.concat(tables, ignore_index=True).drop_duplicates(key, keep="last")
-    # In the place where it was: a content that got new counts does not move.
-    order = pd.concat(tables, ignore_index=True)[key].drop_duplicates()
-    contents = contents.set_index(key).loc[order].reset_index()[list(contents.columns)]
+    contents = _merged(before, added)
+    pictures = {} if _lies_elsewhere(manifest) else _pictures([before, *added])
     root = Path(before.root)
-    own = {FILE_NAME, manifest.contents}
-    files = {p.name: p for p in root.iterdir() if p.is_file() and p.name not in own}
-    return write_dataset(root, manifest, contents, _pictures([before, *added]), files, replace=True)
+    written = {root / FILE_NAME, root / manifest.contents}
+    written |= {root / str(manifest.images) / name for name in pictures}
+    others = [path for path in root.rglob("*") if path.is_file() and path not in written]
+    files = {path.relative_to(root).as_posix(): path for path in others}
+    return write_dataset(root, manifest, contents, pictures, files, replace=True)
+
+
+def _merged(before: Dataset, added: Sequence[Dataset]) -> pd.DataFrame:
+    """All contents in the order of their coming, each with the last that is said of it."""
+    manifest = before.manifest
+    key, day = manifest.columns.content_id, manifest.columns.day
+    # By Arrow, as pandas makes floats of whole numbers beside nothing.
+    first = pa.Table.from_pandas(before.contents, preserve_index=False)
+    tables = [first, *(_as_before(one, first, manifest) for one in added)]
+    table = pa.concat_tables(tables, promote_options="permissive")
+    content = pd.factorize(table[key].to_pandas())[0]
+    columns = {}
+    for name in table.column_names:
+        told = np.flatnonzero(table[name].is_valid().to_numpy())
+        last = np.full(content.max() + 1, -1)
+        np.maximum.at(last, content[told], told)
+        columns[name] = table[name].take(pa.array(last, mask=last < 0))
+    if day is not None:
+        days = table[day].to_pandas().groupby(content).min()
+        columns[day] = pa.chunked_array([pa.array(days, pa.string(), from_pandas=True)])
+    return typed(SourceTable(name=before.root, columns=pa.table(columns)), manifest.roles)
+
+
+def _as_before(one: Dataset, first: pa.Table, manifest: Manifest) -> pa.Table:
+    """What was added, its undeclared columns of the types that they have in the dataset."""
+    table = pa.Table.from_pandas(one.contents, preserve_index=False)
+    for place, name in enumerate(table.column_names):
+        if name in manifest.roles or name not in first.column_names:
+            continue
+        kind = first.schema.field(name).type
+        try:
+            table = table.set_column(place, name, table[name].cast(kind))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DatasetError(
+                f"The column {name!r} of the results cannot be added to that of the dataset, which "
+                f"holds {kind} ({error}): correct its cells, or leave the column out."
+            ) from error
+    return table
 
 
 def _check_inputs(datasets: Sequence[Dataset]) -> None:
@@ -167,7 +208,10 @@ def _cell(value: Any) -> str:
     """A cell as text, in which nulls are equal."""
     if isinstance(value, np.ndarray | list):
         return repr(np.asarray(value).tolist())
-    return "" if pd.isna(value) else f"{value!r}"
+    if pd.isna(value):
+        return ""
+    # A column of whole numbers in one table may hold parts in another.
+    return repr(float(value)) if isinstance(value, int | float) else repr(value)
 
 
 def _pictures(datasets: Sequence[Dataset]) -> dict[str, Path]:

@@ -33,7 +33,7 @@ def write_dataset(
     """Write a dataset folder (local or `s3://`) and open it.
 
     `images` gives the local file behind each name of the image column; a file on the same disk is
-    hard-linked. `files` are further local files to copy into the folder, by name. `dataset.yaml` is
+    hard-linked. `files` are further local files to copy into the folder, by path. `dataset.yaml` is
     written last and a local folder appears in one step, so that an interrupted write leaves nothing
     that looks complete. With `replace` a local folder takes the place of the one that is there.
 
@@ -49,13 +49,14 @@ def write_dataset(
             filled = _filled(Path(folder), manifest, contents, {})
             _upload(filled, str(root), images or {}, manifest, files or {})
         return Dataset.open(root)
-    target = Path(root).absolute()
+    target = Path(root).resolve()  # what a link names, which is to stay
     with explained_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
         try:
             partial.chmod(0o755)
             for name, source in (files or {}).items():
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, partial / name)
             _filled(partial, manifest, contents, images or {})
             if replace:
@@ -66,12 +67,12 @@ def write_dataset(
             raise
     if replace:
         shutil.rmtree(_set_by(target))
-    return Dataset.open(target)
+    return Dataset.open(root)
 
 
 def restore(root: str | Path) -> None:
     """Put back a folder that was about to be replaced when its process was killed."""
-    target = Path(root).absolute()
+    target = Path(root).resolve()
     if not target.exists() and _set_by(target).exists():
         os.rename(_set_by(target), target)
     elif target.exists():

@@ -69,13 +69,14 @@ def overdispersion(twin: np.ndarray, clicks: np.ndarray, impressions: np.ndarray
 def dataset_overdispersion(dataset: Dataset, rows: np.ndarray) -> float:
     """As `overdispersion`, of those `rows` that are arms of A/B tests.
 
-    Twins agree in every column of the table, read by models or not, but ids and outcomes; in
-    pictures by their bytes.
+    Twins agree in every column of the table, read by models or not, but ids, outcomes and the day,
+    which follows from them; in pictures by their bytes. A row that is named twice counts once.
     """
     columns, manifest = dataset.manifest.columns, dataset.manifest
-    apart = {columns.content_id, columns.ab_test, columns.arm, columns.share, *manifest.derived}
+    apart = {columns.content_id, columns.ab_test, columns.arm, columns.share, columns.day}
+    apart |= set(manifest.derived)
     apart |= set(manifest.target.declared.values())
-    rows = np.asarray(rows, dtype=np.int64)
+    rows = np.unique(np.asarray(rows, dtype=np.int64))
     rows = rows[(dataset.impressions[rows] > 0) & dataset.ab_test.notna().to_numpy()[rows]]
     told = dataset.contents.iloc[rows]
     told = told[[name for name in told if name not in apart]]

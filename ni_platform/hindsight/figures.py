@@ -11,7 +11,11 @@ from scipy.stats import binomtest
 
 from ni_platform.data.dataset import Dataset
 from ni_platform.data.loading import ab_test_codes
-from ni_platform.data.overdispersion import empirical_logit, logit_noise
+from ni_platform.data.overdispersion import (
+    dataset_overdispersion,
+    empirical_logit,
+    logit_noise,
+)
 from ni_platform.evaluation import outcome_table
 from ni_platform.metrics.evaluation import evaluate, paired_difference
 from ni_platform.metrics.intervals import Estimate, Resampling, ratio
@@ -32,9 +36,11 @@ def with_outcomes(dataset: Dataset, predictions: pd.DataFrame) -> pd.DataFrame:
     """Predictions beside what happened to their contents, as the table of an evaluation.
 
     Contents from an A/B test without the planned shares of impressions, or never shown, are left
-    out.
+    out. How noisy rates are is found from all A/B tests of the dataset, as those that were
+    predicted may be few.
     """
     rows = predictions["row"].to_numpy()
+    tested = np.flatnonzero(dataset.randomised_test.notna())
     about = pd.DataFrame(
         {
             "content_key": predictions["input_key"],
@@ -42,7 +48,9 @@ def with_outcomes(dataset: Dataset, predictions: pd.DataFrame) -> pd.DataFrame:
             "group": predictions["input_key"],
         }
     )
-    found = outcome_table(dataset, about, rows)
+    found = outcome_table(dataset, about, rows).assign(
+        overdispersion=dataset_overdispersion(dataset, tested)
+    )
     kept = ["model_run", "model", "shadow", "source", "request", "place", "time", "prediction"]
     kept += ["low", "high", "share", "covariance", "row"]
     draft = predictions["content_id"].rename("draft")

@@ -1,13 +1,14 @@
 """Has a mean changed? A test that may be looked at every day, without crying wolf.
 
 A stream are observations in [0, 1], each of a day. It is promised that their mean, given the past,
-is at most a bound. Who bets a part of a capital on each observation against the promise cannot
+is at most a bound. Who bets a part of a capital on each day's mean against the promise cannot
 expect to gain while it holds (Waudby-Smith and Ramdas, "Estimating means of bounded random
 variables by betting", JRSS B 2024). As nobody knows the day of a change, an equal part of the
 capital begins to bet on each day of a year (e-detectors: Shin, Ramdas and Rinaldo 2023). The whole
 starts at 1 and is a martingale at best, so while the promise holds it reaches 1 / alpha within the
 year with a probability of at most alpha, however often anyone looks (Ville's inequality). Nothing
-is taken for independent. Each year begins anew.
+is taken for independent: those of a day may all agree, so each day is one bet. Each year begins
+anew.
 """
 
 from __future__ import annotations
@@ -84,10 +85,9 @@ def course(values: Any, days: Any, bound: float, *, above: bool = True) -> Cours
     if not above:
         observed, bound = 1 - observed, 1 - bound
     dates = np.asarray(days, dtype="datetime64[D]")
-    order = np.argsort(dates, kind="stable")
-    looks, first = np.unique(dates[order], return_index=True)
-    factors = np.log1p(_STAKES * (observed[:, None] - bound) / bound)
-    growth = np.add.reduceat(factors[order], first, axis=0)
+    looks, day = np.unique(dates, return_inverse=True)
+    mean = np.bincount(day, observed, minlength=len(looks)) / np.bincount(day)
+    growth = np.log1p(_STAKES * (mean[:, None] - bound) / bound)
     return Course(days=looks, log_capital=_capital(looks, growth), growth=growth)
 
 

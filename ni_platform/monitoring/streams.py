@@ -45,7 +45,7 @@ class Stream:
     promised: float
     """In (0, 1): the most, or of a kind that falls the least, that counts as no change."""
     values: Floats
-    """[T]: one per A/B test, or per day of logged predictions."""
+    """[T]: one per A/B test, or per day of logged predictions; those of a day are one bet."""
     days: NDArray[np.datetime64]
     """datetime64[D] [T]."""
 

@@ -43,7 +43,8 @@ def verdict_of(watched: Sequence[Watched], never_seen: Mapping[str, int]) -> Ver
     fallen = [f.stream.subject for f in alarms if f.stream.kind == "accuracy"]
     domains = {f.stream.subject for f in watched if f.stream.kind == "accuracy"}
     # Where all have fallen, none is to be distrusted more than another.
-    worse = [] if set(fallen) == domains else [name for name in fallen if name]
+    everywhere = "" in fallen and set(fallen) == domains
+    worse = [] if everywhere else [name for name in fallen if name]
     distrusted = [*worse, *never_seen]
     retrain = any(f.stream.kind != "accuracy" or not f.stream.subject for f in alarms)
     actions = [RETRAIN] if retrain else []

@@ -63,7 +63,7 @@ def _cells(column: pd.Series, role: str) -> list[str | float | None]:
 
 
 def _number(cell: Any) -> float | None:
-    return None if is_null(cell) else float(cell)
+    return None if is_null(cell) else float(cell) + 0.0  # of -0.0, which is the same number
 
 
 def _text(cell: Any) -> str | None:

@@ -58,6 +58,35 @@ def test_the_errors_of_rates_are_found():
     assert errors.deviation == pytest.approx(0.3, abs=0.02)
 
 
+@pytest.mark.parametrize("impressions", [50, 100, 1_000])
+def test_few_clicks_neither_raise_rates_nor_hide_errors(impressions: int):
+    """Half a click, one and ten are expected of an arm; predictions are right but for 0.3."""
+    rng = np.random.default_rng(0)
+    predicted = rng.normal(-4.6, 0.3, 6_000)
+    true = predicted + rng.normal(0, 0.3, 6_000)
+    table = pd.DataFrame(
+        {
+            "content_key": np.arange(6_000),
+            "ab_test": np.repeat(np.arange(2_000), 3).astype(str),
+            "impressions": impressions,
+            "clicks": rng.binomial(impressions, expit(true)),
+            "prediction": expit(predicted),
+        }
+    )
+    errors = PastErrors.of(table)
+    assert errors.shift == pytest.approx(0, abs=0.05)
+    assert errors.deviation == pytest.approx(0.3, abs=0.1)
+
+
+def test_rates_are_no_surer_than_their_differences():
+    """Errors of rates hold those within tests, whatever moments find."""
+    table = _table(world(5, 20), "validation")
+    table["clicks"] = np.round(table["impressions"] * table["prediction"])
+    table.loc[::2, "clicks"] *= 2
+    errors = PastErrors.of(table)
+    assert errors.deviation >= errors.prior.deviation > 0.1
+
+
 def test_equal_inputs_are_no_pair():
     """They cannot be told apart; the others are all there, with the predicted difference."""
     table = _table(world(2, 50, arms=(3, 3)), "in_domain").assign(content_key="same")

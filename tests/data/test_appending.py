@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -109,3 +110,68 @@ def test_counts_of_a_click_log_are_not_continued(folder: Path) -> None:
     (folder / "aggregation.json").write_text("{}")
     with pytest.raises(DatasetError, match="ni data aggregate"):
         append_results([_results(folder, "3,b,Green,50,5,g.png,2026-05-31,q\n")], folder)
+
+
+def test_what_results_do_not_say_stays(folder: Path) -> None:
+    """A known content keeps its first day, its other columns and what else lies in the folder."""
+    (folder / "notes").mkdir()
+    (folder / "notes/why.txt").write_text("asked for by the board")
+    (folder / "images/unused.png").write_bytes(b"kept")
+    path = folder.parent / "new/t.csv"
+    head = "id,test,title,shown,clicked,picture,since\n"
+    path.write_text(f"{head}1,a,Red,300,30,r.png,2026-06-01\n2,a,Blue,300,50,b.png,\n")
+    append_results([path], folder)
+    dataset = Dataset.open(folder)
+    assert dataset.contents["other"].tolist() == ["x", "y"]
+    assert dataset.day.tolist() == ["2026-05-01", "2026-05-01"]
+    assert dataset.impressions.tolist() == [300, 300]
+    assert (folder / "notes/why.txt").read_text() == "asked for by the board"
+    assert (folder / "images/unused.png").read_bytes() == b"kept"
+
+
+def test_whole_numbers_stay_exact_and_equal(tmp_path: Path) -> None:
+    """Of an undeclared column that results lack, or have as text; of ages some of which are parts.
+
+    2 to the power of 53, and 1, has no float.
+    """
+    large = 2**53 + 1
+    table = pd.DataFrame({"id": ["1", "2"], "test": "a", "title": ["R", "B"], "age": [30, 31.5]})
+    table = table.assign(shown=100, clicked=1, account=[large, large + 2])
+    table.to_parquet(tmp_path / "t.parquet")
+    import_table(
+        tmp_path / "t.parquet", tmp_path / "data", content_id="id", ab_test="test",
+        assignment="randomised", text=["title"], numeric=["age"], impressions="shown",
+        clicks="clicked",
+    )  # fmt: skip
+    (tmp_path / "a.csv").write_text("id,test,title,age,shown,clicked\n1,a,R,30,200,2\n")
+    (tmp_path / "b.csv").write_text(
+        f"id,test,title,age,shown,clicked,account\n3,b,G,4,200,2,{large}\n"
+    )
+    found = append_results([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "data").dataset
+    assert found.contents["account"].tolist() == [large, large + 2, large]
+    assert found.impressions.tolist() == [200, 100, 200]
+    (tmp_path / "b.csv").write_text(
+        "id,test,title,age,shown,clicked,account\n4,b,G,4,200,2,unknown\n"
+    )
+    with pytest.raises(DatasetError, match=r"'account' of the results .* holds int64"):
+        append_results([tmp_path / "b.csv"], tmp_path / "data")
+
+
+def test_pictures_that_lie_elsewhere_stay_there(folder: Path) -> None:
+    """The manifest names an absolute folder, which has the new pictures as well."""
+    pictures = folder.parent / "new"
+    manifest = folder / "dataset.yaml"
+    manifest.write_text(manifest.read_text().replace("images: images", f"images: {pictures}"))
+    rows = "3,b,Green,50,5,g.png,2026-05-31,q\n"
+    dataset = append_results([_results(folder, rows)], folder).dataset
+    assert dataset.image_uri.tolist() == [str(pictures / f"{name}.png") for name in "rbg"]
+
+
+def test_a_link_to_a_folder_stays_one(folder: Path) -> None:
+    """What it names takes the results."""
+    link = folder.parent / "link"
+    link.symlink_to(folder)
+    append_results([_results(folder, "3,b,Green,50,5,g.png,2026-05-31,q\n")], link)
+    assert link.is_symlink()
+    assert len(Dataset.open(folder)) == 3
+    assert not list(folder.parent.glob(".*"))

@@ -50,6 +50,20 @@ def test_twins_show_three_times_the_binomial_variance(clicks):
     assert found == pytest.approx(3, abs=0.25)
 
 
+def test_a_row_that_is_named_twice_is_no_twin_of_itself(clicks):
+    """Predictions of two models name each content twice."""
+    rows = np.repeat(np.arange(len(clicks)), 2)
+    assert dataset_overdispersion(dataset(clicks), rows) == pytest.approx(3, abs=0.25)
+
+
+def test_the_day_tells_no_twins_apart(clicks):
+    """An arm that few see on the first day may have a later one."""
+    known = dataset(clicks, since=[f"2026-05-0{row % ARMS + 1}" for row in range(len(clicks))])
+    columns = replace(known.manifest.columns, day="since")
+    known = Dataset("memory", replace(known.manifest, columns=columns), known.contents)
+    assert dataset_overdispersion(known, np.arange(len(clicks))) == pytest.approx(3, abs=0.25)
+
+
 @pytest.mark.parametrize("cell", [lambda arm: f"picture {arm}", lambda arm: [arm], lambda arm: arm])
 def test_what_nobody_reads_tells_twins_apart(clicks, cell):
     """A column that is no input, of text, lists or numbers: two of each four arms share it."""

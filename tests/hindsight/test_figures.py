@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from ni_platform.hindsight.figures import agreement, difference, figures_of, followed_plans
+from ni_platform.data.dataset import Dataset
+from ni_platform.data.manifest import Columns, Manifest, Target
+from ni_platform.hindsight.figures import (
+    agreement,
+    difference,
+    figures_of,
+    followed_plans,
+    with_outcomes,
+)
 from ni_platform.metrics.intervals import Estimate
 
 
@@ -74,6 +82,50 @@ def test_differences_count_the_covariance_that_a_plan_told():
     assert found["pair_coverage"].value == 0.5
     apart = table.assign(request=["p", "q", "r", "s"])
     assert "pair_coverage" not in figures_of(apart, replicates=0)
+
+
+def test_arms_that_say_the_same_are_no_pair():
+    """One draft was shown as two contents: a plan says nothing of their difference."""
+    told = [[0.25, 0.1], [0.1, 0.25]]
+    table = _table(
+        ab_test=["a", "a", "a"],
+        content_key=["x", "x", "y"],
+        clicks=[30, 80, 55],
+        impressions=[1000] * 3,
+        prediction=[0.05, 0.05, 0.06],
+        place=[0, 0, 1],
+        covariance=[told[0], told[0], told[1]],
+    )
+    assert figures_of(table, replicates=0)["pair_coverage"].value == 1
+    assert "pair_coverage" not in figures_of(table.iloc[:2], replicates=0)
+
+
+def test_noise_is_that_of_all_tests_of_the_dataset():
+    """Arms of 60 tests say the same, and differ by much more than clicks; two were predicted."""
+    rng = np.random.default_rng(0)
+    contents = pd.DataFrame(
+        {
+            "id": np.arange(120).astype(str),
+            "test": np.repeat(np.arange(60), 2).astype(str),
+            "text": "the same",
+            "shown": 5_000,
+            "clicked": rng.binomial(5_000, expit(rng.normal(-3, 0.15, 120))),
+        }
+    )
+    manifest = Manifest(
+        name="twins",
+        columns=Columns(content_id="id", ab_test="test", text=("text",)),
+        target=Target(impressions="shown", clicks="clicked"),
+        assignment="randomised",
+        shares="unknown",
+    )
+    names = ["model_run", "model", "shadow", "source", "request", "place", "time", "prediction"]
+    names += ["low", "high", "share", "covariance", "content_id"]
+    predictions = pd.DataFrame({"row": [0, 1, 0, 1], "input_key": "k"}).assign(
+        **dict.fromkeys(names)
+    )
+    found = with_outcomes(Dataset("memory", manifest, contents), predictions)
+    assert found["overdispersion"].min() > 3
 
 
 def test_distances_of_independent_intervals_add_up_in_squares():

@@ -150,6 +150,19 @@ def _trained_on(run: str) -> str:
     return str(read_run(open_store(), run).tags["ni.dataset"])
 
 
+def test_the_variable_names_one_log(
+    folder: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a blank in its name."""
+    log = folder.parent / "my log"
+    rows = [{"model_run": None, "shadow": False, "source": "served", "prediction": 0.1}]
+    write_part(log, log_table(pd.DataFrame(rows).assign(time=datetime.now(UTC))))
+    monkeypatch.setenv("NI_LOG_PREDICTIONS", str(log))
+    ended = command("outcomes", str(folder))
+    assert ended.code == 0, ended.stderr
+    assert "1 predictions do not say which run made their model" in ended.stdout
+
+
 def test_a_log_that_is_none_adds_nothing(folder: Path, run: str) -> None:
     """Whatever is wrong is told before the dataset changes."""
     (folder.parent / "log").mkdir()

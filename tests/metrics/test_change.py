@@ -19,9 +19,9 @@ def a_year(draw, days=YEAR):
 
 
 def test_two_days_by_hand():
-    """With the bound 0.5 a stake s gains 1 + s on a 1 and loses s on a 0."""
-    found = course([1, 1, 0], FIRST + np.array([0, 0, 1]), 0.5)
-    first = (1 + STAKES) ** 2 / YEAR
+    """With the bound 0.5 a stake s gains s / 2 on a mean of 0.75 and loses s on 0."""
+    found = course([1, 0.5, 0], FIRST + np.array([0, 0, 1]), 0.5)
+    first = (1 + STAKES / 2) / YEAR
     evening = first.mean() + (YEAR - 1) / YEAR
     second = (first + 1 / YEAR) * (1 - STAKES)
     next_evening = second.mean() + (YEAR - 2) / YEAR
@@ -64,12 +64,12 @@ def test_false_alarms_stay_below_alpha_in_a_year_of_daily_looks(bound, a_day):
     assert alarms <= 0.05 * 400
 
 
-def test_days_that_are_not_alike_give_no_alarm_while_the_promise_holds():
-    """Observations of a day that agree with each other, as those of one campaign do."""
+def test_observations_that_agree_give_no_alarm_while_the_promise_holds():
+    """Five a day that are all alike, as those of one campaign are."""
     rng = np.random.default_rng(2)
     alarms = 0
     for _ in range(400):
-        values, days = a_year(lambda day: np.full(1, float(rng.random() < 0.2)))
+        values, days = a_year(lambda day: np.full(5, float(rng.random() < 0.2)))
         alarms += course(values, days, 0.2).alarm(ALPHA) is not None
     assert alarms <= 0.05 * 400
 

@@ -80,6 +80,9 @@ def test_a_fall_everywhere_distrusts_no_domain_more_than_another():
     assert verdict_of(everywhere, {}).actions == ("retrain",)
     in_one = watched([accuracy(good), accuracy(bad, "mail"), accuracy(good, "web")], 0.05)
     assert verdict_of(in_one, {}).actions == ("distrust domain mail",)
+    # The test part shows no accuracy over all where tests of its own domains are too few.
+    alone = watched([accuracy(bad, "mail")], 0.05)
+    assert verdict_of(alone, {}).actions == ("distrust domain mail",)
     nowhere = watched([accuracy(good), accuracy(good, "mail")], 0.05)
     assert verdict_of(nowhere, {}).tag == "healthy"
     assert str(verdict_of(nowhere, {})) == "nothing"

@@ -30,6 +30,7 @@ def test_the_same_question_has_the_same_key_in_every_form() -> None:
     other = {"title": ["Buy now"], "place": ["3.0"], "kind": ["a"], "size": [1.0]}
     assert keys(**row) == keys(**other)
     assert keys(**other | {"extra": ["not read"]}) == keys(**row)
+    assert keys(size=[-0.0]) == keys(size=[0])
 
 
 @pytest.mark.parametrize(
