@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ class Appended:
     """Bool [N]: contents that were not there before."""
     changed: np.ndarray
     """Bool [N]: contents that have other counts now."""
+    fell: np.ndarray
+    """Bool [N]: those of which a count is lower now."""
 
 
 def append_results(
@@ -88,10 +90,12 @@ def append_results(
             "add results to the dataset before these, and compute them anew."
         )
     with tempfile.TemporaryDirectory() as scratch:
-        added = [
-            _imported(file, Path(scratch) / str(number), before.manifest, images, dates, form, say)
+        added = {
+            str(file): _imported(
+                file, Path(scratch) / str(number), before.manifest, images, dates, form, say
+            )
             for number, file in enumerate(files)
-        ]
+        }
         return _compared(before, _joined(before, added))
 
 
@@ -119,11 +123,11 @@ def _imported(
     )  # fmt: skip
 
 
-def _joined(before: Dataset, added: Sequence[Dataset]) -> Dataset:
-    """Write the dataset with what was added, in place of the one before."""
+def _joined(before: Dataset, added: Mapping[str, Dataset]) -> Dataset:
+    """Write the dataset with what was added, by file, in place of the one before."""
     manifest, key = before.manifest, before.manifest.columns.content_id
-    _check_inputs([before, *added])
-    tables = [before.contents, *(one.contents for one in added)]
+    _check_same({before.root: before, **added})
+    tables = [before.contents, *(one.contents for one in added.values())]
     contents = pd.concat(tables, ignore_index=True).drop_duplicates(key, keep="last")
     # In the place where it was: a content that got new counts does not move.
     order = pd.concat(tables, ignore_index=True)[key].drop_duplicates()
@@ -131,28 +135,38 @@ def _joined(before: Dataset, added: Sequence[Dataset]) -> Dataset:
     root = Path(before.root)
     own = {FILE_NAME, manifest.contents}
     files = {p.name: p for p in root.iterdir() if p.is_file() and p.name not in own}
-    return write_dataset(root, manifest, contents, _pictures([before, *added]), files, replace=True)
+    return write_dataset(
+        root, manifest, contents, _pictures([before, *added.values()]), files, replace=True
+    )
 
 
-def _check_inputs(datasets: Sequence[Dataset]) -> None:
-    """Raise DatasetError where a content is another one than in an earlier table."""
+def _check_same(datasets: Mapping[str, Dataset]) -> None:
+    """Raise DatasetError where a content is another one than in an earlier table.
+
+    A later first day would make of a late prediction one that was made before the outcome.
+    """
     known: pd.DataFrame | None = None
-    for dataset in datasets:
+    for file, dataset in datasets.items():
         columns = dataset.manifest.columns
-        table = dataset.inputs().assign(ab_test=dataset.ab_test.to_numpy())
+        table = dataset.inputs().assign(**{str(columns.ab_test): dataset.ab_test.to_numpy()})
+        if dataset.day is not None:
+            table = table.assign(**{str(columns.day): dataset.day.to_numpy()})
         if dataset.image_digests is not None:
             table = table.assign(**{str(columns.image): dataset.image_digests.to_numpy()})
         table = table.map(_cell).set_index(dataset.content_id.astype(str).to_numpy())
         if known is not None:
             shared = table.index.intersection(known.index)
-            differ = (table.loc[shared] != known.loc[shared]).any(axis=1)
+            other = table.loc[shared] != known.loc[shared]
+            if dataset.day is not None:  # one that was not known may be told later
+                other[str(columns.day)] &= known.loc[shared, str(columns.day)] != ""
+            differ = other.any(axis=1)
             if differ.any():
                 first = str(shared[differ.to_numpy()][0])
-                names = table.columns[(table.loc[first] != known.loc[first]).to_numpy()]
+                names = other.columns[other.loc[first].to_numpy()]
                 raise DatasetError(
-                    f"A content stays what it is, but {first!r} has another {names[0]} in "
-                    f"{dataset.root} than before ({int(differ.sum()):,} such contents): give a "
-                    "changed content an id of its own."
+                    f"A content stays what it is, but {first!r} has another {names[0]} in {file} "
+                    f"than before ({int(differ.sum()):,} such contents): give a changed content "
+                    "an id of its own, or correct the table."
                 )
         known = table if known is None else pd.concat([known[~known.index.isin(shared)], table])
 
@@ -195,10 +209,12 @@ def _compared(before: Dataset, after: Dataset) -> Appended:
     counts = np.stack([after.impressions, after.clicks])
     earlier = np.stack([before.impressions, before.clicks])[:, place]
     changed = (place >= 0) & (counts != earlier).any(axis=0)
+    fell = (place >= 0) & (counts < earlier).any(axis=0)
     added = bool((place < 0).any() or changed.any())
     return Appended(
         dataset=after,
         before=before.fingerprint() if added else None,
         new=place < 0,
         changed=changed,
+        fell=fell,
     )

@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from ni_platform.hindsight.figures import agreement, difference, figures_of, followed_plans
+from ni_platform.hindsight.figures import (
+    agreement,
+    difference,
+    enough,
+    figures_of,
+    followed_plans,
+    shadow_difference,
+)
 from ni_platform.metrics.intervals import Estimate
 
 
@@ -110,3 +117,18 @@ def test_followed_plans():
     again = table[table["request"] == "q"].assign(request="q2", time=pd.Timestamp("2026-01-02"))
     both = followed_plans(pd.concat([table, again]))
     assert both["request"].tolist() == ["p", "q2"]
+
+
+@pytest.mark.parametrize(("tests", "told"), [(4, False), (5, True)])
+def test_a_few_tests_that_all_went_well_are_not_certain(tests, told):
+    """The replicates of four right tests are all alike; that says nothing of the fifth."""
+    names = [f"t{test}" for test in range(tests) for _ in range(2)]
+    own = _table(
+        ab_test=names, clicks=[10, 20] * tests, impressions=[100] * 2 * tests,
+        prediction=[0.2, 0.1] * tests, model_run="used",
+    )  # fmt: skip
+    other = own.assign(prediction=[0.1, 0.2] * tests, model_run="shadow")
+    assert enough(own) is told
+    metric, found, contents = shadow_difference(pd.concat([own, other]), "used", "shadow")
+    assert (metric, found.value, contents) == ("pairwise_within", 1.0, 2 * tests)
+    assert np.isfinite(found.low) == told
