@@ -34,7 +34,7 @@ class Outcomes:
 
         Columns: model_run, model, shadow, metric, value, low, high (95 %), contents, then,
         then_low, then_high (of the test part of the model's run; nan where it has none),
-        difference, difference_low, difference_high.
+        difference, difference_low, difference_high (nan of fewer than five A/B tests).
         """
         return self.found.figures
 

@@ -81,6 +81,10 @@ def command(
     beside = [Planner.load(store_of_model(uri), uri) for uri in shadows]
     regressor = planner.regressor
     table_of_drafts = read_drafts(drafts, regressor, id_column=id_column, form=form, say=say)
+    scored = [
+        (one, read_drafts(drafts, one.regressor, id_column=id_column, form=form, say=say))
+        for one in beside
+    ]
     past = Past.open(data)
     errors = past_errors_of(store, model)
     found = make_plan(regressor, table_of_drafts, past, PlanConfig(**settings), errors)
@@ -104,7 +108,7 @@ def command(
     run_id = None
     if record:
         place = open_store() if store is None else store
-        run_id = record_plan(place, found, table_of_drafts, planner, past.dataset, shadows=beside)
+        run_id = record_plan(place, found, table_of_drafts, planner, past.dataset, shadows=scored)
         console.print(f"Recorded as run {run_id}.", highlight=False, markup=False)
     if as_json:
         print_json({**found.to_json(), **asdict(said), "run_id": run_id})

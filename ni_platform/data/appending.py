@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ni_platform.data.dataset_writer import restore, write_dataset
 from ni_platform.data.importers.exports.history import RECORD_FILE
 from ni_platform.data.importers.exports.importing import import_export
 from ni_platform.data.importers.exports.rows import Wishes
+from ni_platform.data.importers.ids import JOINED_ID
 from ni_platform.data.importers.table import import_table
 from ni_platform.data.manifest import FILE_NAME, Manifest
 from ni_platform.data.reading.csv_file import CsvFormat, Say
@@ -38,6 +39,8 @@ class Appended:
     """Bool [N]: contents that were not there before."""
     changed: np.ndarray
     """Bool [N]: contents that have other counts now."""
+    fell: np.ndarray
+    """Bool [N]: those of which a count is lower now."""
 
 
 def append_results(
@@ -77,6 +80,11 @@ def append_results(
     before = Dataset.open(folder)
     before.fingerprint()  # is kept from now on: later its pictures may be others
     if storage.exists(storage.join(folder, RECORD_FILE)):
+        if images is not None:
+            raise DatasetError(
+                "--images is for results in a table; an export gets pictures where it is imported: "
+                "`ni data import FILE... DIR --images FOLDER`, then `ni outcomes DIR`."
+            )
         result = import_export(files, folder, wishes=Wishes(dates=dates), form=form, say=say)
         for line in result.lines():
             say(line)
@@ -92,10 +100,12 @@ def append_results(
             "add results to the dataset before these, and compute them anew."
         )
     with tempfile.TemporaryDirectory() as scratch:
-        added = [
-            _imported(file, Path(scratch) / str(number), before.manifest, images, dates, form, say)
+        added = {
+            str(file): _imported(
+                file, Path(scratch) / str(number), before.manifest, images, dates, form, say
+            )
             for number, file in enumerate(files)
-        ]
+        }
         return _compared(before, _joined(before, added))
 
 
@@ -110,6 +120,8 @@ def _imported(
 ) -> Dataset:
     """A table as a dataset of its own, read as the manifest says."""
     columns, target = manifest.columns, manifest.target
+    if columns.content_id == JOINED_ID:
+        say(f"content ids are read from the column {JOINED_ID!r}, where an import had joined them")
     place = manifest.images if _lies_elsewhere(manifest) else images
     return import_table(
         file, out, content_id=columns.content_id, image=columns.image,
@@ -123,12 +135,12 @@ def _imported(
     )  # fmt: skip
 
 
-def _joined(before: Dataset, added: Sequence[Dataset]) -> Dataset:
-    """Write the dataset with what was added, in place of the one before."""
-    manifest = before.manifest
-    _check_inputs([before, *added])
-    contents = _merged(before, added)
-    pictures = {} if _lies_elsewhere(manifest) else _pictures([before, *added])
+def _joined(before: Dataset, added: Mapping[str, Dataset]) -> Dataset:
+    """Write the dataset with what was added, by file, in place of the one before."""
+    manifest, tables = before.manifest, list(added.values())
+    _check_same({before.root: before, **added})
+    contents = _merged(before, tables)
+    pictures = {} if _lies_elsewhere(manifest) else _pictures([before, *tables])
     root = Path(before.root)
     written = {root / FILE_NAME, root / manifest.contents}
     written |= {root / str(manifest.images) / name for name in pictures}
@@ -175,25 +187,28 @@ def _as_before(one: Dataset, first: pa.Table, manifest: Manifest) -> pa.Table:
     return table
 
 
-def _check_inputs(datasets: Sequence[Dataset]) -> None:
+def _check_same(datasets: Mapping[str, Dataset]) -> None:
     """Raise DatasetError where a content is another one than in an earlier table."""
     known: pd.DataFrame | None = None
-    for dataset in datasets:
+    for file, dataset in datasets.items():
         columns = dataset.manifest.columns
-        table = dataset.inputs().assign(ab_test=dataset.ab_test.to_numpy())
+        table = dataset.inputs().assign(**{str(columns.ab_test): dataset.ab_test.to_numpy()})
         if dataset.image_digests is not None:
             table = table.assign(**{str(columns.image): dataset.image_digests.to_numpy()})
         table = table.map(_cell).set_index(dataset.content_id.astype(str).to_numpy())
         if known is not None:
             shared = table.index.intersection(known.index)
-            differ = (table.loc[shared] != known.loc[shared]).any(axis=1)
+            other = table.loc[shared] != known.loc[shared]
+            if dataset.day is not None:  # one that was not known may be told later
+                other[str(columns.day)] &= known.loc[shared, str(columns.day)] != ""
+            differ = other.any(axis=1)
             if differ.any():
                 first = str(shared[differ.to_numpy()][0])
-                names = table.columns[(table.loc[first] != known.loc[first]).to_numpy()]
+                names = other.columns[other.loc[first].to_numpy()]
                 raise DatasetError(
-                    f"A content stays what it is, but {first!r} has another {names[0]} in "
-                    f"{dataset.root} than before ({int(differ.sum()):,} such contents): give a "
-                    "changed content an id of its own."
+                    f"A content stays what it is, but {first!r} has another {names[0]} in {file} "
+                    f"than before ({int(differ.sum()):,} such contents): give a changed content "
+                    "an id of its own, or correct the table."
                 )
         known = table if known is None else pd.concat([known[~known.index.isin(shared)], table])
 
@@ -239,10 +254,12 @@ def _compared(before: Dataset, after: Dataset) -> Appended:
     counts = np.stack([after.impressions, after.clicks])
     earlier = np.stack([before.impressions, before.clicks])[:, place]
     changed = (place >= 0) & (counts != earlier).any(axis=0)
+    fell = (place >= 0) & (counts < earlier).any(axis=0)
     added = bool((place < 0).any() or changed.any())
     return Appended(
         dataset=after,
         before=before.fingerprint() if added else None,
         new=place < 0,
         changed=changed,
+        fell=fell,
     )

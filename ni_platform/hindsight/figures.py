@@ -26,6 +26,8 @@ from ni_platform.models.uncertainty import Z_95
 
 RATE_COVERAGE = "rate_coverage"
 """Share of observed rates within the 95 % interval that a plan gave, the noise of clicks added."""
+FEWEST_TESTS = 5
+"""A/B tests from which on differences have an interval."""
 SHOWN = (
     "pairwise_within_distinct", "pairwise_within", "pairwise_accuracy", "calibration_slope",
     "rmse", "pair_log_loss", "pair_slope", "pair_coverage", RATE_COVERAGE,
@@ -96,7 +98,8 @@ def shadow_difference(table: pd.DataFrame, used: str, shadow: str) -> tuple[str,
         shadow: Run of the shadow.
 
     Returns:
-        The metric's name, the difference, and on how many contents.
+        The metric's name, the difference (without an interval where tests are too few, see
+        `enough`), and on how many contents.
     """
     own = table[table["model_run"] == used].set_index("row")
     other = table[table["model_run"] == shadow].set_index("row")
@@ -107,7 +110,15 @@ def shadow_difference(table: pd.DataFrame, used: str, shadow: str) -> tuple[str,
     if len(both) < 2:
         return metric, Estimate(float("nan")), len(both)
     found = paired_difference(metric, other["prediction"], own["prediction"], Observed.of(own))
-    return metric, found, len(both)
+    return metric, found if enough(own.reset_index()) else Estimate(found.value), len(both)
+
+
+def enough(table: pd.DataFrame) -> bool:
+    """Whether rows are of enough A/B tests for the interval of a difference.
+
+    Of two that both went well, all replicates are alike, as if nothing were uncertain.
+    """
+    return len(np.unique(_clusters(table))) >= FEWEST_TESTS
 
 
 def _clusters(table: pd.DataFrame) -> np.ndarray:

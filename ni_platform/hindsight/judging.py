@@ -17,11 +17,13 @@ from ni_platform.data.reading.csv_file import CsvFormat, Say
 from ni_platform.data.reading.days import DayOrder
 from ni_platform.errors import TrackingError
 from ni_platform.hindsight.figures import (
+    FEWEST_TESTS,
     RATE_COVERAGE,
     SHOWN,
     Agreement,
     agreement,
     difference,
+    enough,
     figures_of,
     followed_plans,
     shadow_difference,
@@ -73,6 +75,11 @@ class Outcomes:
         if self.appended is not None:
             new, changed = int(self.appended.new.sum()), int(self.appended.changed.sum())
             said.append(f"Added {new:,} contents; {changed:,} have new counts.")
+            if fell := int(self.appended.fell.sum()):
+                said.append(
+                    f"Counts of {fell:,} contents fell: if the results are older than the dataset, "
+                    "add the newest ones again."
+                )
         contents = self.predictions["row"].nunique()
         said.append(
             f"{contents:,} contents with an outcome had been predicted before it, in "
@@ -95,10 +102,9 @@ class Outcomes:
         for row in self.figures.to_dict("records"):
             if row["metric"] != self._headline(row["model_run"]):
                 continue
-            words = (
-                f"{row['model']} ordered {100 * row['value']:.1f} % of pairs rightly "
-                f"({100 * row['low']:.1f} to {100 * row['high']:.1f})"
-            )
+            words = f"{row['model']} ordered {100 * row['value']:.1f} % of pairs rightly"
+            if np.isfinite(row["low"]):
+                words += f" ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
             if np.isfinite(row["then"]):
                 words += f", {100 * row['then']:.1f} % when it was tested"
             if row["difference_high"] < 0:
@@ -107,6 +113,8 @@ class Outcomes:
                 words += ": it is better than it was"
             elif np.isfinite(row["difference_low"]):
                 words += ": no difference beyond chance"
+            elif np.isfinite(row["then"]):
+                words += f": whether it held is told from {FEWEST_TESTS} A/B tests on"
             said.append(f"{words}.")
         return said
 
@@ -216,7 +224,8 @@ def _figures(store: Store, table: pd.DataFrame) -> pd.DataFrame:
                 less = difference(now, before)
                 row |= {"then": before.value, "then_low": before.low, "then_high": before.high}
                 row |= {"difference": less.value}
-                row |= {"difference_low": less.low, "difference_high": less.high}
+                if enough(own):
+                    row |= {"difference_low": less.low, "difference_high": less.high}
             rows.append(row)
     columns = ["model_run", "model", "shadow", "metric", "value", "low", "high", "contents"]
     columns += ["then", "then_low", "then_high"]

@@ -59,7 +59,7 @@ def record_plan(
     planner: Planner,
     dataset: Dataset,
     *,
-    shadows: Sequence[Planner] = (),
+    shadows: Sequence[tuple[Planner, pd.DataFrame]] = (),
 ) -> str:
     """Record a plan as a run of the experiment `plans`; return the run's id.
 
@@ -71,14 +71,15 @@ def record_plan(
         drafts: What it was made of, indexed by id.
         planner: The model that it was made with.
         dataset: The past that it was made with.
-        shadows: Models that score the same drafts, though nobody acts on it.
+        shadows: Models that score the same drafts, though nobody acts on it, each with the drafts
+            as it reads them.
 
     Raises:
         TrackingError: The store does not answer.
         DatasetError: A shadow reads a cell that cannot be read.
     """
     judged = drafts.loc[plan.covariance.index]
-    rows = [_planned(plan, judged, planner), *(_scored(judged, shadow) for shadow in shadows)]
+    rows = [_planned(plan, judged, planner), *(_scored(judged, *shadow) for shadow in shadows)]
     # A caution repeats levels of a draft.
     told = replace(plan, drafts=plan.drafts.assign(caution=None))
     sentences = told.sentences()
@@ -139,11 +140,12 @@ def _planned(plan: Plan, judged: pd.DataFrame, planner: Planner) -> pd.DataFrame
     return rows.assign(covariance=list(plan.covariance.to_numpy()))
 
 
-def _scored(judged: pd.DataFrame, shadow: Planner) -> pd.DataFrame:
+def _scored(judged: pd.DataFrame, shadow: Planner, drafts: pd.DataFrame) -> pd.DataFrame:
+    own = drafts.loc[judged.index]
     # As in a plan, a column that the drafts lack is a missing modality.
-    frame = judged.reindex(columns=list(shadow.regressor.roles)).reset_index(drop=True)
+    frame = own.reindex(columns=list(shadow.regressor.roles)).reset_index(drop=True)
     predictions: np.ndarray = shadow.regressor.predict(frame)
-    return _rows(judged, shadow, shadow=True).assign(prediction=predictions)
+    return _rows(own, shadow, shadow=True).assign(prediction=predictions)
 
 
 def _rows(judged: pd.DataFrame, planner: Planner, *, shadow: bool) -> pd.DataFrame:

@@ -66,11 +66,25 @@ def test_new_contents_and_new_counts(folder: Path) -> None:
     assert again.before is None
 
 
+def test_counts_that_fell_are_told(folder: Path) -> None:
+    """As those of an older file do."""
+    rows = "1,a,Red,90,10,r.png,2026-05-01,x\n2,a,Blue,300,50,b.png,2026-05-01,z\n"
+    found = append_results([_results(folder, rows)], folder)
+    assert found.fell.tolist() == [True, False]
+
+
+def test_a_day_that_was_not_known_may_come_later(folder: Path) -> None:
+    """A first day that was told stays; one that was not does no harm."""
+    append_results([_results(folder, "3,b,Green,50,5,g.png,,q\n")], folder)
+    append_results([_results(folder, "3,b,Green,50,5,g.png,2026-06-01,q\n")], folder)
+    assert Dataset.open(folder).day.tolist()[2] == "2026-06-01"
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ("2,a,Azure,300,50,b.png,2026-05-01,z\n", "'2' has another title"),
-        ("2,c,Blue,300,50,b.png,2026-05-01,z\n", "'2' has another ab_test"),
+        ("2,a,Azure,300,50,b.png,2026-05-01,z\n", r"'2' has another title in \S+new/t\.csv than"),
+        ("2,c,Blue,300,50,b.png,2026-05-01,z\n", "'2' has another test"),
         ("2,a,Blue,300,500,b.png,2026-05-01,z\n", "clicks <= impressions"),
         ("9,a,Blue,300,50,missing.png,2026-05-01,z\n", "1 pictures are not in"),
         ("9,a,Blue,300,50,b.png,03/04/2026,z\n", "say --dates day-first or month-first"),

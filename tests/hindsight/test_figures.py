@@ -10,8 +10,10 @@ from ni_platform.data.manifest import Columns, Manifest, Target
 from ni_platform.hindsight.figures import (
     agreement,
     difference,
+    enough,
     figures_of,
     followed_plans,
+    shadow_difference,
     with_outcomes,
 )
 from ni_platform.metrics.intervals import Estimate
@@ -186,3 +188,18 @@ def test_drafts_with_equal_inputs_are_one():
     assert plan["gain"] == pytest.approx(1000 * (0.2 - 0.195))
     same = table.assign(covariance=[[0.1] * 6] * 6).head(2)
     assert "pair_coverage" not in figures_of(same, replicates=0)
+
+
+@pytest.mark.parametrize(("tests", "told"), [(4, False), (5, True)])
+def test_a_few_tests_that_all_went_well_are_not_certain(tests, told):
+    """The replicates of four right tests are all alike; that says nothing of the fifth."""
+    names = [f"t{test}" for test in range(tests) for _ in range(2)]
+    own = _table(
+        ab_test=names, clicks=[10, 20] * tests, impressions=[100] * 2 * tests,
+        prediction=[0.2, 0.1] * tests, model_run="used",
+    )  # fmt: skip
+    other = own.assign(prediction=[0.1, 0.2] * tests, model_run="shadow")
+    assert enough(own) is told
+    metric, found, contents = shadow_difference(pd.concat([own, other]), "used", "shadow")
+    assert (metric, found.value, contents) == ("pairwise_within", 1.0, 2 * tests)
+    assert np.isfinite(found.low) == told

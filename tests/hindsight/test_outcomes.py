@@ -77,6 +77,9 @@ def test_a_plan_that_was_followed(folder: Path, run: str, ranker_project: Path) 
     assert figures["pairwise_within"]["then"] > 0.5
     assert 0 <= figures["pairwise_within"]["value"] <= 1
     assert {"pair_coverage", "rate_coverage"} <= set(figures)
+    (held,) = [words for words in ended.json["sentences"] if "ordered" in words]
+    assert "nan" not in held
+    assert held.endswith("whether it held is told from 5 A/B tests on.")
     store = open_store()
     record = read_run(store, ended.json["run_id"])
     assert record.experiment_name == "outcomes"
@@ -172,3 +175,11 @@ def test_a_log_that_is_none_adds_nothing(folder: Path, run: str) -> None:
     with pytest.raises(DatasetError, match=r"a\.parquet is not a readable Parquet table"):
         ni.outcomes(results, folder, log=folder.parent / "log")
     assert Dataset.open(folder).fingerprint() == before
+
+
+def test_an_older_file_is_told(folder: Path, run: str) -> None:
+    """Its counts take the place of newer ones."""
+    rates = {"old": 0.05, "other": 0.1}
+    results = _results(folder.parent / "new.csv", "2026-01-01", rates, "early")
+    found = ni.outcomes(results, folder)
+    assert any("Counts of 1 contents fell" in words for words in found.sentences)

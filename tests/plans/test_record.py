@@ -145,3 +145,34 @@ def test_a_registered_model_is_named_by_its_version(store: Store, run: str) -> N
     assert shadow["content_id"].tolist() == seen["content_id"].tolist()
     np.testing.assert_allclose(shadow["prediction"], seen["prediction"], rtol=1e-6)
     assert shadow[["low", "share", "covariance"]].isna().all(axis=None)
+
+
+def test_a_shadow_reads_columns_that_the_model_does_not(
+    store: Store, run: str, tmp_path: Path
+) -> None:
+    """Else it would score less than the drafts say, and outcomes would never find its key."""
+    table = pd.DataFrame(
+        {
+            "id": [f"c{i}" for i in range(80)],
+            "test": [f"t{i // 2}" for i in range(80)],
+            "subject": [f"{'Free' if i % 2 else 'Plain'} garden {i // 2}" for i in range(80)],
+            "place": ["top", "bottom"] * 40,
+            "shown": 1000,
+            "clicked": [30 + 30 * (i % 2) for i in range(80)],
+        }
+    )
+    table.to_csv(tmp_path / "table.csv", index=False)
+    placed = ni.import_table(
+        tmp_path / "table.csv", tmp_path / "placed", content_id="id", ab_test="test",
+        assignment="randomised", text=["subject"], categorical=["place"], impressions="shown",
+        clicks="clicked",
+    )  # fmt: skip
+    shadow = ni.train("baselines.glm", placed).model
+    assert shadow.regressor.roles.keys() == {"subject", "place"}
+    drafts = pd.read_csv("drafts.csv").assign(place="top")
+    drafts.to_csv(tmp_path / "drafts.csv", index=False)
+    words = ("plan", run, f"--drafts={tmp_path / 'drafts.csv'}", "--data=data", "--json")
+    rows = recorded_plan(store, command(*words, f"--shadow={shadow.uri}").json["run_id"])
+    seen = rows[rows["shadow"]]
+    own = drafts.set_index("id").loc[seen["content_id"]]
+    assert seen["input_key"].tolist() == prediction_keys(own, shadow.regressor.roles).tolist()
