@@ -199,8 +199,6 @@ def _check_same(datasets: Mapping[str, Dataset]) -> None:
         if known is not None:
             shared = table.index.intersection(known.index)
             other = table.loc[shared] != known.loc[shared]
-            if dataset.day is not None:  # one that was not known may be told later
-                other[str(columns.day)] &= known.loc[shared, str(columns.day)] != ""
             differ = other.any(axis=1)
             if differ.any():
                 first = str(shared[differ.to_numpy()][0])
