@@ -137,6 +137,7 @@ class Model:
         else:
             table = as_pandas(drafts)
             table = table.set_index("id") if "id" in table else table
+            table = table[[name for name in table if name in self.regressor.roles]]
         config = PlanConfig(control=control, traffic=traffic, arms=arms)
         errors = past_errors_of(self.store, self.uri)
         plan = make_plan(self.regressor, table, past, config, errors)

@@ -79,7 +79,7 @@ def _print_traffic(valued: Valued) -> None:
     rows += [
         (label, *cells(f"{policy}_ran_out", lambda row: f"{100 * row['value']:.1f} %"))
         for policy, label in (
-            ("thompson", "  an arm ran out of viewers"),
+            ("thompson", "Thompson sampling: an arm ran out of viewers"),
             ("thompson_prior", "  the same, with the prior"),
         )
     ]

@@ -102,7 +102,7 @@ def latency(challenger: Challenger, thresholds: Latency) -> Gate:
         if found > budget
     ]
     why = (
-        f"1 content in {took[1]:.3g} ms of {thresholds.one_ms:g}, 100 in {took[_BATCH]:.3g} ms of"
+        f"1 content in {_ms(took[1])} ms of {thresholds.one_ms:g}, 100 in {_ms(took[_BATCH])} ms of"
         f" {thresholds.hundred_ms:g}; {figures['threads']} threads, {figures['cores']} cores,"
         f" {gpu or 'no GPU'}"
     )
@@ -115,6 +115,11 @@ def latency(challenger: Challenger, thresholds: Latency) -> Gate:
             " on a faster machine"
         )
     return Gate(name=name, passed=not slow, explanation=why, figures=figures)
+
+
+def _ms(took: float) -> str:
+    """Three digits, and none as a power of ten."""
+    return f"{took:.0f}" if took >= 100 else f"{took:.3g}"
 
 
 def size(challenger: Challenger, thresholds: Size) -> Gate:

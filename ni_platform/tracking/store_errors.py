@@ -57,7 +57,13 @@ def explanation(uri: str, doing: str, error: Exception) -> str:
             f"Could not {doing}: {without_secrets(uri)} was written by another MLflow version."
             f" Back it up, then run `mlflow db upgrade {shlex.quote(without_secrets(uri))}`."
         )
-    return f"Could not {doing} in {without_secrets(uri)}: {text.splitlines()[0][:500]}"
+    said = f"Could not {doing} in {without_secrets(uri)}: {text.splitlines()[0][:500]}"
+    if status == 404:
+        said = (
+            f"{said.rstrip('.')}. Check the name, and that the store is the right one: the current"
+            " folder's .ni, or what NI_HOME or MLFLOW_TRACKING_URI says."
+        )
+    return said
 
 
 def refusal(uri: str, status: int) -> str:

@@ -111,7 +111,8 @@ def test_a_plan_in_python(ranker_project: Path) -> None:
     """A table of any library, or a file; the same plan."""
     opened = ni.open_run((ranker_project / "run").read_text()).model
     frame = pd.read_csv(ranker_project / "drafts.csv")
-    plan = opened.plan(frame, ranker_project / "data", control="old", traffic=4_000)
+    wider = frame.assign(place="top")  # which the model does not read
+    plan = opened.plan(wider, ranker_project / "data", control="old", traffic=4_000)
     of_file = opened.plan(
         ranker_project / "drafts.csv", ranker_project / "data", control="old", traffic=4_000
     )

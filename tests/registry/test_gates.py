@@ -278,6 +278,17 @@ def test_latency(
             ] == slow  # fmt: skip
 
 
+def test_a_long_latency_is_written_out(
+    finished_run: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1584 ms, not 1.58e+03."""
+    monkeypatch.setattr("ni_platform.registry.use_gates._milliseconds", lambda *_: 1584.2)
+    report = promote(
+        open_store(), finished_run(RIGHT), MODEL, gates=file_of(tmp_path, latency=True)
+    )
+    assert "1 content in 1584 ms of 100, 100 in 1584 ms of 2000" in only(report).explanation
+
+
 def test_latency_of_a_model_that_will_be_signed(
     finished_run: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

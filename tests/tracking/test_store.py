@@ -26,7 +26,7 @@ from ni_platform.cli.ui import command as ui
 from ni_platform.data.dataset import Dataset
 from ni_platform.errors import TrackingError
 from ni_platform.models.scorer import Scorer
-from ni_platform.registry.model_source import resolve_model
+from ni_platform.registry.model_source import pinned_uri, resolve_model
 from ni_platform.registry.promotion import promote
 from ni_platform.tracking.address import tracking_uri, ui_command
 from ni_platform.tracking.run_queries import read_artifact, read_run
@@ -362,3 +362,11 @@ def test_run_on_a_real_server(
     np.testing.assert_allclose(Scorer.load(folder).predict(frame), scorer.predict(frame), rtol=1e-6)
     assert [path.name for path in (state / "models").iterdir()] == [folder.parents[1].name]
     assert str(port) in ui_command()
+
+
+@pytest.mark.usefixtures("state")
+def test_what_is_not_there_may_be_in_another_store() -> None:
+    """A newcomer who changed the folder looks for the model where it never was."""
+    store = open_store()
+    with pytest.raises(TrackingError, match=r"name=ads not found\. Check the name, .* NI_HOME"):
+        pinned_uri(store, "models:/ads@champion")

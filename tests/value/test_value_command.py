@@ -155,3 +155,15 @@ def test_a_model_that_learned_from_validation_has_no_prior(project):
     assert row(found, "combined", 1000)["value"] is None
     assert found["saved"] == []
     assert "fewer than 5 validation A/B tests" in found["sentences"][-1]
+
+
+def test_what_the_viewers_of_a_test_got_stands_below_its_policy(project, valued):
+    """Both rows are called the same, so that only the place tells them apart."""
+    lines = [line for line in valued[0].stdout.splitlines() if "Thompson" in line or "own" in line]
+    names = [line.split("  ")[1].strip() or line.split("  ")[2].strip() for line in lines[:4]]
+    assert names == [
+        "Thompson sampling",
+        "its own viewers, during the test",
+        "Thompson sampling with the model's prior",
+        "its own viewers, during the test",
+    ]
