@@ -154,7 +154,7 @@ def _top(valued: Valued) -> list[str]:
         return []
     row = top.iloc[min(1, len(top) - 1)].to_dict()
     return [
-        f"Where there are more than {row['k']:.0f} arms, the winner was among the model's first "
+        f"In tests of more than {row['k']:.0f} arms the winner was among the model's first "
         f"{row['k']:.0f} in {100 * row['share']:.0f} % of {row['tests']:,.0f} tests (by chance "
         f"{100 * row['by_chance']:.0f} %); not to test the others gives away {row['lost']:.2g} "
         "clicks per 1,000."
