@@ -41,6 +41,7 @@ def with_outcomes(dataset: Dataset, predictions: pd.DataFrame) -> pd.DataFrame:
     out. How noisy rates are is found from all A/B tests of the dataset, as those that were
     predicted may be few.
     """
+    predictions = predictions.reset_index(drop=True)  # some of a table keep their old numbers
     rows = predictions["row"].to_numpy()
     tested = np.flatnonzero(dataset.randomised_test.notna())
     about = pd.DataFrame(

@@ -126,8 +126,12 @@ def test_noise_is_that_of_all_tests_of_the_dataset():
     predictions = pd.DataFrame({"row": [0, 1, 0, 1], "input_key": "k"}).assign(
         **dict.fromkeys(names)
     )
-    found = with_outcomes(Dataset("memory", manifest, contents), predictions)
-    assert found["overdispersion"].min() > 3
+    dataset = Dataset("memory", manifest, contents)
+    assert with_outcomes(dataset, predictions)["overdispersion"].min() > 3
+    # Some rows of a table have numbers of their own, by which nothing must be joined.
+    some = with_outcomes(dataset, predictions.iloc[[3, 0]])
+    assert some["row"].tolist() == [1, 0]
+    assert some["content_id"].tolist() == ["1", "0"]
 
 
 def test_distances_of_independent_intervals_add_up_in_squares():
