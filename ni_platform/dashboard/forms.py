@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -65,13 +66,22 @@ class PlanForm(BaseModel):
 
     drafts: Annotated[str, Field(max_length=MAX_REQUEST)] = ""
     control: _Short = ""
-    traffic: Annotated[str, Field(pattern=r"^\s*[\d,. ]{0,15}\s*$")] = ""
+    traffic: Annotated[str, Field(max_length=15)] = ""
     arms: Annotated[int, Field(ge=2, le=50)] = 4
 
     @property
     def impressions(self) -> int | None:
-        """Of the whole test, None where nothing was said."""
-        digits = "".join(filter(str.isdigit, self.traffic))
+        """Of the whole test, None where nothing was said.
+
+        Raises:
+            ContentError: It is no number.
+        """
+        digits = re.sub(r"[\s,.]", "", self.traffic)
+        if not digits.isdecimal() and digits:
+            raise ContentError(
+                f"Impressions of the test are a number such as 20,000, but got {self.traffic!r}: "
+                "correct it, or leave it empty."
+            )
         return int(digits) if digits else None
 
 

@@ -211,7 +211,7 @@ def _figures(store: Store, table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for run, own in table.groupby("model_run"):
         found, then = figures_of(own.reset_index(drop=True)), _measured(store, str(run))
-        model, shadow = own["model"].iloc[-1], bool(own["shadow"].all())
+        model, shadow = _named(own["model"]), bool(own["shadow"].all())
         for metric in SHOWN:
             if metric not in found:
                 continue
@@ -233,6 +233,12 @@ def _figures(store: Store, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:], float))
 
 
+def _named(models: pd.Series) -> str:
+    """The name of a model in the registry, where some of its predictions say it."""
+    known = models.dropna().unique().tolist() or ["a model without a name"]
+    return str(next((name for name in known if not name.startswith("models:/m-")), known[0]))
+
+
 def _measured(store: Store, run: str) -> pd.DataFrame | None:
     """Figures of the run that trained a model; None where it is gone."""
     try:
@@ -242,7 +248,7 @@ def _measured(store: Store, run: str) -> pd.DataFrame | None:
 
 
 def _shadows(table: pd.DataFrame) -> pd.DataFrame:
-    named = table.drop_duplicates("model_run", keep="last").set_index("model_run")["model"]
+    named = table.groupby("model_run")["model"].agg(_named)
     used, beside = (
         table.loc[table["shadow"] == shadow, "model_run"].unique() for shadow in (False, True)
     )

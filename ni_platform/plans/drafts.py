@@ -34,6 +34,12 @@ def read_drafts(
             reads, or a draft has no id.
     """
     source = read_source(path, [*model.roles, id_column], form=form, say=say)
+    if id_column != ID and id_column not in source.columns.column_names:
+        raise DatasetError(
+            f"--id names the column of the drafts' ids, but {path} has no column {id_column!r}; it "
+            f"has {', '.join(source.columns.column_names)}: correct it, or leave it out to have "
+            "drafts numbered."
+        )
     table = _drafts(source, model, id_column, say)
     for name in table:
         if model.roles[str(name)] == "image":

@@ -139,7 +139,7 @@ def make_plan(
         DatasetError: Fewer than two drafts or too many, an id that repeats, or a cell that cannot
             be read.
     """
-    _check(drafts, config)
+    _check(model, drafts, config)
     # A column that the drafts lack is a missing modality, of which each draft is told.
     frame = drafts.reindex(columns=list(model.roles)).reset_index(drop=True)
     about = past.compared(frame, model)
@@ -232,7 +232,12 @@ def _compared(chosen: list[int], control: int | None) -> tuple[int, int]:
     return others[0], others[1] if control is None else control
 
 
-def _check(drafts: pd.DataFrame, config: PlanConfig) -> None:
+def _check(model: Regressor, drafts: pd.DataFrame, config: PlanConfig) -> None:
+    if not set(model.roles) & set(drafts.columns):
+        raise DatasetError(
+            f"Drafts have none of the columns that the model reads ({', '.join(model.roles)}), but "
+            f"{', '.join(map(str, drafts.columns))}: rename them."
+        )
     if not 2 <= len(drafts) <= MOST_DRAFTS:
         raise DatasetError(f"A plan compares 2 to {MOST_DRAFTS:,} drafts, but got {len(drafts):,}.")
     repeated = drafts.index[drafts.index.duplicated()]

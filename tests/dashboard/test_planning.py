@@ -64,7 +64,7 @@ def test_drafts_that_are_pasted_become_a_plan(planner: TestClient) -> None:
         ({"drafts": "only one"}, "2 to 1,000 drafts, but got 1"),
         ({"drafts": "a b\n" * 200}, "at most 100 drafts"),
         ({"drafts": _DRAFTS, "control": "9"}, "none of"),
-        ({"drafts": _DRAFTS, "traffic": "many"}, "traffic does not fit"),
+        ({"drafts": _DRAFTS, "traffic": "many"}, "a number such as 20,000, but got"),
         ({"drafts": _DRAFTS, "arms": "1"}, "arms does not fit"),
         ({"drafts": _DRAFTS, "more": "x"}, "more does not fit"),
         ({"drafts": 'id,subject\n1,"open\n'}, "line 2"),

@@ -84,6 +84,10 @@ def test_what_cannot_be_planned_is_told(ranker: Regressor, ranker_project: Path)
         make_plan(ranker, pd.concat([drafts, drafts.loc[["free"]]]), past, PlanConfig())
     with pytest.raises(ConfigError, match="two arms or more, but arms is 1"):
         PlanConfig(arms=1)
+    with pytest.raises(DatasetError, match="none of the columns that the model reads"):
+        make_plan(ranker, drafts.rename(columns={"subject": "title"}), past, PlanConfig())
+    with pytest.raises(DatasetError, match="has no column 'name'; it has id, subject"):
+        read_drafts(ranker_project / "drafts.csv", ranker, id_column="name")
     path = ranker_project / "others.csv"
     path.write_text("id,title\na,b\n")
     with pytest.raises(DatasetError, match=r"none of the columns that the model reads \(subject\)"):
