@@ -39,6 +39,12 @@ def command(model: str, data: str, log: str | None, as_json: bool) -> None:
         run_id, health = monitor_model(open_store(), model, data, log=log, on_scored=progress)
     if health.watched:
         table(f"Health of {model}", HEADS, health.rows)
+        console.print(
+            "usual: of what the model was judged on; promised: what its interval and a tolerance "
+            "allow; seen: A/B tests, of a log days; e-value: evidence of a change, and from where "
+            "on it is an alarm",
+            highlight=False,
+        )
     for sentence in health.sentences:
         console.print(sentence, highlight=False, markup=False)
     console.print(f"Run:   {run_id}\nNext:  ni ui, artifact {PAGE}", highlight=False)

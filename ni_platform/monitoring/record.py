@@ -24,7 +24,7 @@ HEALTH_TAG, HEALTH_AT_TAG = "ni.health", "ni.health_at"
 """Tags of a model's version: `healthy` or what is to be done, and when that was found (UTC)."""
 PAGE = "monitor/report.html"
 PLOT = "plots/monitor.png"
-HEADS = ("stream", "usual", "promised", "now", "observations", "e-value (log10)", "since", "alarm")
+HEADS = ("stream", "usual", "promised", "now", "seen", "e-value, log10", "since", "alarm")
 _STREAMS, _COURSE, _SUMMARY = (
     "monitor/streams.parquet",
     "monitor/course.parquet",

@@ -62,7 +62,7 @@ class ServedLog:
             uri=None if known.model_id is None else f"models:/{known.model_id}",
         )
         self._writers = [
-            PredictionWriter(place, lambda asked: served.rows(asked, asked.predictions))
+            PredictionWriter(place, lambda request: served.rows(request, request.predictions))
         ]
         if shadow is not None:
             # A queue and a thread of its own: what takes it long delays no row of the model in use.

@@ -117,7 +117,7 @@ def _alone(valued: Valued) -> list[str]:
     if len(same):
         row = same.iloc[0].to_dict()
         said += (
-            f" So much finds a uniform test of {impressions(row, 'needed')} impressions"
+            f" A uniform test finds as much with {impressions(row, 'needed')} impressions"
             f" (95 %: {row['low']:,.0f} to {row['high']:,.0f})."
         )
     return [said]
