@@ -72,7 +72,11 @@ class Outcomes:
 
     def _joined(self) -> list[str]:
         said = []
-        if self.appended is not None:
+        if self.appended is not None and self.appended.before is None:
+            said.append(
+                "The results add nothing to the dataset, so all of it that has a day is compared."
+            )
+        elif self.appended is not None:
             new, changed = int(self.appended.new.sum()), int(self.appended.changed.sum())
             said.append(f"Added {new:,} contents; {changed:,} have new counts.")
             if fell := int(self.appended.fell.sum()):
@@ -168,8 +172,8 @@ def judge_outcomes(
     Args:
         store: Where plans, runs and models are.
         data: Dataset folder.
-        results: Files to add, see `append_results`. Without any, all contents of the dataset that
-            have a day count; else those that are new or have new counts.
+        results: Files to add, see `append_results`. Contents count that are new or have new counts;
+            without results, or where they add nothing, all of the dataset that have a day.
         logs: Folders or `s3://` prefixes that served models have logged predictions to; recorded
             plans count in any case.
         images: Folder of the new contents' pictures.
@@ -189,7 +193,7 @@ def judge_outcomes(
         appended = append_results(results, data, images=images, dates=dates, form=form, say=say)
     dataset = Dataset.open(data) if appended is None else appended.dataset
     new, asked = np.zeros(len(dataset), dtype=bool), np.ones(len(dataset), dtype=bool)
-    if appended is not None:
+    if appended is not None and appended.before is not None:
         new, asked = appended.new, appended.new | appended.changed
     joined = join(store, log, dataset, shown_since(dataset, new, now), asked)
     table = with_outcomes(dataset, latest(joined.table))
