@@ -137,7 +137,7 @@ def test_charts_of_three_runs_can_be_read(browser, runs):
     for name in ("glm", "linear", "xgboost"):
         assert 10 < len(read_run(open_store(), runs[name]).metrics) <= 40
     address = experiment_page(experiment).replace("viewStateShareKey=ni", "compareRunsMode=CHART")
-    shown(browser, address, "test/rmse", "Add chart")
+    shown(browser, address, "test/pairwise_within", "Add chart")
     browser.screenshot(PICTURES / "charts.png")
 
 
