@@ -11,11 +11,12 @@ from ni_platform.evaluation import FinishedRun
 from ni_platform.experiment import train
 from ni_platform.experiment_config import of_run
 from ni_platform.fitting import OnEvent
+from ni_platform.narrowing import given
 from ni_platform.opened import open_experiment
 from ni_platform.registry.gates_config import gates_in_use
 from ni_platform.registry.promotion import PromotionReport, promote
 from ni_platform.registry.versions import Version, champion
-from ni_platform.tracking.run_queries import find_runs, read_run
+from ni_platform.tracking.run_queries import RunSummary, finished_run, read_run
 from ni_platform.tracking.store import Store
 from ni_platform.training.worker_count import Workers
 
@@ -91,17 +92,15 @@ def retrain(
         )
     experiment = open_experiment(config, str(data))
     fingerprint = experiment.dataset.fingerprint()
-    tags = {RETRAINED: reigning.run_id, "ni.dataset_fingerprint": fingerprint}
-    known = read_run(store, reigning.run_id)
-    done = [one for one in find_runs(store, tags) if one.status == "FINISHED" and one.model_uri]
-    if known.tags.get("ni.dataset_fingerprint") == fingerprint:
-        done = [known]
+    again = {RETRAINED: reigning.run_id}
+    done: RunSummary | None = read_run(store, reigning.run_id)
+    if done is not None and done.tags.get("ni.dataset_fingerprint") != fingerprint:
+        done = finished_run(store, {**again, "ni.dataset_fingerprint": fingerprint})
     run = None
-    if not done:
+    if done is None:
         run = train(
-            store, experiment, storage=storage, workers=workers, tags={RETRAINED: reigning.run_id},
-            on_event=on_event,
-        )  # fmt: skip
-    run_id = done[0].run_id if run is None else run.run_id
+            store, experiment, storage=storage, workers=workers, tags=again, on_event=on_event
+        )
+    run_id = given(run).run_id if done is None else done.run_id
     report = promote(store, run_id, name, force=force, on_event=on_event)
     return Retraining(champion=reigning, run=run, promotion=report, run_id=run_id)

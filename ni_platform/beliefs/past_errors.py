@@ -19,7 +19,7 @@ from ni_platform.beliefs.prior import Prior
 from ni_platform.data.loading import ab_test_codes
 from ni_platform.errors import DatasetError
 from ni_platform.metrics.pair_probability import PredictedPairs
-from ni_platform.metrics.pairs import within_test_pairs
+from ni_platform.metrics.pairs import distinct_pairs
 from ni_platform.metrics.scored import Floats, judged
 from ni_platform.tracking.run_queries import has_artifact, read_table_artifact
 from ni_platform.tracking.store import Store
@@ -71,12 +71,8 @@ class PastErrors:
             table: A table of predictions; pairs are counted among its rows.
         """
         logits = self.prior.slope * _logits(table)
-        key = table["content_key"].to_numpy()
-        batches = list(within_test_pairs(ab_test_codes(table["ab_test"])))
-        none = np.empty((2, 0), np.int64)
-        first, second = np.concatenate([none, *map(np.array, batches)], axis=1)
-        differ = key[first] != key[second]
-        first, second = first[differ], second[differ]
+        codes, key = ab_test_codes(table["ab_test"]), table["content_key"].to_numpy()
+        first, second = distinct_pairs(codes, key)
         return PredictedPairs(
             first=first,
             second=second,

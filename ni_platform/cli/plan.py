@@ -12,6 +12,9 @@ from ni_platform.cli.output import console, data_option, json_option, print_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ni_platform.insights.said import Said
+    from ni_platform.plans.plan import Plan
+
 
 @click.command("plan")
 @click.argument("model")
@@ -88,6 +91,19 @@ def command(
     past = Past.open(data)
     errors = past_errors_of(store, model)
     found = make_plan(regressor, table_of_drafts, past, PlanConfig(**settings), errors)
+    said = recorded_said(store, model, texts_of(table_of_drafts, regressor))
+    print_plan(found, said)
+    run_id = None
+    if record:
+        place = open_store() if store is None else store
+        run_id = record_plan(place, found, table_of_drafts, planner, past.dataset, shadows=scored)
+        console.print(f"Recorded as run {run_id}.", highlight=False, markup=False)
+    if as_json:
+        print_json({**found.to_json(), **asdict(said), "run_id": run_id})
+
+
+def print_plan(found: Plan, said: Said) -> None:
+    """Print drafts, and what a marketer should know, a sentence each."""
     rows = [
         (
             name,
@@ -102,16 +118,8 @@ def command(
         "nearest past content",
     )  # fmt: skip
     table("Drafts, the likely best first", heads, rows)
-    said = recorded_said(store, model, texts_of(table_of_drafts, regressor))
     for sentence in [*found.sentences(), *said.sentences()]:
         console.print(sentence, highlight=False, markup=False)
-    run_id = None
-    if record:
-        place = open_store() if store is None else store
-        run_id = record_plan(place, found, table_of_drafts, planner, past.dataset, shadows=scored)
-        console.print(f"Recorded as run {run_id}.", highlight=False, markup=False)
-    if as_json:
-        print_json({**found.to_json(), **asdict(said), "run_id": run_id})
 
 
 def _rows(drafts: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:

@@ -228,11 +228,11 @@ def _cell(value: Any) -> str:
 
 
 def _pictures(datasets: Sequence[Dataset]) -> dict[str, Path]:
-    """The local file behind each name of the image column; none that lie elsewhere."""
+    """The local file behind each name of the image column."""
     found: dict[str, Path] = {}
     for dataset in datasets:
         column = dataset.manifest.columns.image
-        if column is None or _lies_elsewhere(dataset.manifest):
+        if column is None:
             continue
         for name in dataset.contents[column].dropna().unique():
             path = Path(dataset.images_root) / str(name)

@@ -18,9 +18,9 @@ from ni_platform.data.overdispersion import (
 )
 from ni_platform.evaluation import outcome_table
 from ni_platform.metrics.evaluation import evaluate, paired_difference
-from ni_platform.metrics.intervals import Estimate, Resampling, ratio
+from ni_platform.metrics.intervals import Estimate, Resampling
 from ni_platform.metrics.pair_probability import PredictedPairs, pair_probability_metrics
-from ni_platform.metrics.pairs import within_test_pairs
+from ni_platform.metrics.pairs import distinct_pairs
 from ni_platform.metrics.scored import Observed, judged
 from ni_platform.models.uncertainty import Z_95
 
@@ -132,13 +132,8 @@ def _pair_figures(table: pd.DataFrame, replicates: int) -> dict[str, Estimate]:
     """How probabilities of pairs were, of drafts that one plan told of and one test showed."""
     table = table[table["covariance"].notna() & table["ab_test"].notna()].reset_index(drop=True)
     together = table["ab_test"].astype(str) + "\n" + table["request"].astype(str)
-    batches = list(within_test_pairs(ab_test_codes(together)))
-    if not batches:
-        return {}
-    first, second = np.concatenate([np.array(pair) for pair in batches], axis=1)
-    key = table["content_key"].to_numpy()
-    differ = key[first] != key[second]  # of equal inputs nobody predicts a winner
-    first, second = first[differ], second[differ]
+    # Of equal inputs nobody predicts a winner.
+    first, second = distinct_pairs(ab_test_codes(together), table["content_key"].to_numpy())
     if not len(first):
         return {}
     logits = logit(table["prediction"].to_numpy(np.float64))
@@ -167,10 +162,7 @@ def _rate_coverage(table: pd.DataFrame, replicates: int) -> dict[str, Estimate]:
     reach = Z_95 * np.sqrt(((high - low) / (2 * Z_95)) ** 2 + noise)
     inside = (np.abs(empirical_logit(*counts) - (low + high) / 2) <= reach).astype(np.float64)
     resampling = Resampling.of(_clusters(table), replicates=replicates, seed=0)
-    ones = np.ones(len(table))
-    within, all_of_them = resampling.sums(inside, ones)
-    share = resampling.draws(ratio(within, all_of_them), support=ones)
-    return {RATE_COVERAGE: share.estimate()}
+    return {RATE_COVERAGE: resampling.mean(inside).estimate()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,9 +55,10 @@ class Outcomes:
     """What the results added; None where there were none to add."""
     joined: Joined
     figures: pd.DataFrame
-    """A row per model and figure: model_run, model, shadow, metric, value, low, high, then, its
-    interval then_low and then_high, and difference, difference_low, difference_high. `then` is what
-    the model's run measured on its test part; nan where it did not."""
+    """A row per model and figure: model_run, model, shadow, metric, value, low, high,
+    contents, then, its interval then_low and then_high, and difference, difference_low,
+    difference_high. `then` is what the model's run measured on its test part; nan where it did
+    not."""
     plans: pd.DataFrame
     """See `followed_plans`."""
     agreement: Agreement | None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ni_platform.hindsight.figures import RATE_COVERAGE
 from ni_platform.hindsight.judging import Outcomes, label
 from ni_platform.tracking.metric_table import COLUMNS, add_metrics
 from ni_platform.tracking.run_record import RunRecord
@@ -26,7 +27,7 @@ _DRAWN = (
     "pairwise_within",
     "pairwise_accuracy",
     "pair_coverage",
-    "rate_coverage",
+    RATE_COVERAGE,
 )
 """Shares, which are drawn on one axis."""
 

@@ -35,6 +35,15 @@ def within_test_pairs(test_codes: Codes, *, seed: int = 0) -> Iterator[tuple[Cod
         yield rows[places], rows[places + distance]
 
 
+def distinct_pairs(test_codes: Codes, inputs: np.ndarray) -> tuple[Codes, Codes]:
+    """All pairs of `within_test_pairs` whose inputs [N] differ, two [P]."""
+    none = np.empty((2, 0), np.int64)
+    batches = map(np.array, within_test_pairs(test_codes))
+    first, second = np.concatenate([none, *batches], axis=1)
+    differ = inputs[first] != inputs[second]
+    return first[differ], second[differ]
+
+
 def two_proportion_z(scored: ScoredContents, first: Codes, second: Codes) -> tuple[Floats, Floats]:
     """Return z of the pooled two-proportion test and the noise in log-odds, each [P].
 

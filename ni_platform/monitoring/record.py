@@ -25,6 +25,8 @@ HEALTH_TAG, HEALTH_AT_TAG = "ni.health", "ni.health_at"
 PAGE = "monitor/report.html"
 PLOT = "plots/monitor.png"
 HEADS = ("stream", "usual", "promised", "now", "seen", "e-value, log10", "since", "alarm")
+_LONGEST = 500
+"""Characters that a tag of a version is sure to keep."""
 _STREAMS, _COURSE, _SUMMARY = (
     "monitor/streams.parquet",
     "monitor/course.parquet",
@@ -141,10 +143,6 @@ def tag_health(store: Store, version: Version, health: Health) -> None:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     tags = {HEALTH_TAG: health.verdict.tag[:_LONGEST], HEALTH_AT_TAG: at}
     tag_version(store, version.model_name, version.version, tags)
-
-
-_LONGEST = 500
-"""Characters that a tag of a version is sure to keep."""
 
 
 def _cells(found: Watched) -> tuple[str, ...]:

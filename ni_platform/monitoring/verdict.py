@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ni_platform.monitoring.streams import Watched
+from ni_platform.narrowing import given
 
 HEALTHY = "healthy"
 RETRAIN = "retrain"
@@ -58,9 +59,7 @@ def verdict_of(watched: Sequence[Watched], never_seen: Mapping[str, int]) -> Ver
 
 
 def _reason(found: Watched) -> str:
-    stream, alarm = found.stream, found.alarm
-    if alarm is None:
-        return ""
+    stream, alarm = found.stream, given(found.alarm)
     name, end = stream.label[0].upper() + stream.label[1:], "most" if stream.rises else "least"
     return (
         f"{name}: {found.now:.3g} since {alarm.since}, where {stream.usual:.3g} was usual and at "

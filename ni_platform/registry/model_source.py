@@ -17,6 +17,7 @@ from mlflow.models import Model
 from ni_platform.errors import TrackingError
 from ni_platform.narrowing import given
 from ni_platform.registry import signature
+from ni_platform.registry.versions import named_version
 from ni_platform.tracking.run_queries import get_run, logged_model_uri
 from ni_platform.tracking.state import state_folder
 from ni_platform.tracking.store import Store, open_store
@@ -63,13 +64,8 @@ def pinned_uri(store: Store | None, uri: str) -> str:
     if Path(uri).is_dir():
         return uri
     store = given(store)
-    name = uri.removeprefix("models:/").strip("/")
-    if uri.startswith("models:/") and "@" in name:
-        with store.errors(f"find the model {uri}"):
-            version = store.client.get_model_version_by_alias(*name.rsplit("@", 1))
-        return f"models:/{version.name}/{version.version}"
-    model_id = _model_id(store, uri)
-    return uri if "/" in name and uri.startswith("models:/") else f"models:/{model_id}"
+    version = named_version(store, uri)
+    return f"models:/{_model_id(store, uri)}" if version is None else version.uri
 
 
 def run_of_model(store: Store | None, uri: str) -> str | None:
@@ -221,12 +217,7 @@ def _model_id(store: Store, uri: str) -> str:
         raise TrackingError(
             f"'{uri}' names no version. Write {uri}@champion or {uri}/1 (`ni ui` shows them)."
         )
-    with store.errors(f"find the model {uri}"):
-        if "@" in name:
-            version = store.client.get_model_version_by_alias(*name.rsplit("@", 1))
-        else:
-            version = store.client.get_model_version(*name.rsplit("/", 1))
-    source = version.source or ""
+    source = given(named_version(store, uri)).source
     if not source.startswith("models:/m-"):
         raise TrackingError(
             f"{uri} was registered without a logged model, so not by `ni promote`. Load it with"

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from ni_platform.beliefs.prior import FEWEST_TESTS, Prior
@@ -14,7 +13,7 @@ from ni_platform.tracking.metric_table import COLUMNS, VALUE_TAG, add_metrics
 from ni_platform.value.figures import Figures
 from ni_platform.value.plot import value_figure
 from ni_platform.value.replay import ReplayConfig
-from ni_platform.value.report import value_report
+from ni_platform.value.report import clicks, value_report
 
 if TYPE_CHECKING:
     from ni_platform.tracking.run_record import RunRecord
@@ -168,13 +167,6 @@ def _notes(valued: Valued) -> list[str]:
             "tests show how far to trust the model; train with a larger validation part."
         ]
     return []
-
-
-def clicks(row: Mapping[Any, Any]) -> str:
-    """A figure with its interval as text: +1.20 (+0.80 to +1.60)."""
-    if not np.isfinite(row["low"]):
-        return f"{row['value']:+.2f}"
-    return f"{row['value']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})"
 
 
 def impressions(row: Mapping[Any, Any], name: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ni_platform.reporting.page import Picture, Table, render
 from ni_platform.value.figures import Figures
 from ni_platform.value.plot import LABELS, value_figure
@@ -30,6 +32,13 @@ def value_report(name: str, run_id: str, sentences: list[str], found: Figures) -
         by_traffic=_by_traffic(found),
         top=_top(found),
     )
+
+
+def clicks(row: Mapping[Any, Any]) -> str:
+    """A figure with its interval as text: +1.20 (+0.80 to +1.60)."""
+    if not np.isfinite(row["low"]):
+        return f"{row['value']:+.2f}"
+    return f"{row['value']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})"
 
 
 def _by_traffic(found: Figures) -> Table:
@@ -62,8 +71,4 @@ def _top(found: Figures) -> Table | None:
 
 
 def _cell(row: Mapping[Any, Any] | None) -> str:
-    if row is None or row["value"] != row["value"]:
-        return "–"
-    if row["low"] != row["low"]:
-        return f"{row['value']:+.2f}"
-    return f"{row['value']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})"
+    return "–" if row is None or row["value"] != row["value"] else clicks(row)
